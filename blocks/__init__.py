@@ -1,0 +1,6 @@
+"""One Prefect block a credential: `prefect block register -m blocks`, `python -m blocks.save`."""
+
+from blocks.alerts import AlertTopic
+from blocks.lms import LmsAccount
+
+__all__ = ["AlertTopic", "LmsAccount"]

@@ -1,0 +1,34 @@
+"""Where failed runs are told of, as a Prefect block."""
+
+import re
+
+from prefect.blocks.core import Block
+from prefect_aws import AwsCredentials
+from pydantic import Field, field_validator
+
+TOPIC_ARN = re.compile(r"arn:aws[a-z-]*:sns:(?P<region>[a-z0-9-]+):\d{12}:[A-Za-z0-9_.-]+")
+
+
+class AlertTopic(Block):
+    """One SNS topic and the credentials that may publish to it."""
+
+    _block_type_name = "Alert Topic"
+    _block_type_slug = "alert-topic"
+    _description = "The SNS topic that is told of each failed run, once."
+
+    topic_arn: str = Field(title="Topic ARN", description="arn:aws:sns:REGION:ACCOUNT:NAME")
+    credentials: AwsCredentials = Field(default_factory=AwsCredentials)
+
+    @field_validator("topic_arn")
+    @classmethod
+    def _is_a_topic(cls, arn: str) -> str:
+        if not TOPIC_ARN.fullmatch(arn):
+            raise ValueError("is not a topic ARN like arn:aws:sns:eu-west-1:123456789012:alerts")
+        return arn
+
+    def publish(self, subject: str, message: str) -> None:
+        """Publish one message; raises what boto3 raises."""
+        match = TOPIC_ARN.fullmatch(self.topic_arn)
+        session = self.credentials.get_boto3_session()
+        client = session.client("sns", region_name=match["region"] if match else None)
+        client.publish(TopicArn=self.topic_arn, Subject=subject, Message=message)

@@ -1,0 +1,127 @@
+"""The environment's names (and those of a `.env`), read into blocks and plain settings.
+
+A problem names the variable, never its value, and every problem of a run is told at once.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from dotenv import dotenv_values
+from prefect.blocks.core import Block
+from prefect_aws import AwsCredentials
+from prefect_aws.s3 import S3Bucket
+from prefect_sqlalchemy import ConnectionComponents, SqlAlchemyConnector, SyncDriver
+from pydantic import SecretStr, ValidationError
+
+from blocks.alerts import AlertTopic
+from blocks.lms import LmsAccount
+
+LMS_NAMES = {
+    "rest_api_url": "REST_API_URL",
+    "username": "LMS_USERNAME",
+    "password": "LMS_PASSWORD",
+    "private_key": "LMS_PRIVATE_KEY",
+    "page_size": "LMS_PAGE_SIZE",
+    "max_connections": "LMS_MAX_CONNECTIONS",
+}
+SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+OPTIONAL_LMS_FIELDS = {"page_size", "max_connections"}
+
+
+def read_environment() -> dict[str, str]:
+    """The process's environment over the working folder's `.env`; empty values count as absent."""
+    from_file = dotenv_values(Path.cwd() / ".env", interpolate=False)
+    merged = {**from_file, **os.environ}
+    return {name: value for name, value in merged.items() if value}
+
+
+def lms_account_from(environment: Mapping[str, str], problems: list[str]) -> LmsAccount | None:
+    """The LMS account that the environment describes, or None with what is wrong in `problems`."""
+    required = [name for field, name in LMS_NAMES.items() if field not in OPTIONAL_LMS_FIELDS]
+    missing = _missing(environment, required, problems)
+    values = {field: environment[name] for field, name in LMS_NAMES.items() if name in environment}
+    try:
+        return LmsAccount.model_validate(values)
+    except ValidationError as error:
+        for problem in error.errors(include_input=False, include_url=False):
+            name = LMS_NAMES[str(problem["loc"][0])]
+            if name not in missing:
+                problems.append(f"{name} {_reason(problem['msg'])}")
+        return None
+
+
+def s3_bucket_from(environment: Mapping[str, str], problems: list[str]) -> S3Bucket | None:
+    """The bucket; AWS's own names (or the instance's role) hold its credentials."""
+    if _missing(environment, ["S3_BUCKET_NAME"], problems):
+        return None
+    return S3Bucket(bucket_name=environment["S3_BUCKET_NAME"], credentials=aws_credentials())
+
+
+def alert_topic_from(environment: Mapping[str, str], problems: list[str]) -> AlertTopic | None:
+    """The alert topic, or None where SNS_TOPIC_ARN is not set: alerts are then only logged."""
+    if "SNS_TOPIC_ARN" not in environment:
+        return None
+    try:
+        return AlertTopic(topic_arn=environment["SNS_TOPIC_ARN"], credentials=aws_credentials())
+    except ValidationError as error:
+        problems.append(f"SNS_TOPIC_ARN {_reason(error.errors()[0]['msg'])}")
+        return None
+
+
+def database_from(environment: Mapping[str, str], problems: list[str]) -> SqlAlchemyConnector | None:
+    """The business-tracking database, as components: a URL's password would show in Prefect's UI."""
+    names = [f"BUSINESS_TRACKING_{part}" for part in ("HOST", "DBNAME", "USER", "PASSWORD")]
+    missing = _missing(environment, names, problems)
+    port = environment.get("BUSINESS_TRACKING_PORT", "5432")
+    if not (port.isascii() and port.isdigit() and 1 <= int(port) <= 65535):
+        problems.append("BUSINESS_TRACKING_PORT must be a port number from 1 to 65535")
+        missing.append("BUSINESS_TRACKING_PORT")
+    sslmode = environment.get("BUSINESS_TRACKING_SSLMODE", "prefer")
+    if sslmode not in SSL_MODES:
+        problems.append(f"BUSINESS_TRACKING_SSLMODE must be one of {', '.join(SSL_MODES)}")
+        missing.append("BUSINESS_TRACKING_SSLMODE")
+    if missing:
+        return None
+    host, dbname, user, password = (environment[name] for name in names)
+    return SqlAlchemyConnector(
+        connection_info=ConnectionComponents(
+            driver=SyncDriver.POSTGRESQL_PSYCOPG2,
+            host=host,
+            port=int(port),
+            database=dbname,
+            username=user,
+            password=SecretStr(password),
+            query={"sslmode": sslmode},
+        ),
+        connect_args={"connect_timeout": 10, "application_name": "department-members"},
+    )
+
+
+def aws_credentials() -> AwsCredentials:
+    """Credentials that hold nothing: boto3 finds its own by AWS's standard names or the role.
+
+    So a session token, which Prefect would show in the clear, is never saved in a block.
+    """
+    return AwsCredentials()
+
+
+def blocks_from(environment: Mapping[str, str], problems: list[str]) -> dict[str, Block | None]:
+    """Every block of this pipeline, as the environment describes it."""
+    return {
+        "LMS account": lms_account_from(environment, problems),
+        "S3 bucket": s3_bucket_from(environment, problems),
+        "database": database_from(environment, problems),
+        "alert topic": alert_topic_from(environment, problems),
+    }
+
+
+def _missing(environment: Mapping[str, str], names: list[str], problems: list[str]) -> list[str]:
+    missing = [name for name in names if name not in environment]
+    problems.extend(f"{name} is not set" for name in missing)
+    return missing
+
+
+def _reason(pydantic_message: str) -> str:
+    text = pydantic_message.removeprefix("Value error, ")
+    return text[0].lower() + text[1:]

@@ -1,0 +1,48 @@
+"""The LMS account as a Prefect block."""
+
+from typing import Any
+from urllib.parse import urlsplit
+
+from prefect.blocks.core import Block
+from pydantic import Field, SecretStr, field_validator
+
+LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+
+
+class LmsAccount(Block):
+    """One administrator account of an Absorb LMS, for this pipeline alone.
+
+    A sign-in ends the account's former session, so an account that a person or another job uses
+    too would keep logging both out.
+    """
+
+    _block_type_name = "LMS Account"
+    _block_type_slug = "lms-account"
+    _description = "An Absorb LMS administrator account and where its API lies."
+
+    rest_api_url: str = Field(title="REST API URL", description="https://rest.myabsorb.com, .ca, .eu, .com.au")
+    username: str = Field(min_length=1, description="The administrator's user name.")
+    password: SecretStr = Field(min_length=1, description="The administrator's password.")
+    private_key: SecretStr = Field(min_length=1, description="The portal's private API key.")
+    page_size: int = Field(default=1000, ge=1, le=1000, description="Members a page.")
+    max_connections: int = Field(default=8, ge=1, le=64, description="Pages read at once.")
+
+    @field_validator("rest_api_url")
+    @classmethod
+    def _https_or_loopback(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if parts.username or parts.password or parts.query or parts.fragment or not parts.hostname:
+            raise ValueError("is not an address like https://rest.myabsorb.com")
+        if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in LOOPBACK):
+            raise ValueError("must begin with https://")
+        return url.rstrip("/")
+
+    @field_validator("private_key")
+    @classmethod
+    def _fits_a_header(cls, key: SecretStr) -> SecretStr:
+        if any(ord(c) < 32 or ord(c) == 127 for c in key.get_secret_value()):
+            raise ValueError("holds a line break or another control character")
+        return key
+
+    def __repr_args__(self) -> Any:
+        yield from {"rest_api_url": self.rest_api_url, "username": self.username}.items()

@@ -1,0 +1,48 @@
+"""Save every block from the environment: `python -m blocks.save [--name NAME]`.
+
+Each of the blocks lms-account, s3-bucket, aws-credentials, sqlalchemy-connector and alert-topic is
+saved under the one name, which a deployment then gives as its `blocks` parameter. Saving again
+overwrites; a second environment takes a second name.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from prefect_aws.s3 import S3Bucket
+
+from blocks.environment import blocks_from, read_environment
+
+DEFAULT_NAME = "department-members"
+
+
+def save_all(name: str) -> list[str]:
+    """Save the set; returns the slugs saved. Nothing is saved unless everything is valid."""
+    problems: list[str] = []
+    found = blocks_from(read_environment(), problems)
+    if problems:
+        raise SystemExit("Nothing was saved:\n" + "\n".join(f"  {problem}" for problem in problems))
+    saved = []
+    for block in found.values():
+        if block is None:
+            continue
+        if isinstance(block, S3Bucket):
+            block.credentials.save(name, overwrite=True, _sync=True)
+            saved.append(f"{block.credentials.get_block_type_slug()}/{name}")
+        block.save(name, overwrite=True, _sync=True)
+        saved.append(f"{block.get_block_type_slug()}/{name}")
+    return saved
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line of `python -m blocks.save`."""
+    parser = argparse.ArgumentParser(prog="python -m blocks.save", description=__doc__)
+    parser.add_argument("--name", default=DEFAULT_NAME, help="lower-case letters, digits and dashes")
+    options = parser.parse_args(arguments)
+    for slug in save_all(options.name):
+        sys.stdout.write(f"saved {slug}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,86 @@
+"""LMS to S3: one department's members, proved complete, as one CSV.
+
+    python flows/lms_to_s3.py --help
+"""
+
+import sys
+from pathlib import Path
+
+if __name__ == "__main__":  # `python flows/lms_to_s3.py` puts flows/ on the path, not the project
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from prefect import flow
+
+from flows.command_line import main
+from tasks.alert import tell_of_failure
+from tasks.fetch import authenticate, fetch_members
+from tasks.files import run_folder
+from tasks.flatten import FlatSnapshot, flatten_members
+from tasks.report import Report, extract_report, tell
+from tasks.s3 import Published, write_csv
+from tasks.settings import ExtractSettings, Resolver, extract_settings
+
+
+@flow(name="lms-to-s3", on_failure=[tell_of_failure], on_crashed=[tell_of_failure], persist_result=False)
+def lms_to_s3(
+    department_id: str | None = None,
+    bucket: str | None = None,
+    path: str | None = None,
+    include_subdepartments: bool = False,
+    allow_shrink: bool = False,
+    column_names: dict[str, str] | None = None,
+    exclude_columns: list[str] | None = None,
+    dry_run: bool = False,
+    blocks: str | None = None,
+) -> Report:
+    """Publish one department's complete member list as one CSV in S3, or nothing.
+
+    Args:
+        department_id: the department's GUID; else DEPARTMENT_ID.
+        bucket: where the CSV goes; else the saved block's, else S3_BUCKET_NAME.
+        path: the CSV's key, which may hold {department_id} and {snapshot_at:%Y/%m/%d}; else S3_DEPARTMENT_MEMBERS_PATH.
+        include_subdepartments: take in rows that the LMS gives from departments below, too.
+        allow_shrink: publish even no members, or less than half of those last published.
+        column_names: LMS key to column, over the built-in names; else LMS_COLUMN_NAMES.
+        exclude_columns: keys or columns to leave out; else LMS_EXCLUDE_COLUMNS.
+        dry_run: do everything but write to S3.
+        blocks: the name under which this environment's blocks are saved; without it, the environment.
+    """
+    resolver = Resolver(blocks)
+    settings = extract_settings(resolver, department_id, bucket, path, column_names, exclude_columns)
+    resolver.finish()
+    with run_folder() as folder:
+        _, _, report = publish_snapshot(
+            settings,
+            folder,
+            include_subdepartments=include_subdepartments,
+            allow_shrink=allow_shrink,
+            dry_run=dry_run,
+            blocks=blocks,
+        )
+    return report
+
+
+def publish_snapshot(
+    settings: ExtractSettings,
+    folder: Path,
+    *,
+    include_subdepartments: bool,
+    allow_shrink: bool,
+    dry_run: bool,
+    blocks: str | None,
+) -> tuple[FlatSnapshot, Published, Report]:
+    """The story of the extract: sign in, fetch every page, flatten, write."""
+    with authenticate(blocks) as session:
+        raw = fetch_members(
+            session, settings.department_id, folder, include_subdepartments=include_subdepartments
+        )
+    flat = flatten_members(raw, settings.names, folder / "members.csv")
+    published = write_csv(
+        flat, settings.bucket, settings.path_template, allow_shrink=allow_shrink, dry_run=dry_run, blocks=blocks
+    )
+    return flat, published, tell("lms-to-s3", extract_report(raw, flat, published, dry_run=dry_run))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(lms_to_s3))

@@ -1,0 +1,82 @@
+"""S3 to PostgreSQL: one snapshot's CSV, applied to the members' table once and in order.
+
+    python flows/s3_to_rds.py --help
+"""
+
+import sys
+from pathlib import Path
+
+if __name__ == "__main__":  # `python flows/s3_to_rds.py` puts flows/ on the path, not the project
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from prefect import flow
+
+from flows.command_line import main
+from tasks.alert import tell_of_failure
+from tasks.files import run_folder
+from tasks.options import LoadOptions, OnDeparture, SchemaContract
+from tasks.report import Report, load_report, tell
+from tasks.s3 import Snapshot, read_object
+from tasks.schema import inspect_schema
+from tasks.settings import LoadSettings, Resolver, load_settings, source_object
+from tasks.upsert import upsert_members
+
+
+@flow(name="s3-to-rds", on_failure=[tell_of_failure], on_crashed=[tell_of_failure], persist_result=False)
+def s3_to_rds(
+    bucket: str | None = None,
+    key: str | None = None,
+    version_id: str | None = None,
+    schema: str | None = None,
+    table: str | None = None,
+    create_table: bool = False,
+    schema_contract: SchemaContract = "ignore",
+    max_rejected: str | None = None,
+    on_departure: OnDeparture = "keep",
+    max_departures: str = "20%",
+    replay: bool = False,
+    dry_run: bool = False,
+    show_values: bool = False,
+    blocks: str | None = None,
+) -> Report:
+    """Apply one snapshot's CSV to the members' table, whole, or change nothing.
+
+    Args:
+        bucket: where the CSV lies; else the saved block's, else S3_BUCKET_NAME.
+        key: the CSV's key, as the S3 event gives it; else S3_DEPARTMENT_MEMBERS_PATH.
+        version_id: the object's version, as the S3 event gives it; else the newest.
+        schema: the table's schema; else BUSINESS_TRACKING_SCHEMA.
+        table: the table; else BUSINESS_TRACKING_TABLE.
+        create_table: create the table, by tasks/sql/department_members.sql, where it is missing.
+        schema_contract: columns that the table lacks are left out (ignore), added (evolve), or an error (fail).
+        max_rejected: rows that may be refused, as a number or a percentage; else 1 %, at least 10.
+        on_departure: members who left are kept, marked in departed_at, or deleted.
+        max_departures: the most who may leave at once, as a number or a percentage.
+        replay: apply a snapshot again, or an older one; even so no row gives way to an older date_edited.
+        dry_run: do everything, then undo it: real counts and the first differences, nothing written.
+        show_values: let the differences show values, which are personal data.
+        blocks: the name under which this environment's blocks are saved; without it, the environment.
+    """
+    resolver = Resolver(blocks)
+    source = source_object(resolver, bucket, key, version_id)
+    settings = load_settings(resolver, schema, table)
+    options = LoadOptions(
+        schema_contract, max_rejected, on_departure, max_departures, replay, dry_run, show_values
+    ).checked(resolver.problems)
+    resolver.finish()
+    with run_folder() as folder:
+        snapshot = read_object(source, folder / "snapshot.csv", blocks=blocks)
+        return apply_snapshot(snapshot, settings, options, create_table=create_table, blocks=blocks)
+
+
+def apply_snapshot(
+    snapshot: Snapshot, settings: LoadSettings, options: LoadOptions, *, create_table: bool, blocks: str | None
+) -> Report:
+    """The story of the load: inspect the table, then align, stage and upsert in one transaction."""
+    table = inspect_schema(settings.schema, settings.table, create_table=create_table, blocks=blocks)
+    loaded = upsert_members(snapshot, table, options, blocks=blocks)
+    return tell("s3-to-rds", load_report(snapshot, table, loaded, dry_run=options.dry_run))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(s3_to_rds))

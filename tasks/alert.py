@@ -1,0 +1,65 @@
+"""One SNS message a failed run, with nothing secret and nothing personal in it."""
+
+import traceback
+from typing import Any
+
+from prefect import Flow
+from prefect.client.schemas.objects import FlowRun, State
+from prefect.logging.loggers import flow_run_logger
+from prefect.utilities.urls import url_for
+
+from blocks.resolve import alert_topic
+from tasks.errors import PipelineError
+
+SUBJECT_LIMIT = 99
+
+
+def tell_of_failure(flow: Flow[..., Any], run: FlowRun, state: State[Any]) -> None:
+    """Publish one message for a failed or crashed run; a flow inside a flow leaves it to the outer one.
+
+    Whatever goes wrong here is logged and never hides the run's own error.
+    """
+    log = flow_run_logger(run, flow)
+    if run.parent_task_run_id is not None:
+        return
+    try:
+        topic = alert_topic(run.parameters.get("blocks"))
+        if topic is None:
+            log.warning("no alert topic is set (SNS_TOPIC_ARN), so nobody is told of this failure")
+            return
+        topic.publish(*message(flow, run, state))
+        log.info("the failure was published to %s", topic.topic_arn)
+    except Exception as error:
+        log.error("the failure could not be published: %s. Check SNS_TOPIC_ARN and the AWS rights.", type(error).__name__)
+
+
+def message(flow: Flow[..., Any], run: FlowRun, state: State[Any]) -> tuple[str, str]:
+    """Subject and body. An error that is not ours may say anything, so only its type is told."""
+    error = state.result(raise_on_failure=False) if state.is_failed() else None
+    kind = type(error).__name__ if isinstance(error, BaseException) else state.name or "Crashed"
+    if isinstance(error, PipelineError):
+        what = str(error)
+    elif state.is_crashed():
+        what = "The run was ended from outside before it was done. What was not committed is undone; run it again."
+    else:
+        what = f"An unexpected {kind}. The run's log has the details."
+    subject = f"department-members: {flow.name} failed ({kind})"
+    lines = [
+        f"Flow: {flow.name}",
+        f"Run:  {run.name} ({run.id})",
+        f"Step: {step_of(error)}",
+        "",
+        f"{kind}: {what}",
+        "",
+        f"Look: {url_for(run) or 'the log of the machine that ran it'}",
+    ]
+    return subject.encode("ascii", "replace").decode()[:SUBJECT_LIMIT], "\n".join(lines)
+
+
+def step_of(error: object) -> str:
+    """The task in which an error was raised, by its traceback."""
+    if isinstance(error, BaseException):
+        for frame, _ in traceback.walk_tb(error.__traceback__):
+            if str(frame.f_globals.get("__name__", "")).startswith("tasks."):
+                return frame.f_code.co_name
+    return "before or between the tasks"

@@ -1,0 +1,70 @@
+"""Every way a run can fail, by what the operator does about it.
+
+    PipelineError
+    ├── ConfigError         correct the setting, block or address that the message names
+    ├── AuthError           correct the account, key or right that was refused
+    ├── LmsUnavailable      nothing to mend here: run again when the LMS answers
+    ├── IncompleteSnapshot  the LMS contradicted itself: run again, then look at the page it names
+    ├── SnapshotShrank      look whether so many people really left; then allow_shrink
+    ├── ObjectInvalid       the S3 object is not what was published: extract again
+    ├── SchemaMismatch      change the table, or the columns, as the message says
+    ├── TooManyRejected     mend the rows or the table; then run again, or raise max_rejected
+    ├── TooManyDepartures   look whether so many people really left; then raise max_departures
+    └── LoadFailed          S3 or the database stayed out of reach: run again
+
+A message says where it happened, what was expected, what was found and what to do. It never holds
+a secret or a person's data: it goes to logs, Prefect's database and SNS.
+"""
+
+
+class PipelineError(Exception):
+    """A run that failed for a known reason; nothing was half done."""
+
+    retriable = False
+    """Whether the same step may succeed if it is simply run again shortly."""
+
+
+class ConfigError(PipelineError):
+    """A setting is missing, malformed, or points at something that is not there."""
+
+
+class AuthError(PipelineError):
+    """A sign-in, key or right was refused."""
+
+
+class LmsUnavailable(PipelineError):
+    """The LMS did not give a usable answer in the tries and time allowed."""
+
+
+class IncompleteSnapshot(PipelineError):
+    """The pages do not add up to one complete member list."""
+
+
+class SnapshotShrank(PipelineError):
+    """The department has no members, or less than half of those last published."""
+
+
+class ObjectInvalid(PipelineError):
+    """The object in S3 is missing, cut, changed, or not such a CSV."""
+
+
+class SchemaMismatch(PipelineError):
+    """The table is missing, has no unique key, or cannot take the file's columns."""
+
+
+class TooManyRejected(PipelineError):
+    """More rows than max_rejected were refused; nothing was loaded."""
+
+
+class TooManyDepartures(PipelineError):
+    """More members than max_departures are absent; nothing was loaded."""
+
+
+class LoadFailed(PipelineError):
+    """S3 or the database refused or dropped the work; the table is as it was before."""
+
+
+class Unreachable(LoadFailed):
+    """A LoadFailed that another try may cure: refused, dropped, restarted, locked, deadlocked."""
+
+    retriable = True

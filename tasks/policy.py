@@ -1,0 +1,22 @@
+"""How the tasks run: nothing persisted, and retried only where a retry can help."""
+
+from typing import Any
+
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.tasks import Task
+
+from tasks.errors import PipelineError
+
+IN_MEMORY: dict[str, Any] = {"cache_policy": NO_CACHE, "persist_result": False}
+"""A persisted result would lie readable in storage; two secrets would share one cache key."""
+
+
+def may_help(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool:
+    """Prefect's retry condition: whether the error that ended the task is one that a retry can cure."""
+    error = state.result(raise_on_failure=False)
+    return isinstance(error, PipelineError) and error.retriable
+
+
+RETRIED: dict[str, Any] = {"retries": 3, "retry_delay_seconds": [1, 4, 15], "retry_condition_fn": may_help}
+"""S3 or the database out of reach for some seconds; the clients below repeat nothing themselves."""

@@ -1,0 +1,133 @@
+"""The live table: its columns, their types, and the key that an upsert needs."""
+
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+from prefect import task
+from sqlalchemy import Inspector, inspect
+from sqlalchemy.exc import SAWarning
+
+from tasks.columns import KEY
+from tasks.database import database_errors, open_engine, quoted, statement
+from tasks.errors import SchemaMismatch
+from tasks.policy import IN_MEMORY, RETRIED
+
+
+@dataclass(frozen=True)
+class TableColumn:
+    """One column: its type as declared (a domain's name, say), and the base type under any domain."""
+
+    name: str
+    declared: str
+    base: str
+    required: bool = False
+    """NOT NULL, so that a row without a value is refused."""
+    defaulted: bool = False
+    writable: bool = True
+
+
+@dataclass(frozen=True)
+class TableSchema:
+    """The table that members are loaded into, as it is now."""
+
+    schema: str
+    table: str
+    columns: tuple[TableColumn, ...]
+
+    @property
+    def quoted(self) -> str:
+        """The table's quoted, qualified name."""
+        return quoted(self.schema, self.table)
+
+    def column(self, name: str) -> TableColumn | None:
+        """The column of that name, or None."""
+        return next((column for column in self.columns if column.name == name), None)
+
+
+@task(name="inspect-schema", **IN_MEMORY, **RETRIED)
+def inspect_schema(
+    schema: str, table: str, *, create_table: bool = False, blocks: str | None = None
+) -> TableSchema:
+    """The target table's columns and types are known, and an upsert on lms_user_id is possible.
+
+    Args:
+        create_table: make the table, by tasks/sql/department_members.sql, where it is missing.
+
+    Raises:
+        SchemaMismatch: no such table, no key column, or no unique constraint on it.
+        AuthError, ConfigError, LoadFailed: the database refused, is misnamed, or is out of reach.
+    """
+    with database_errors(), open_engine(blocks).connect() as connection:
+        inspector = inspect(connection)
+        if not inspector.has_table(table, schema):
+            if not create_table:
+                raise missing_table(inspector, schema, table)
+            connection.exec_driver_sql(composed_ddl(schema, table))
+            connection.commit()
+            inspector = inspect(connection)
+        types = connection.exec_driver_sql(statement("column_types"), (quoted(schema, table),)).all()
+        check_key(inspector, schema, table)
+        return TableSchema(schema, table, table_columns(inspector, schema, table, types))
+
+
+def composed_ddl(schema: str, table: str) -> str:
+    """The CREATE TABLE statement for that name."""
+    return statement("department_members").format(table=quoted(schema, table))
+
+
+def missing_table(inspector: Inspector, schema: str, table: str) -> SchemaMismatch:
+    """Say which part is missing, and how it comes to be."""
+    if not inspector.has_schema(schema):
+        return SchemaMismatch(
+            f"there is no schema {quoted(schema)} that this user may see. Check BUSINESS_TRACKING_SCHEMA, or create it."
+        )
+    return SchemaMismatch(
+        f"there is no table {quoted(schema, table)}. Check BUSINESS_TRACKING_TABLE; or let the load create it with "
+        "--create-table, or create it yourself from tasks/sql/department_members.sql."
+    )
+
+
+def check_key(inspector: Inspector, schema: str, table: str) -> None:
+    """Raise SchemaMismatch unless lms_user_id alone is unique, which ON CONFLICT needs."""
+    where = quoted(schema, table)
+    if KEY not in {column["name"] for column in reflected(inspector, schema, table)}:
+        raise SchemaMismatch(
+            f"{where} has no column {KEY}, on which rows are matched. "
+            f"Add it, or check BUSINESS_TRACKING_TABLE: ALTER TABLE {where} ADD COLUMN {KEY} uuid PRIMARY KEY."
+        )
+    primary = inspector.get_pk_constraint(table, schema)["constrained_columns"]
+    unique = [constraint["column_names"] for constraint in inspector.get_unique_constraints(table, schema)]
+    indexes = [
+        index["column_names"]
+        for index in inspector.get_indexes(table, schema)
+        if index["unique"] and not index.get("dialect_options", {}).get("postgresql_where")
+    ]
+    if [KEY] not in [primary, *unique, *indexes]:
+        raise SchemaMismatch(
+            f"{where} has no unique constraint on {KEY} alone, so rows cannot be matched. "
+            f"Add one: ALTER TABLE {where} ADD UNIQUE ({KEY}). Remove rows that share a key first."
+        )
+
+
+def table_columns(inspector: Inspector, schema: str, table: str, types: Any) -> tuple[TableColumn, ...]:
+    """The inspector's columns with the catalogue's exact types."""
+    by_name = {column["name"]: column for column in reflected(inspector, schema, table)}
+    return tuple(
+        TableColumn(
+            name=name,
+            declared=declared,
+            base=base,
+            required=not by_name[name]["nullable"],
+            defaulted=by_name[name]["default"] is not None or bool(by_name[name].get("identity")),
+            writable=not by_name[name].get("computed") and not (by_name[name].get("identity") or {}).get("always"),
+        )
+        for name, declared, base in types
+    )
+
+
+def reflected(inspector: Inspector, schema: str, table: str) -> list[Any]:
+    """The inspector's columns; a type that SQLAlchemy does not know is no concern of the user's."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SAWarning)
+        return list(inspector.get_columns(table, schema))

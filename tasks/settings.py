@@ -1,0 +1,153 @@
+"""What one run works with: a flow parameter, else the saved block, else the environment.
+
+Every missing or malformed value is told at once, before any request. Credentials stay in their
+blocks: here are only names, which may be logged.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from blocks import resolve
+from blocks.environment import read_environment
+from tasks.columns import ColumnNames
+from tasks.errors import ConfigError
+from tasks.log import run_logger
+from tasks.s3 import S3Object, path_problem
+
+GUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
+DEFAULT_SCHEMA = "public"
+DEFAULT_TABLE = "department_members"
+
+
+@dataclass(frozen=True)
+class ExtractSettings:
+    """Which department is read, and where its CSV goes."""
+
+    department_id: str
+    bucket: str
+    path_template: str
+    names: ColumnNames
+
+
+@dataclass(frozen=True)
+class LoadSettings:
+    """Which table is loaded."""
+
+    schema: str
+    table: str
+
+
+@dataclass
+class Resolver:
+    """Collects values and, beside them, everything that is wrong with them."""
+
+    blocks: str | None
+    environment: Mapping[str, str] = field(default_factory=read_environment)
+    problems: list[str] = field(default_factory=list)
+
+    def value(self, parameter: str | None, name: str) -> str:
+        """A flow parameter, else the variable `name`, else a problem."""
+        if parameter:
+            return parameter
+        if name not in self.environment:
+            self.problems.append(f"{name} is not set")
+        return self.environment.get(name, "")
+
+    def credentials(self, *kinds: str) -> None:
+        """Each of these blocks can be had: from the block set, or from the environment."""
+        for kind in kinds:
+            try:
+                getattr(resolve, kind)(self.blocks)
+            except ConfigError as error:
+                self.problems.append(str(error))
+
+    def bucket(self, parameter: str | None) -> str:
+        """The flow parameter, else the bucket of the block set or of the environment."""
+        try:
+            block = resolve.s3_bucket(self.blocks)
+        except ConfigError as error:
+            if parameter is None or self.blocks is not None:
+                self.problems.append(str(error))
+            return parameter or ""
+        return parameter or block.bucket_name
+
+    def finish(self) -> None:
+        """Log where the credentials come from, or raise ConfigError with every problem, one a line."""
+        if self.problems:
+            problems = "".join(f"\n  - {problem}" for problem in dict.fromkeys(self.problems))
+            raise ConfigError(f"these settings must be mended before anything can run:{problems}")
+        source = f"the blocks named {self.blocks!r}" if self.blocks else "the environment"
+        run_logger().info("credentials come from %s", source)
+
+
+def extract_settings(
+    resolver: Resolver,
+    department_id: str | None,
+    bucket: str | None,
+    path: str | None,
+    column_names: Mapping[str, str] | None,
+    exclude_columns: list[str] | None,
+) -> ExtractSettings:
+    """What `lms_to_s3` works with; what is wrong goes to `resolver.problems`."""
+    resolver.credentials("lms_account", "alert_topic")
+    department = resolver.value(None, "DEPARTMENT_ID")
+    if department and not GUID.fullmatch(department):
+        resolver.problems.append("DEPARTMENT_ID must be a GUID like 5b0c9f5e-3d0a-4f0b-9a53-0a4f6a0c7d11")
+    template = resolver.value(path, "S3_DEPARTMENT_MEMBERS_PATH")
+    if problem := path_problem(template):
+        resolver.problems.append(f"S3_DEPARTMENT_MEMBERS_PATH: {problem}")
+    return ExtractSettings(
+        department_id=department.lower(),
+        bucket=resolver.bucket(bucket),
+        path_template=template,
+        names=column_names_from(resolver, column_names, exclude_columns),
+    )
+
+
+def load_settings(resolver: Resolver, schema: str | None, table: str | None) -> LoadSettings:
+    """What `s3_to_rds` works with; what is wrong goes to `resolver.problems`."""
+    resolver.credentials("database", "alert_topic")
+    return LoadSettings(
+        schema=schema or resolver.environment.get("BUSINESS_TRACKING_SCHEMA", DEFAULT_SCHEMA),
+        table=table or resolver.environment.get("BUSINESS_TRACKING_TABLE", DEFAULT_TABLE),
+    )
+
+
+def source_object(resolver: Resolver, bucket: str | None, key: str | None, version_id: str | None) -> S3Object:
+    """The object that an event or an operator names, else the one that the environment's path names."""
+    name = resolver.bucket(bucket)
+    if key:
+        return S3Object(name, key, version_id)
+    template = resolver.value(None, "S3_DEPARTMENT_MEMBERS_PATH")
+    if "{snapshot_at" in template:
+        resolver.problems.append(
+            "S3_DEPARTMENT_MEMBERS_PATH holds {snapshot_at}, so it names no single object: give the key (--key)"
+        )
+    elif problem := path_problem(template):
+        resolver.problems.append(f"S3_DEPARTMENT_MEMBERS_PATH: {problem}")
+    elif "{department_id}" in template:
+        template = template.format(department_id=resolver.value(None, "DEPARTMENT_ID").lower())
+    return S3Object(name, template, version_id)
+
+
+def column_names_from(
+    resolver: Resolver, renamed: Mapping[str, str] | None, excluded: list[str] | None
+) -> ColumnNames:
+    """The user's column names and exclusions over the API's."""
+    if renamed is None:
+        try:
+            renamed = json.loads(resolver.environment.get("LMS_COLUMN_NAMES", "{}"))
+        except ValueError:
+            renamed = None
+        if not isinstance(renamed, dict) or not all(isinstance(name, str) and name for name in renamed.values()):
+            resolver.problems.append('LMS_COLUMN_NAMES must be a JSON object like {"externalId": "illum_id"}')
+            renamed = {}
+    if excluded is None:
+        excluded = resolver.environment.get("LMS_EXCLUDE_COLUMNS", "").split(",")
+    try:
+        return ColumnNames(dict(renamed), frozenset(name.strip() for name in excluded if name.strip()))
+    except ConfigError as error:
+        resolver.problems.append(f"LMS_COLUMN_NAMES, LMS_EXCLUDE_COLUMNS: {error}")
+        return ColumnNames()
