@@ -31,8 +31,8 @@ def department_sync(
     allow_shrink: bool = False,
     column_names: dict[str, str] | None = None,
     exclude_columns: list[str] | None = None,
-    schema: str | None = None,
-    table: str | None = None,
+    schema_name: str | None = None,
+    table_name: str | None = None,
     create_table: bool = False,
     schema_contract: SchemaContract = "ignore",
     max_rejected: str | None = None,
@@ -55,8 +55,8 @@ def department_sync(
         allow_shrink: publish even no members, or less than half of those last published.
         column_names: LMS key to column, over the built-in names; else LMS_COLUMN_NAMES.
         exclude_columns: keys or columns to leave out; else LMS_EXCLUDE_COLUMNS.
-        schema: the table's schema; else BUSINESS_TRACKING_SCHEMA.
-        table: the table; else BUSINESS_TRACKING_TABLE.
+        schema_name: the table's schema; else BUSINESS_TRACKING_SCHEMA.
+        table_name: the table; else BUSINESS_TRACKING_TABLE.
         create_table: create the table, by tasks/sql/department_members.sql, where it is missing.
         schema_contract: columns that the table lacks are left out (ignore), added (evolve), or an error (fail).
         max_rejected: rows that may be refused, as a number or a percentage; else 1 %, at least 10.
@@ -68,7 +68,7 @@ def department_sync(
     """
     resolver = Resolver(blocks)
     extract = extract_settings(resolver, department_id, bucket, path, column_names, exclude_columns)
-    load = load_settings(resolver, schema, table)
+    load = load_settings(resolver, schema_name, table_name)
     options = LoadOptions(
         schema_contract, max_rejected, on_departure, max_departures, dry_run=dry_run, show_values=show_values
     ).checked(resolver.problems)

@@ -27,8 +27,8 @@ def s3_to_rds(
     bucket: str | None = None,
     key: str | None = None,
     version_id: str | None = None,
-    schema: str | None = None,
-    table: str | None = None,
+    schema_name: str | None = None,
+    table_name: str | None = None,
     create_table: bool = False,
     schema_contract: SchemaContract = "ignore",
     max_rejected: str | None = None,
@@ -45,8 +45,8 @@ def s3_to_rds(
         bucket: where the CSV lies; else the saved block's, else S3_BUCKET_NAME.
         key: the CSV's key, as the S3 event gives it; else S3_DEPARTMENT_MEMBERS_PATH.
         version_id: the object's version, as the S3 event gives it; else the newest.
-        schema: the table's schema; else BUSINESS_TRACKING_SCHEMA.
-        table: the table; else BUSINESS_TRACKING_TABLE.
+        schema_name: the table's schema; else BUSINESS_TRACKING_SCHEMA.
+        table_name: the table; else BUSINESS_TRACKING_TABLE.
         create_table: create the table, by tasks/sql/department_members.sql, where it is missing.
         schema_contract: columns that the table lacks are left out (ignore), added (evolve), or an error (fail).
         max_rejected: rows that may be refused, as a number or a percentage; else 1 %, at least 10.
@@ -59,7 +59,7 @@ def s3_to_rds(
     """
     resolver = Resolver(blocks)
     source = source_object(resolver, bucket, key, version_id)
-    settings = load_settings(resolver, schema, table)
+    settings = load_settings(resolver, schema_name, table_name)
     options = LoadOptions(
         schema_contract, max_rejected, on_departure, max_departures, replay, dry_run, show_values
     ).checked(resolver.problems)

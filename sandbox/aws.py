@@ -1,0 +1,110 @@
+"""S3 and SNS by moto's server, in a process of its own on 127.0.0.1."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from types import TracebackType
+from typing import Any, Self
+
+import boto3
+
+from sandbox.postgres import free_port
+
+BUCKET = "lms-snapshots"
+TOPIC = "department-members-alerts"
+REGION = "eu-west-1"
+KEY_ID, SECRET = "sandbox", "sandbox-secret-p@ss:w/o%r#d?&"  # noqa: S105
+# The server ends when its standard input closes, which is when this process is gone.
+SERVE = """
+import sys, logging
+from moto.server import ThreadedMotoServer
+logging.getLogger("werkzeug").disabled = True
+server = ThreadedMotoServer("127.0.0.1", int(sys.argv[1]), verbose=False)
+server.start()
+sys.stdin.read()
+server.stop()
+"""
+
+
+class SimulatedAws:
+    """A bucket, a topic, and a queue that hears what the topic says."""
+
+    def __init__(self, *, versioning: bool = True) -> None:
+        self.port = free_port()
+        self.versioning = versioning
+        self._alerts: list[dict[str, str]] = []
+
+    def __enter__(self) -> Self:
+        clean = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "MOTO_"))}
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", SERVE, str(self.port)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=clean,
+            start_new_session=True,
+        )
+        self._wait()
+        self.s3, self.sns, self.sqs = (self.client(name) for name in ("s3", "sns", "sqs"))
+        self.s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
+        if self.versioning:
+            self.s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
+        self.topic_arn = self.sns.create_topic(Name=TOPIC)["TopicArn"]
+        self._queue = self.sqs.create_queue(QueueName="alerts")["QueueUrl"]
+        queue_arn = self.sqs.get_queue_attributes(QueueUrl=self._queue, AttributeNames=["QueueArn"])
+        self.sns.subscribe(TopicArn=self.topic_arn, Protocol="sqs", Endpoint=queue_arn["Attributes"]["QueueArn"])
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, at: TracebackType | None) -> None:
+        self._process.kill()
+        self._process.wait(10)
+        if self._process.stdin:
+            self._process.stdin.close()
+
+    @property
+    def url(self) -> str:
+        """Where S3 and SNS listen."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def client(self, service: str) -> Any:
+        """A boto3 client of this server."""
+        session = boto3.Session(KEY_ID, SECRET, region_name=REGION)
+        return session.client(service, endpoint_url=self.url)
+
+    def environment(self) -> dict[str, str]:
+        """The pipeline's names, and AWS's own, for this bucket and topic."""
+        return {
+            "AWS_ACCESS_KEY_ID": KEY_ID,
+            "AWS_SECRET_ACCESS_KEY": SECRET,
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_ENDPOINT_URL": self.url,
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "S3_BUCKET_NAME": BUCKET,
+            "SNS_TOPIC_ARN": self.topic_arn,
+        }
+
+    def alerts(self) -> list[dict[str, str]]:
+        """Every message the topic has sent so far: `Subject` and `Message`."""
+        while messages := self.sqs.receive_message(QueueUrl=self._queue, MaxNumberOfMessages=10).get("Messages"):
+            for message in messages:
+                self._alerts.append(json.loads(message["Body"]))
+                self.sqs.delete_message(QueueUrl=self._queue, ReceiptHandle=message["ReceiptHandle"])
+        return list(self._alerts)
+
+    def objects(self) -> dict[str, bytes]:
+        """Every current object of the bucket, by key."""
+        listed = self.s3.list_objects_v2(Bucket=BUCKET).get("Contents", [])
+        return {o["Key"]: self.s3.get_object(Bucket=BUCKET, Key=o["Key"])["Body"].read() for o in listed}
+
+    def _wait(self) -> None:
+        for _ in range(300):
+            if self._process.poll() is not None:
+                raise RuntimeError("moto's server ended at once; is moto[server] installed?")
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
+                    return
+            time.sleep(0.1)
+        raise TimeoutError("moto's server did not answer within 30 s")
