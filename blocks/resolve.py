@@ -50,7 +50,7 @@ def alert_topic(blocks: str | None) -> AlertTopic | None:
 def load_saved(block_type: type[BlockT], name: str) -> BlockT | None:
     """The saved block of that type and name, or None where Prefect has none."""
     try:
-        return cast(BlockT, block_type.load(name, _sync=True))
+        return cast(BlockT, block_type.load(name))
     except ValueError as error:
         if "Unable to find block document" in str(error):
             return None

@@ -27,9 +27,9 @@ def save_all(name: str) -> list[str]:
         if block is None:
             continue
         if isinstance(block, S3Bucket):
-            block.credentials.save(name, overwrite=True, _sync=True)
+            block.credentials.save(name, overwrite=True)
             saved.append(f"{block.credentials.get_block_type_slug()}/{name}")
-        block.save(name, overwrite=True, _sync=True)
+        block.save(name, overwrite=True)
         saved.append(f"{block.get_block_type_slug()}/{name}")
     return saved
 

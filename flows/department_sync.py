@@ -1,6 +1,6 @@
 """LMS to S3 to PostgreSQL in one run: lms_to_s3 and s3_to_rds in a row.
 
-    python flows/department_sync.py --help
+python flows/department_sync.py --help
 """
 
 import sys

@@ -1,6 +1,6 @@
 """LMS to S3: one department's members, proved complete, as one CSV.
 
-    python flows/lms_to_s3.py --help
+python flows/lms_to_s3.py --help
 """
 
 import sys
@@ -72,9 +72,7 @@ def publish_snapshot(
 ) -> tuple[FlatSnapshot, Published, Report]:
     """The story of the extract: sign in, fetch every page, flatten, write."""
     with authenticate(blocks) as session:
-        raw = fetch_members(
-            session, settings.department_id, folder, include_subdepartments=include_subdepartments
-        )
+        raw = fetch_members(session, settings.department_id, folder, include_subdepartments=include_subdepartments)
     flat = flatten_members(raw, settings.names, folder / "members.csv")
     published = write_csv(
         flat, settings.bucket, settings.path_template, allow_shrink=allow_shrink, dry_run=dry_run, blocks=blocks

@@ -1,6 +1,6 @@
 """S3 to PostgreSQL: one snapshot's CSV, applied to the members' table once and in order.
 
-    python flows/s3_to_rds.py --help
+python flows/s3_to_rds.py --help
 """
 
 import sys

@@ -16,7 +16,7 @@ from sandbox.postgres import free_port
 BUCKET = "lms-snapshots"
 TOPIC = "department-members-alerts"
 REGION = "eu-west-1"
-KEY_ID, SECRET = "sandbox", "sandbox-secret-p@ss:w/o%r#d?&"  # noqa: S105
+KEY_ID, SECRET = "sandbox", "sandbox-secret-p@ss:w/o%r#d?&"
 # The server ends when its standard input closes, which is when this process is gone.
 SERVE = """
 import sys, logging

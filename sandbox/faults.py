@@ -67,7 +67,9 @@ def on(
     return fault
 
 
-def status(code: int, body: bytes = b'{"message":"sandbox"}', headers: dict[str, str] | None = None, **when: Any) -> Fault:
+def status(
+    code: int, body: bytes = b'{"message":"sandbox"}', headers: dict[str, str] | None = None, **when: Any
+) -> Fault:
     """Answer with that status."""
     return on(lambda call: Answer(code, body, headers or {}), **when)
 

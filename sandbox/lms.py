@@ -27,7 +27,7 @@ from sandbox.faults import Answer, Call, Fault
 from sandbox.people import DEPARTMENT, person
 
 USERNAME = "pipeline@example.org"
-PASSWORD = "lms-p@ss:w/o%r#d?&' é"  # noqa: S105
+PASSWORD = "lms-p@ss:w/o%r#d?&' é"
 PRIVATE_KEY = "7d3b4f10-5b7e-4b36-8f0a-2f6f3c1f9e55"
 DENIED = b'{"message":"Authorization has been denied for this request."}'
 WRONG_PATH = b'{"message":"not a valid key=value pair (missing equal-sign) in Authorization header"}'
@@ -253,7 +253,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     do_GET = do_POST = _respond
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
+    def log_message(self, format: str, *args: Any) -> None:
         """Requests are kept in `requests`, not printed."""
 
 

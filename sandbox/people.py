@@ -7,7 +7,20 @@ from typing import Any
 from msgspec import Raw
 
 DEPARTMENT = "5b0c9f5e-3d0a-4f0b-9a53-0a4f6a0c7d11"
-FIRST = ["Ánh Dương", "Łukasz", "美咲", "Zoë", "Omar", "Noa", "Siobhán", "محمد", "José", "Ingrid", "Anna-Lena", "D'Arcy"]
+FIRST = [
+    "Ánh Dương",
+    "Łukasz",
+    "美咲",
+    "Zoë",
+    "Omar",
+    "Noa",
+    "Siobhán",
+    "محمد",
+    "José",
+    "Ingrid",
+    "Anna-Lena",
+    "D'Arcy",
+]
 LAST = ["Nguyễn", "Ødegård-O'Hara", "佐藤", "Müller", "García", "Kowalska", "Smith", "العلي", "Brown", "Ng"]
 CITIES = ["Hà Nội", "København", "Zürich", "Calgary", "東京", None]
 JOBS = ["Analyst", "Nurse, ward 3", 'Head of "Learning"', "Engineer", None]
@@ -17,7 +30,7 @@ FRACTIONS = ["", ".5", ".12", ".123", ".1234", ".12345", ".123456", ".1234567"]
 
 def person(seed: int, department: str = DEPARTMENT) -> dict[str, Any]:
     """The member with that number: always the same one."""
-    rng = random.Random(seed)  # noqa: S311 - fiction
+    rng = random.Random(seed)
     first, last = rng.choice(FIRST), rng.choice(LAST)
     upper = seed % 7 == 0
     member_id = str(uuid.UUID(int=rng.getrandbits(128), version=4))
@@ -48,7 +61,9 @@ def person(seed: int, department: str = DEPARTMENT) -> dict[str, Any]:
         "dateTerminated": rng.choice([None, None, "2024-06-30T00:00:00Z"]),
         "dateEdited": "2025-02-11T09:14:07" + rng.choice(FRACTIONS) + "Z",
         "dateAdded": "2021-03-02T08:00:00Z",
-        "lastLoginDate": rng.choice([None, "2025-02-10T22:41:38" + rng.choice(FRACTIONS) + rng.choice(["Z", "+02:00"])]),
+        "lastLoginDate": rng.choice(
+            [None, "2025-02-10T22:41:38" + rng.choice(FRACTIONS) + rng.choice(["Z", "+02:00"])]
+        ),
         "notes": rng.choice(NOTES),
         "customFields": custom_fields(rng),
         "roleIds": rng.choice([["b1d9b0de-6f0e-4f7e-8b57-2a8d1f1c3e10"], []]),

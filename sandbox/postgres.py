@@ -18,7 +18,7 @@ import psycopg2
 
 DATABASE = "business_tracking"
 USER = "loader"
-PASSWORD = "p@ss:w/o%r#d?&'\" \\$é"  # noqa: S105 - punctuation that a URL or a shell would trip over
+PASSWORD = "p@ss:w/o%r#d?&'\" \\$é"
 # Throwaway data: nothing here outlives the process, so nothing needs to reach the disk.
 SETTINGS = {
     "fsync": "off",
@@ -185,9 +185,10 @@ def _unprivileged_account() -> pwd.struct_passwd:
 
 def _end_with_this_process(pid: int) -> None:
     """A watcher that stops process `pid` when this one is gone, even by SIGKILL: its pipe then closes."""
-    watch = "import os, signal, sys\nsys.stdin.read()\ntry: os.kill(int(sys.argv[1]), signal.SIGQUIT)\nexcept OSError: pass"
+    watch = (
+        "import os, signal, sys\nsys.stdin.read()\ntry: os.kill(int(sys.argv[1]), signal.SIGQUIT)\nexcept OSError: pass"
+    )
     read_end, write_end = os.pipe()
     os.set_inheritable(write_end, False)
     subprocess.Popen([sys.executable, "-c", watch, str(pid)], stdin=read_end, start_new_session=True)
     os.close(read_end)
-

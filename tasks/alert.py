@@ -14,26 +14,28 @@ from tasks.errors import PipelineError
 SUBJECT_LIMIT = 99
 
 
-def tell_of_failure(flow: Flow[..., Any], run: FlowRun, state: State[Any]) -> None:
+def tell_of_failure(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
     """Publish one message for a failed or crashed run; a flow inside a flow leaves it to the outer one.
 
     Whatever goes wrong here is logged and never hides the run's own error.
     """
-    log = flow_run_logger(run, flow)
-    if run.parent_task_run_id is not None:
+    log = flow_run_logger(flow_run, flow)
+    if flow_run.parent_task_run_id is not None:
         return
     try:
-        topic = alert_topic(run.parameters.get("blocks"))
+        topic = alert_topic(flow_run.parameters.get("blocks"))
         if topic is None:
             log.warning("no alert topic is set (SNS_TOPIC_ARN), so nobody is told of this failure")
             return
-        topic.publish(*message(flow, run, state))
+        topic.publish(*message(flow, flow_run, state))
         log.info("the failure was published to %s", topic.topic_arn)
     except Exception as error:
-        log.error("the failure could not be published: %s. Check SNS_TOPIC_ARN and the AWS rights.", type(error).__name__)
+        log.error(
+            "the failure could not be published: %s. Check SNS_TOPIC_ARN and the AWS rights.", type(error).__name__
+        )
 
 
-def message(flow: Flow[..., Any], run: FlowRun, state: State[Any]) -> tuple[str, str]:
+def message(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> tuple[str, str]:
     """Subject and body. An error that is not ours may say anything, so only its type is told."""
     error = state.result(raise_on_failure=False) if state.is_failed() else None
     kind = type(error).__name__ if isinstance(error, BaseException) else state.name or "Crashed"
@@ -46,12 +48,12 @@ def message(flow: Flow[..., Any], run: FlowRun, state: State[Any]) -> tuple[str,
     subject = f"department-members: {flow.name} failed ({kind})"
     lines = [
         f"Flow: {flow.name}",
-        f"Run:  {run.name} ({run.id})",
+        f"Run:  {flow_run.name} ({flow_run.id})",
         f"Step: {step_of(error)}",
         "",
         f"{kind}: {what}",
         "",
-        f"Look: {url_for(run) or 'the log of the machine that ran it'}",
+        f"Look: {url_for(flow_run) or 'the log of the machine that ran it'}",
     ]
     return subject.encode("ascii", "replace").decode()[:SUBJECT_LIMIT], "\n".join(lines)
 

@@ -46,7 +46,9 @@ EXACTLY_EQUAL = {
     *SHAPES, *TEXTS, "uuid", "jsonb", "bytea", "inet", "cidr", "macaddr", "interval",
 } - {"character", "bpchar"}  # fmt: skip
 """Types whose = is the same as being the same. The rest (json has none, citext folds case) compare as text."""
-_TYPE = re.compile(r"(?P<name>[a-z ]+?)(?:\((?P<first>\d+)(?:,(?P<second>-?\d+))?\))?(?P<rest> with(?:out)? time zone)?")
+_TYPE = re.compile(
+    r"(?P<name>[a-z ]+?)(?:\((?P<first>\d+)(?:,(?P<second>-?\d+))?\))?(?P<rest> with(?:out)? time zone)?"
+)
 
 
 @dataclass(frozen=True)

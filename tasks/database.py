@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import psycopg2
-from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
@@ -37,7 +36,7 @@ def open_engine(blocks: str | None) -> Engine:
 def transaction(blocks: str | None) -> Iterator[Cursor]:
     """One transaction: committed at the end, rolled back on any error; its connection always closed."""
     with database_errors():
-        connection: Connection = open_engine(blocks).raw_connection()
+        connection: Any = open_engine(blocks).raw_connection()
         try:
             connection.set_client_encoding("UTF8")
             with connection.cursor() as cursor:

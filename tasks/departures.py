@@ -47,17 +47,14 @@ def depart(
         "rejected": [key.lower() for key in rejected_keys],
     }
     marks = options.on_departure == "mark"
-    execute(
-        cursor, "absent", values, table=table.quoted, present=f"AND t.{DEPARTED_AT} IS NULL" if marks else ""
-    )
+    execute(cursor, "absent", values, table=table.quoted, present=f"AND t.{DEPARTED_AT} IS NULL" if marks else "")
     present, absent = one_row(cursor)
     if absent > allowed(options.max_departures, present):
         raise TooManyDepartures(
-            f"department {snapshot.department_id}: expected at most {options.max_departures} of {present} members to have "
-            f"left, found {absent} absent from {snapshot.object}. Nothing was changed. If so many did leave, run once "
+            f"department {snapshot.department_id}: expected at most {options.max_departures} of {present} members to "
+            f"have left, found {absent} absent from {snapshot.object}. Nothing was changed. If so many did leave, run once "
             "with a higher max_departures."
         )
     if absent:
         execute(cursor, "mark_departed" if marks else "delete_departed", values, table=table.quoted)
     return int(absent)
-

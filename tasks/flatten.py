@@ -96,7 +96,7 @@ def decode_users(body: bytes) -> list[Row]:
 def member_frame(texts: dict[str, list[str | None]], columns: dict[str, str]) -> pd.DataFrame:
     """Rows × columns of text: the columns of the table, GUIDs in lower case, null where a key is absent."""
     table = pa.table({key: pa.array(texts[key], pa.string()) for key in texts if key in columns})
-    frame = table.to_pandas(types_mapper=pd.ArrowDtype)
+    frame: pd.DataFrame = table.to_pandas(types_mapper=pd.ArrowDtype)
     for key in GUID_KEYS.intersection(frame.columns):
         frame[key] = frame[key].str.lower()
     return frame.reindex(columns=list(columns)).rename(columns=columns)

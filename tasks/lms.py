@@ -259,11 +259,10 @@ def _refuse(status: int, body: bytes, where: str) -> None:
             f"{where} answered 403: the key is not this portal's, or the account lacks the right to read users. "
             "Check LMS_PRIVATE_KEY, its region and the account's role."
         )
-    if 500 <= status:
+    if status >= 500:
         raise Unusable(f"status {status}")
     raise ConfigError(
-        f"{where} answered {status}, which no repetition cures. "
-        "Check REST_API_URL, DEPARTMENT_ID and LMS_PAGE_SIZE."
+        f"{where} answered {status}, which no repetition cures. Check REST_API_URL, DEPARTMENT_ID and LMS_PAGE_SIZE."
     )
 
 

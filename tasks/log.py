@@ -18,4 +18,3 @@ def run_logger() -> Logger:
         return get_run_logger()
     except MissingContextError:
         return logging.getLogger("department_members")
-

@@ -74,7 +74,11 @@ class Merge:
         """The pieces of SQL that make tasks/sql/differences.sql tell what would change, with values or without."""
         told = [
             f"CASE WHEN {differs(column)} THEN {literal(column.name)}"
-            + (f" || ' ' || {told_value('t.' + quoted(column.name))} || ' -> ' || {told_value(str(column.value))}" if show_values else "")
+            + (
+                f" || ' ' || {told_value('t.' + quoted(column.name))} || ' -> ' || {told_value(str(column.value))}"
+                if show_values
+                else ""
+            )
             + " END"
             for column in self.columns()
             if column.name != KEY

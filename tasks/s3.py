@@ -258,7 +258,7 @@ def path_problem(path_template: str) -> str | None:
     allowed = "only {department_id} and {snapshot_at:%Y/%m/%d} may stand in braces"
     try:
         fields = {field for _, field, _, _ in Formatter().parse(path_template) if field is not None}
-        object_key(path_template, "", datetime(2026, 1, 1))  # noqa: DTZ001
+        object_key(path_template, "", datetime(2026, 1, 1))
     except (ValueError, KeyError, IndexError, AttributeError):
         return allowed
     if not fields <= PATH_FIELDS:

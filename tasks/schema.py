@@ -46,9 +46,7 @@ class TableSchema:
 
 
 @task(name="inspect-schema", **IN_MEMORY, **RETRIED)
-def inspect_schema(
-    schema: str, table: str, *, create_table: bool = False, blocks: str | None = None
-) -> TableSchema:
+def inspect_schema(schema: str, table: str, *, create_table: bool = False, blocks: str | None = None) -> TableSchema:
     """The target table's columns and types are known, and an upsert on lms_user_id is possible.
 
     Args:

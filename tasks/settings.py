@@ -132,9 +132,7 @@ def source_object(resolver: Resolver, bucket: str | None, key: str | None, versi
     return S3Object(name, template, version_id)
 
 
-def column_names_from(
-    resolver: Resolver, renamed: Mapping[str, str] | None, excluded: list[str] | None
-) -> ColumnNames:
+def column_names_from(resolver: Resolver, renamed: Mapping[str, str] | None, excluded: list[str] | None) -> ColumnNames:
     """The user's column names and exclusions over the API's."""
     if renamed is None:
         try:

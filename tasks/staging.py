@@ -220,14 +220,14 @@ def misshapen_rows(chunk: Chunk, alignment: Alignment) -> dict[int, tuple[str, s
     if b"\0" in chunk.data:
         for index, record in enumerate(chunk.records()):
             if b"\0" in record.data:
-                number = next((n for n, text in enumerate(record.fields()) if "\0" in text), 0)
-                misshapen[index] = (alignment.columns[number].name, f"expected {NUL}")
+                field = next((n for n, text in enumerate(record.fields()) if "\0" in text), 0)
+                misshapen[index] = (alignment.columns[field].name, f"expected {NUL}")
     shaped = {str(n): column for n, column in enumerate(alignment.columns) if column.shape is not None}
     if shaped:
         frame = read_columns(chunk.data, len(alignment.columns), list(shaped))
         for number, column in shaped.items():
-            for index in misfits(frame[number], column):
-                misshapen.setdefault(int(index), (column.name, f"expected {column.expected}"))
+            for row in misfits(frame[number], column):
+                misshapen.setdefault(int(row), (column.name, f"expected {column.expected}"))
     return misshapen
 
 
@@ -247,7 +247,8 @@ def read_columns(data: bytes, width: int, columns: list[str]) -> pd.DataFrame:
             quoted_strings_can_be_null=False,
         ),
     )
-    return table.to_pandas(types_mapper=pd.ArrowDtype)
+    frame: pd.DataFrame = table.to_pandas(types_mapper=pd.ArrowDtype)
+    return frame
 
 
 def misfits(texts: "pd.Series[str]", column: AlignedColumn) -> "np.ndarray[tuple[int], np.dtype[np.intp]]":

@@ -11,7 +11,6 @@ from tasks.columns import KEY
 from tasks.database import SESSION, execute, one_row, quoted, transaction
 from tasks.departures import check_columns, depart
 from tasks.ledger import open_ledger, reason_to_skip, record_load
-
 from tasks.merge import EDITED, Merge, merge_rows
 from tasks.options import LoadOptions, allowed_rejects
 from tasks.policy import IN_MEMORY, RETRIED

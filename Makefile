@@ -1,0 +1,44 @@
+# `make demo` runs the pipeline on the embedded default; `make test` runs every test.
+# Both need Python 3.11 or newer and nothing else: the rest is installed into .venv.
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check format bench soak clean
+
+help:  ## Show what there is to do
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(STAMP)  ## Run department_sync on the embedded default and show what happens
+	@$(RUN) -m sandbox.demo
+
+test: $(STAMP)  ## Run every test (ARGS="-k fetch" for some)
+	@$(RUN) -m pytest $(ARGS)
+
+check: $(STAMP)  ## Lint, formatting and types
+	@$(RUN) -m ruff check .
+	@$(RUN) -m ruff format --check .
+	@$(RUN) -m mypy
+
+format: $(STAMP)  ## Mend what ruff can mend
+	@$(RUN) -m ruff check --fix .
+	@$(RUN) -m ruff format .
+
+bench: $(STAMP)  ## Time extract, load and the whole beside their references (ARGS="--members 10000")
+	@$(RUN) -m benchmarks $(ARGS)
+
+MINUTES ?= 5
+soak: $(STAMP)  ## Randomised end-to-end test for MINUTES=n
+	@$(RUN) -m tests.soak --minutes $(MINUTES)
+
+clean:  ## Remove the virtual environment and all caches
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis benchmarks/work
+
+$(STAMP): requirements.txt requirements-dev.txt
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed, found %s. Name one: make PYTHON=python3.12" % sys.version.split()[0])'
+	@echo "Installing into $(VENV), about a minute ..."
+	@$(PYTHON) -m venv $(VENV)
+	@$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@

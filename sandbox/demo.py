@@ -1,0 +1,151 @@
+"""`make demo`: department_sync on the embedded default, told in the terminal.
+
+Runs it four times against a simulated LMS, S3, SNS and an embedded PostgreSQL: a first load; a
+second after people joined, left and were edited; a third after one came back; and one with a broken
+password. Exits 1 if anything it shows is not what it expected. Leaves nothing running.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from typing import Any
+
+from sandbox.people import DEPARTMENT
+from sandbox.stack import Sandbox
+
+MEMBERS, JOINED, LEFT, EDITED = 3000, 25, 4, 40
+FLAGS = ("--create-table", "--on-departure", "mark")
+TOLD = ("members", "pages", "sign_ins", "read", "inserted", "updated", "unchanged", "rejected", "departed", "returned")
+BOLD, DIM, GREEN, RED, PLAIN = ("\033[1m", "\033[2m", "\033[32m", "\033[31m", "\033[0m")
+
+
+class Demo:
+    """The sandbox, and whether all it showed was as expected."""
+
+    def __init__(self, box: Sandbox) -> None:
+        self.box = box
+        self.surprises = 0
+
+    def say(self, text: str, style: str = "") -> None:
+        """One line, coloured where a terminal shows it."""
+        colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+        sys.stdout.write(f"{style}{text}{PLAIN}\n" if colour and style else f"{text}\n")
+        sys.stdout.flush()
+
+    def expect(self, what: str, expected: Any, found: Any) -> None:
+        """Show what was found; remember a difference."""
+        if expected == found:
+            self.say(f"  ok   {what}: {found}", GREEN)
+        else:
+            self.surprises += 1
+            self.say(f"  FAIL {what}: expected {expected}, found {found}", RED)
+
+    def sync(self, title: str) -> tuple[int, dict[str, int]]:
+        """Run department_sync as a script, its log shown as it comes; exit code and the counts it reported."""
+        self.say(f"\n{title}", BOLD)
+        self.say(f"  $ python flows/department_sync.py {' '.join(FLAGS)}", DIM)
+        counts: dict[str, int] = {}
+        began = time.monotonic()
+        command = self.box.command("flows/department_sync.py", *FLAGS)
+        process = subprocess.Popen(**command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        for line in process.stdout or ():
+            if "|" in line or line.startswith("department-sync"):
+                self.say("  | " + line.rstrip()[:200], DIM)
+            found = dict(word.split("=", 1) for word in line.split() if "=" in word)
+            counts |= {name: int(found[name]) for name in TOLD if name in found}
+        code = process.wait(120)
+        self.say(f"  exit code {code} after {time.monotonic() - began:.1f} s")
+        return code, counts
+
+    def expect_counts(self, counts: dict[str, int], **expected: int) -> None:
+        """Check what the run reported."""
+        for name, number in expected.items():
+            self.expect(name, number, counts.get(name))
+
+
+def first_load(demo: Demo) -> None:
+    """Everybody is new."""
+    code, counts = demo.sync(f"1. {MEMBERS} members, an empty database")
+    demo.expect("exit code", 0, code)
+    demo.expect_counts(counts, members=MEMBERS, inserted=MEMBERS, unchanged=0, rejected=0, sign_ins=1)
+    for key, body in demo.box.aws.objects().items():
+        demo.say(f"  the CSV: s3://lms-snapshots/{key}, {len(body)} bytes")
+    look(demo)
+
+
+def look(demo: Demo) -> None:
+    """A few rows of the table."""
+    rows = demo.box.query(
+        "SELECT first_name, last_name, employee_number, date_edited, custom_fields->>'decimal1', departed_at IS NOT NULL"
+        " FROM department_members ORDER BY user_name LIMIT 4"
+    )
+    demo.say("  first_name  last_name        employee_number  date_edited                 decimal1    departed")
+    for first, last, number, edited, decimal, departed in rows:
+        shown = f"  {first:<11} {last:<16} {number:<16} {edited:%Y-%m-%d %H:%M:%S.%f}  {decimal or '':<11} {departed}"
+        demo.say(shown)
+
+
+def second_load(demo: Demo) -> list[dict[str, Any]]:
+    """Some joined, some were edited, some left; those who left."""
+    lms = demo.box.lms
+    ids = list(lms.members)
+    for member_id in ids[:EDITED]:
+        lms.edit(member_id, jobTitle="Promoted")
+    left = [member for member_id in ids[-LEFT:] if (member := lms.remove(member_id)) is not None]
+    lms.add_people(JOINED)
+    code, counts = demo.sync(f"2. {EDITED} edited, {JOINED} joined, {LEFT} left")
+    demo.expect("exit code", 0, code)
+    demo.expect_counts(
+        counts, inserted=JOINED, updated=EDITED, unchanged=MEMBERS - EDITED - LEFT, departed=LEFT, returned=0
+    )
+    marked = demo.box.query("SELECT count(*) FROM department_members WHERE departed_at IS NOT NULL")
+    demo.expect("rows marked as departed", LEFT, marked[0][0])
+    return left
+
+
+def third_load(demo: Demo, left: list[dict[str, Any]]) -> None:
+    """One came back."""
+    demo.box.lms.add(left[0])
+    code, counts = demo.sync("3. one came back")
+    demo.expect("exit code", 0, code)
+    demo.expect_counts(counts, inserted=0, updated=1, departed=0, returned=1)
+
+
+def failing_load(demo: Demo) -> None:
+    """The LMS refuses the password: nothing changes, and one alert goes out."""
+    before = demo.box.query("SELECT md5(string_agg(t::text, '' ORDER BY lms_user_id)) FROM department_members t")
+    demo.box.lms.password = "changed by somebody"
+    code, _ = demo.sync("4. the LMS password was changed")
+    demo.expect("exit code", 1, code)
+    after = demo.box.query("SELECT md5(string_agg(t::text, '' ORDER BY lms_user_id)) FROM department_members t")
+    demo.expect("table untouched", before, after)
+    alerts = demo.box.aws.alerts()
+    demo.expect("alerts published", 1, len(alerts))
+    for alert in alerts:
+        demo.say(f"  the alert: {alert['Subject']}")
+        for line in alert["Message"].splitlines():
+            demo.say(f"  > {line}", DIM)
+    demo.expect("secrets in the alert", False, "lms-p@ss" in json.dumps(alerts))
+
+
+def main() -> int:
+    """Run the demo; the exit code."""
+    began = time.monotonic()
+    sys.stdout.write("Starting a simulated LMS, S3, SNS and PostgreSQL on 127.0.0.1 ...\n")
+    with Sandbox(MEMBERS) as box:
+        demo = Demo(box)
+        demo.say(f"  LMS {box.lms.url}, S3 and SNS {box.aws.url}, PostgreSQL port {box.postgres.port}")
+        demo.say(f"  department {DEPARTMENT}")
+        first_load(demo)
+        third_load(demo, second_load(demo))
+        failing_load(demo)
+        seconds = time.monotonic() - began
+        outcome = "All as expected" if demo.surprises == 0 else f"{demo.surprises} surprises"
+        demo.say(f"\n{outcome}, in {seconds:.0f} s. Nothing is left running.", GREEN if not demo.surprises else RED)
+    return int(demo.surprises > 0)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
