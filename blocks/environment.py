@@ -6,10 +6,11 @@ A problem names the variable, never its value, and every problem of a run is tol
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from dotenv import dotenv_values
+from dotenv import load_dotenv
 from prefect.blocks.core import Block
-from prefect_aws import AwsCredentials
+from prefect_aws import AwsClientParameters, AwsCredentials
 from prefect_aws.s3 import S3Bucket
 from prefect_sqlalchemy import ConnectionComponents, SqlAlchemyConnector, SyncDriver
 from pydantic import SecretStr, ValidationError
@@ -30,10 +31,12 @@ OPTIONAL_LMS_FIELDS = {"page_size", "max_connections"}
 
 
 def read_environment() -> dict[str, str]:
-    """The process's environment over the working folder's `.env`; empty values count as absent."""
-    from_file = dotenv_values(Path.cwd() / ".env", interpolate=False)
-    merged = {**from_file, **os.environ}
-    return {name: value for name, value in merged.items() if value}
+    """The process's environment over the working folder's `.env`; empty values count as absent.
+
+    What `.env` holds joins the process's environment, since boto3, requests and libpq read their own names there.
+    """
+    load_dotenv(Path.cwd() / ".env", override=False, interpolate=False)
+    return {name: value for name, value in os.environ.items() if value}
 
 
 def lms_account_from(environment: Mapping[str, str], problems: list[str]) -> LmsAccount | None:
@@ -52,10 +55,10 @@ def lms_account_from(environment: Mapping[str, str], problems: list[str]) -> Lms
 
 
 def s3_bucket_from(environment: Mapping[str, str], problems: list[str]) -> S3Bucket | None:
-    """The bucket; AWS's own names (or the instance's role) hold its credentials."""
+    """The bucket; boto3 finds the credentials by AWS's own names, or the instance's role."""
     if _missing(environment, ["S3_BUCKET_NAME"], problems):
         return None
-    return S3Bucket(bucket_name=environment["S3_BUCKET_NAME"], credentials=aws_credentials())
+    return S3Bucket(bucket_name=environment["S3_BUCKET_NAME"], credentials=AwsCredentials())
 
 
 def alert_topic_from(environment: Mapping[str, str], problems: list[str]) -> AlertTopic | None:
@@ -63,7 +66,7 @@ def alert_topic_from(environment: Mapping[str, str], problems: list[str]) -> Ale
     if "SNS_TOPIC_ARN" not in environment:
         return None
     try:
-        return AlertTopic(topic_arn=environment["SNS_TOPIC_ARN"], credentials=aws_credentials())
+        return AlertTopic(topic_arn=environment["SNS_TOPIC_ARN"], credentials=AwsCredentials())
     except ValidationError as error:
         problems.append(f"SNS_TOPIC_ARN {_reason(error.errors()[0]['msg'])}")
         return None
@@ -98,12 +101,18 @@ def database_from(environment: Mapping[str, str], problems: list[str]) -> SqlAlc
     )
 
 
-def aws_credentials() -> AwsCredentials:
-    """Credentials that hold nothing: boto3 finds its own by AWS's standard names or the role.
+def aws_credentials_from(environment: Mapping[str, str]) -> AwsCredentials:
+    """AWS's keys to be saved in a block; empty, for the worker's own role, where there are none that last.
 
-    So a session token, which Prefect would show in the clear, is never saved in a block.
+    A session token is short-lived and Prefect would show it in the clear, so it is never saved.
     """
-    return AwsCredentials()
+    keys: dict[str, Any] = {}
+    if "AWS_SESSION_TOKEN" not in environment and "AWS_SECRET_ACCESS_KEY" in environment:
+        keys["aws_access_key_id"] = environment.get("AWS_ACCESS_KEY_ID")
+        keys["aws_secret_access_key"] = SecretStr(environment["AWS_SECRET_ACCESS_KEY"])
+    endpoint = AwsClientParameters(endpoint_url=environment.get("AWS_ENDPOINT_URL"))
+    region = environment.get("AWS_DEFAULT_REGION") or environment.get("AWS_REGION")
+    return AwsCredentials(**keys, region_name=region, aws_client_parameters=endpoint)
 
 
 def blocks_from(environment: Mapping[str, str], problems: list[str]) -> dict[str, Block | None]:

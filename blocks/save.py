@@ -9,9 +9,12 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from prefect.settings import temporary_settings
 from prefect_aws.s3 import S3Bucket
 
-from blocks.environment import blocks_from, read_environment
+from blocks.alerts import AlertTopic
+from blocks.environment import aws_credentials_from, blocks_from, read_environment
+from tasks.policy import LOCAL_SERVER
 
 DEFAULT_NAME = "department-members"
 
@@ -19,19 +22,19 @@ DEFAULT_NAME = "department-members"
 def save_all(name: str) -> list[str]:
     """Save the set; returns the slugs saved. Nothing is saved unless everything is valid."""
     problems: list[str] = []
-    found = blocks_from(read_environment(), problems)
+    environment = read_environment()
+    found = blocks_from(environment, problems)
     if problems:
         raise SystemExit("Nothing was saved:\n" + "\n".join(f"  {problem}" for problem in problems))
-    saved = []
+    credentials = aws_credentials_from(environment)
+    credentials.save(name, overwrite=True)
     for block in found.values():
-        if block is None:
-            continue
-        if isinstance(block, S3Bucket):
-            block.credentials.save(name, overwrite=True)
-            saved.append(f"{block.credentials.get_block_type_slug()}/{name}")
-        block.save(name, overwrite=True)
-        saved.append(f"{block.get_block_type_slug()}/{name}")
-    return saved
+        if isinstance(block, (S3Bucket, AlertTopic)):
+            block.credentials = credentials  # a saved block is referred to: a new key is saved in one place
+        if block is not None:
+            block.save(name, overwrite=True)
+    saved = [credentials, *(block for block in found.values() if block is not None)]
+    return [f"{block.get_block_type_slug()}/{name}" for block in saved]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -39,8 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m blocks.save", description=__doc__)
     parser.add_argument("--name", default=DEFAULT_NAME, help="lower-case letters, digits and dashes")
     options = parser.parse_args(arguments)
-    for slug in save_all(options.name):
-        sys.stdout.write(f"saved {slug}\n")
+    with temporary_settings(LOCAL_SERVER):
+        for slug in save_all(options.name):
+            sys.stdout.write(f"saved {slug}\n")
     return 0
 
 

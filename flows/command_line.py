@@ -11,10 +11,10 @@ from types import NoneType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from prefect import Flow
-from prefect.settings import PREFECT_SERVER_ANALYTICS_ENABLED, temporary_settings
+from prefect.settings import temporary_settings
 
 from tasks.errors import PipelineError
-
+from tasks.policy import LOCAL_SERVER
 
 def main(flow: Flow[..., Any], arguments: Sequence[str] | None = None) -> int:
     """Run `flow` with the command line's flags; returns the exit code."""
@@ -22,7 +22,7 @@ def main(flow: Flow[..., Any], arguments: Sequence[str] | None = None) -> int:
     for name in ("prefect.flow_runs", "prefect.task_runs"):
         logging.getLogger(name).addFilter(_without_known_traceback)
     try:
-        with temporary_settings({PREFECT_SERVER_ANALYTICS_ENABLED: False}):
+        with temporary_settings(LOCAL_SERVER):
             flow(**parameters)
     except PipelineError as error:
         sys.stderr.write(f"\n{flow.name} failed. {type(error).__name__}: {error}\n")

@@ -99,6 +99,14 @@ class SimulatedAws:
         listed = self.s3.list_objects_v2(Bucket=BUCKET).get("Contents", [])
         return {o["Key"]: self.s3.get_object(Bucket=BUCKET, Key=o["Key"])["Body"].read() for o in listed}
 
+    def reset(self) -> None:
+        """Empty the bucket, old versions too, and forget the alerts."""
+        self.alerts()
+        self._alerts.clear()
+        listed = self.s3.list_object_versions(Bucket=BUCKET)
+        for entry in [*listed.get("Versions", []), *listed.get("DeleteMarkers", [])]:
+            self.s3.delete_object(Bucket=BUCKET, Key=entry["Key"], VersionId=entry["VersionId"])
+
     def _wait(self) -> None:
         for _ in range(300):
             if self._process.poll() is not None:

@@ -1,7 +1,6 @@
 """Every member of one department, proved complete, as raw pages on disk."""
 
 import hashlib
-import math
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -99,7 +98,7 @@ def fetch_members(
 ) -> RawSnapshot:
     """Every current member of one department lies in `folder`, proved complete, or nothing is claimed.
 
-    Reads ceil(total / page size) pages concurrently (0-based page number, not row offset), one JSON
+    Reads total // page size + 1 pages concurrently (0-based page number, not row offset), one JSON
     file a page; holds at most `max_connections` pages in memory. Proved means: every page had the
     same total, no page was short, the distinct ids are as many as the total, and every row belongs
     to the department. Where the pages disagree, the whole sweep is repeated, three times at most.
@@ -157,7 +156,7 @@ def sweep_pages(session: LmsSession, department_id: str, folder: Path) -> list[P
             f"department {department_id}, page 0: expected {min(limit, first.total)} of {first.total} members, "
             f"found {first.rows}; the LMS caps its pages without saying so. Set LMS_PAGE_SIZE to {first.rows} or less."
         )
-    count = max(1, math.ceil(first.total / limit))
+    count = first.total // limit + 1  # behind a last page that is full lies one more, which must be empty
     return [first, *read_concurrently(read, count, session)]
 
 
@@ -256,7 +255,7 @@ def prove_complete(pages: list[Page], department_id: str, *, include_subdepartme
     Raises:
         Disagreement: they do not; another sweep may.
     """
-    totals = sorted({page.total for page in pages})
+    totals = sorted({page.total for page in pages if page.rows or page.index == 0})
     if len(totals) > 1:
         raise Disagreement(f"expected one total on every page, found {totals[0]} to {totals[-1]}")
     fingerprints = np.frombuffer(b"".join(page.fingerprints for page in pages), dtype="V16")

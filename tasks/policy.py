@@ -4,6 +4,7 @@ from typing import Any
 
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
+from prefect.settings import PREFECT_SERVER_ANALYTICS_ENABLED, PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS
 from prefect.tasks import Task
 
 from tasks.errors import PipelineError
@@ -20,3 +21,10 @@ def may_help(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool
 
 RETRIED: dict[str, Any] = {"retries": 3, "retry_delay_seconds": [1, 4, 15], "retry_condition_fn": may_help}
 """S3 or the database out of reach for some seconds; the clients below repeat nothing themselves."""
+
+# Where no Prefect server is set, Prefect starts one for the run. Its telemetry locks the new database and logs a
+# traceback; making that database takes longer than the default of 20 s on a busy machine.
+LOCAL_SERVER: dict[Any, Any] = {
+    PREFECT_SERVER_ANALYTICS_ENABLED: False,
+    PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS: 120,
+}

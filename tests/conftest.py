@@ -1,0 +1,111 @@
+"""Servers for the tests: real ones, on 127.0.0.1, started once and gone at the end.
+
+TEST_DATABASE_URL=postgresql://user:password@host:port/database points the database tests at another
+server; without it they run on both PostgreSQL 16 and 18.
+"""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+# Before anything of Prefect is imported: nothing of a developer's own Prefect is touched.
+os.environ["PREFECT_HOME"] = tempfile.mkdtemp(prefix="tests-prefect-")
+os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
+os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
+for name in [name for name in os.environ if name.startswith(("AWS_ACCESS", "AWS_SECRET", "AWS_SESSION", "AWS_PROFILE"))]:
+    del os.environ[name]
+
+import psycopg2
+import pytest
+from prefect.testing.utilities import prefect_test_harness
+
+from sandbox.aws import SimulatedAws
+from sandbox.lms import SimulatedLms
+from sandbox.postgres import Postgres
+
+VERSIONS = [18, 16]
+
+
+class Database:
+    """A database for tests: its environment, and its rows."""
+
+    def __init__(self, environment: dict[str, str], server: Postgres | None) -> None:
+        self.variables = environment
+        self.server = server
+
+    def environment(self, schema: str = "public") -> dict[str, str]:
+        return {**self.variables, "BUSINESS_TRACKING_SCHEMA": schema}
+
+    def connect(self) -> Any:
+        names = ("HOST", "PORT", "DBNAME", "USER", "PASSWORD", "SSLMODE")
+        return psycopg2.connect(**{name.lower(): self.variables[f"BUSINESS_TRACKING_{name}"] for name in names})
+
+    def query(self, statement: str, parameters: Any = None) -> list[tuple[Any, ...]]:
+        connection = self.connect()
+        try:
+            with connection, connection.cursor() as cursor:
+                cursor.execute(statement, parameters)
+                return list(cursor.fetchall()) if cursor.description else []
+        finally:
+            connection.close()
+
+
+def from_url(url: str) -> dict[str, str]:
+    parts = urlsplit(url)
+    values = (parts.hostname, parts.port or 5432, parts.path.lstrip("/"), parts.username, parts.password, "prefer")
+    names = ("HOST", "PORT", "DBNAME", "USER", "PASSWORD", "SSLMODE")
+    return {f"BUSINESS_TRACKING_{name}": unquote(str(value)) for name, value in zip(names, values, strict=True)}
+
+
+@pytest.fixture(scope="session", params=["url"] if "TEST_DATABASE_URL" in os.environ else VERSIONS)
+def any_database(request: pytest.FixtureRequest) -> Iterator[Database]:
+    """Each server version in turn: for what depends on it."""
+    if request.param == "url":
+        yield Database(from_url(os.environ["TEST_DATABASE_URL"]), None)
+    else:
+        with Postgres(request.param) as server:
+            yield Database(server.environment(), server)
+
+
+@pytest.fixture(scope="session")
+def one_database() -> Iterator[Database]:
+    """The newest server version alone: for what does not depend on it."""
+    if "TEST_DATABASE_URL" in os.environ:
+        yield Database(from_url(os.environ["TEST_DATABASE_URL"]), None)
+    else:
+        with Postgres(VERSIONS[0]) as server:
+            yield Database(server.environment(), server)
+
+
+@pytest.fixture(scope="session")
+def aws_server() -> Iterator[SimulatedAws]:
+    with SimulatedAws() as server:
+        yield server
+
+
+@pytest.fixture
+def aws(aws_server: SimulatedAws, monkeypatch: pytest.MonkeyPatch) -> SimulatedAws:
+    """S3 and SNS, empty, named by the environment."""
+    aws_server.reset()
+    for name, value in aws_server.environment().items():
+        monkeypatch.setenv(name, value)
+    return aws_server
+
+
+@pytest.fixture
+def lms(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimulatedLms]:
+    """An LMS without members, named by the environment; no waiting longer than a tenth of a second."""
+    with SimulatedLms() as server:
+        for name, value in server.environment().items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setattr("tasks.lms.random.uniform", lambda low, high: min(high, 0.02))
+        yield server
+
+
+@pytest.fixture(scope="session")
+def prefect_api() -> Iterator[None]:
+    """A Prefect API of the tests' own."""
+    with prefect_test_harness(server_startup_timeout=120):
+        yield
