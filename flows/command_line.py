@@ -16,6 +16,7 @@ from prefect.settings import temporary_settings
 from tasks.errors import PipelineError
 from tasks.policy import LOCAL_SERVER
 
+
 def main(flow: Flow[..., Any], arguments: Sequence[str] | None = None) -> int:
     """Run `flow` with the command line's flags; returns the exit code."""
     parameters = vars(parser(flow).parse_args(arguments))

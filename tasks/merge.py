@@ -17,6 +17,8 @@ from tasks.errors import TooManyRejected
 from tasks.schema import TableSchema
 
 STRETCH = 4096
+Reasons = dict[int, tuple[str, str]]
+"""Record number to the column that was refused, or "" for the row, and why."""
 SWALLOWED = "the table dropped the row without an error: a trigger, rule or policy"
 DEPARTED = AlignedColumn("departed_at", value="NULL::timestamptz")
 EDITED = "date_edited"
@@ -29,7 +31,7 @@ class Merged:
     inserted: int = 0
     updated: int = 0
     returned: int = 0
-    refused: dict[int, tuple[str, str]] = field(default_factory=dict)
+    refused: Reasons = field(default_factory=dict)
 
 
 class Refused(Exception):
@@ -113,18 +115,34 @@ def merge_rows(cursor: Cursor, merge: Merge, rows: int, max_refused: int) -> Mer
         TooManyRejected: the table refuses more than `max_refused` rows.
     """
     merged = Merged()
-    everything = range(1, rows + 1)
     away = marked(cursor, merge)
-    if everything:
-        try:
-            merge_stretch(cursor, merge, everything, merged)
-        except Refused:
-            merge_around_refused(cursor, merge, everything, merged, max_refused)
-        execute(cursor, "swallowed", {"refused": list(merged.refused)}, table=merge.table.quoted)
-        merged.refused.update({record: ("", SWALLOWED) for (record,) in cursor.fetchall()})
-        check_limit(merged.refused, max_refused)
+    everything = range(1, rows + 1)
+    if everything and halve(cursor, merge, everything, merged, whole=True):
+        set_aside(cursor, merged, unmatched_references(cursor, merge), max_refused)
+        if halve(cursor, merge, everything, merged, whole=True):
+            set_aside(cursor, merged, merge_around_refused(cursor, merge, everything, merged, max_refused), max_refused)
+    execute(cursor, "swallowed", table=merge.table.quoted)
+    set_aside(cursor, merged, {record: ("", SWALLOWED) for (record,) in cursor.fetchall()}, max_refused)
     merged.returned = away - marked(cursor, merge)
     return merged
+
+
+def set_aside(cursor: Cursor, merged: Merged, refused: Reasons, limit: int) -> None:
+    """Take refused rows out of the staging table; TooManyRejected where they are more than allowed."""
+    merged.refused |= refused
+    check_limit(merged.refused, limit)
+    if refused:
+        cursor.execute("DELETE FROM pg_temp.staging WHERE record = ANY (%s)", (list(refused),))
+
+
+def check_limit(refused: Reasons, limit: int) -> None:
+    """Raise TooManyRejected, with the first reason, where more rows are refused than allowed."""
+    if len(refused) > limit:
+        column, reason = next(iter(refused.values()))
+        raise TooManyRejected(
+            f"the table refuses more rows than the {limit} that may still be rejected, the first for "
+            f"{column or 'the row'}: {reason}. Nothing was changed. Mend the rows or the table, or raise max_rejected."
+        )
 
 
 def marked(cursor: Cursor, merge: Merge) -> int:
@@ -135,24 +153,50 @@ def marked(cursor: Cursor, merge: Merge) -> int:
     return int(one_row(cursor)[0])
 
 
-def merge_around_refused(cursor: Cursor, merge: Merge, rows: range, merged: Merged, limit: int) -> None:
+def unmatched_references(cursor: Cursor, merge: Merge) -> Reasons:
+    """Rows whose foreign key has no counterpart, neither in the table it names nor, for its own, in the file.
+
+    Found for all rows at once: rows that refer to each other must not be judged a stretch at a time.
+    """
+    refused: Reasons = {}
+    for key in merge.table.foreign_keys:
+        if not all(merge.alignment.has(name) for name in key.columns):
+            continue
+        own = key.referred == merge.table.quoted and all(merge.alignment.has(name) for name in key.referred_columns)
+        values = [merge.value(name) for name in key.columns]
+        pairs = list(zip(map(quoted, key.referred_columns), values, strict=True))
+        parts = {
+            "given": " AND ".join(f"{value} IS NOT NULL" for value in values),
+            "referred": key.referred,
+            "matches": " AND ".join(f"r.{name} = {value}" for name, value in pairs),
+            "staged": " AND ".join(f"o.{name} = {value}" for name, value in pairs) if own else "false",
+        }
+        found = None
+        while found != []:  # a row that goes may be the one that others refer to
+            execute(cursor, "unmatched", {"refused": list(refused)}, **parts)
+            found = [record for (record,) in cursor.fetchall()]
+            refused |= {record: (key.columns[0], f'nothing to refer to (foreign key "{key.name}")') for record in found}
+    return refused
+
+
+def merge_around_refused(cursor: Cursor, merge: Merge, rows: range, merged: Merged, limit: int) -> Reasons:
     """Merge all rows but those that are refused; these once more at the end, by when what they refer to is there."""
-    refused: dict[int, tuple[str, str]] = {}
+    refused: Reasons = {}
     for start in range(0, len(rows), STRETCH):
         refused |= halve(cursor, merge, rows[start : start + STRETCH], merged)
         check_limit(refused, limit)
     while refused and len(again := halve(cursor, merge, list(refused), merged)) < len(refused):
         refused = again
-    merged.refused = refused
+    return refused
 
 
-def halve(cursor: Cursor, merge: Merge, records: Sequence[int], merged: Merged) -> dict[int, tuple[str, str]]:
-    """Merge these records; those that are refused stand alone in the end, each with column and reason."""
+def halve(cursor: Cursor, merge: Merge, records: Sequence[int], merged: Merged, *, whole: bool = False) -> Reasons:
+    """Merge these records; those that are refused stand alone in the end, unless they are to be taken `whole`."""
     try:
         merge_stretch(cursor, merge, records, merged)
         return {}
     except Refused as refused:
-        if len(records) == 1:
+        if whole or len(records) == 1:
             column, reason = refused.args
             return {records[0]: (column, reason)}
     middle = len(records) // 2
@@ -175,13 +219,3 @@ def merge_stretch(cursor: Cursor, merge: Merge, records: Sequence[int], merged: 
     cursor.execute("RELEASE SAVEPOINT merging")
     merged.inserted += inserted
     merged.updated += updated
-
-
-def check_limit(refused: dict[int, tuple[str, str]], limit: int) -> None:
-    """Raise TooManyRejected, with the first reason, where more rows are refused than allowed."""
-    if len(refused) > limit:
-        column, reason = next(iter(refused.values()))
-        raise TooManyRejected(
-            f"the table refuses more rows than the {limit} that may still be rejected, the first for "
-            f"{column or 'the row'}: {reason}. Nothing was changed. Mend the rows or the table, or raise max_rejected."
-        )

@@ -28,12 +28,24 @@ class TableColumn:
 
 
 @dataclass(frozen=True)
+class ForeignKey:
+    """A reference to another table, or to the same."""
+
+    name: str
+    columns: tuple[str, ...]
+    referred: str
+    """The referred table's quoted, qualified name."""
+    referred_columns: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class TableSchema:
     """The table that members are loaded into, as it is now."""
 
     schema: str
     table: str
     columns: tuple[TableColumn, ...]
+    foreign_keys: tuple[ForeignKey, ...] = ()
 
     @property
     def quoted(self) -> str:
@@ -66,7 +78,8 @@ def inspect_schema(schema: str, table: str, *, create_table: bool = False, block
             inspector = inspect(connection)
         types = connection.exec_driver_sql(statement("column_types"), (quoted(schema, table),)).all()
         check_key(inspector, schema, table)
-        return TableSchema(schema, table, table_columns(inspector, schema, table, types))
+        columns = table_columns(inspector, schema, table, types)
+        return TableSchema(schema, table, columns, foreign_keys(inspector, schema, table))
 
 
 def composed_ddl(schema: str, table: str) -> str:
@@ -121,6 +134,19 @@ def table_columns(inspector: Inspector, schema: str, table: str, types: Any) -> 
             writable=not by_name[name].get("computed") and not (by_name[name].get("identity") or {}).get("always"),
         )
         for name, declared, base in types
+    )
+
+
+def foreign_keys(inspector: Inspector, schema: str, table: str) -> tuple[ForeignKey, ...]:
+    """What the table refers to."""
+    return tuple(
+        ForeignKey(
+            name=str(key["name"]),
+            columns=tuple(key["constrained_columns"]),
+            referred=quoted(key["referred_schema"] or inspector.default_schema_name or "public", key["referred_table"]),
+            referred_columns=tuple(key["referred_columns"]),
+        )
+        for key in inspector.get_foreign_keys(table, schema)
     )
 
 

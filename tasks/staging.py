@@ -123,8 +123,7 @@ def stage_chunk(cursor: Cursor, chunk: Chunk, staged: Staged) -> None:
             staged.rows += copy(cursor, chunk.data, staged.rows + 1, staged.alignment, chunk.first_line)
             return
     except pa.ArrowInvalid:
-        copy(cursor, chunk.data, staged.rows + 1, staged.alignment, chunk.first_line)  # names the line
-        raise ObjectInvalid(f"line {chunk.first_line} or below: expected CSV, found otherwise.") from None
+        raise malformed(chunk, len(staged.alignment.columns)) from None
     except RowRefused:
         misshapen = {}
     records = chunk.records()
@@ -134,6 +133,22 @@ def stage_chunk(cursor: Cursor, chunk: Chunk, staged: Staged) -> None:
         if index < len(records):
             staged.reject(records[index], *misshapen[index])
         start = index + 1
+
+
+def malformed(chunk: Chunk, width: int) -> ObjectInvalid:
+    """Which of a chunk's records has another number of fields, or is not UTF-8."""
+    line = chunk.first_line
+    for record in chunk.records():
+        line = record.line
+        try:
+            record.data.decode()
+        except UnicodeDecodeError:
+            break
+        if len(record.fields()) != width:
+            break
+    return ObjectInvalid(
+        f"line {line}: expected {width} CSV fields in UTF-8, found otherwise. Nothing was loaded; extract it again."
+    )
 
 
 def copy_around_refused(cursor: Cursor, records: list[Record], staged: Staged) -> None:
@@ -190,18 +205,14 @@ def refusal(error: psycopg2.Error, alignment: Alignment, first_line: int) -> Row
     line = int(context["line"]) if context else 1
     if error.pgcode in BAD_FILE_STATES:
         return ObjectInvalid(
-            f"line {first_line + line - 1}: expected {len(alignment.columns)} CSV fields in UTF-8, found otherwise "
-            f"({_fields_only(error)}). Nothing was loaded; extract it again."
+            f"line {first_line + line - 1}: expected {len(alignment.columns)} CSV fields in UTF-8, found otherwise. "
+            "Nothing was loaded; extract it again."
         )
     if (broken := _CHECK.fullmatch(error.diag.constraint_name or "")) is not None:
         column = alignment.columns[int(broken["number"])]
         return RowRefused(line, column.name, f"expected {column.expected}")
     column_name = error.diag.column_name or (context["column"] if context else None) or ""
     return RowRefused(line, column_name, without_values(error))
-
-
-def _fields_only(error: psycopg2.Error) -> str:
-    return re.sub(r'["0].*', "", error.diag.message_primary or "").strip(" :")
 
 
 def record_at(records: list[Record], line: int) -> int:
@@ -223,11 +234,10 @@ def misshapen_rows(chunk: Chunk, alignment: Alignment) -> dict[int, tuple[str, s
                 field = next((n for n, text in enumerate(record.fields()) if "\0" in text), 0)
                 misshapen[index] = (alignment.columns[field].name, f"expected {NUL}")
     shaped = {str(n): column for n, column in enumerate(alignment.columns) if column.shape is not None}
-    if shaped:
-        frame = read_columns(chunk.data, len(alignment.columns), list(shaped))
-        for number, column in shaped.items():
-            for row in misfits(frame[number], column):
-                misshapen.setdefault(int(row), (column.name, f"expected {column.expected}"))
+    frame = read_columns(chunk.data, len(alignment.columns), list(shaped) or ["0"])
+    for number, column in shaped.items():
+        for row in misfits(frame[number], column):
+            misshapen.setdefault(int(row), (column.name, f"expected {column.expected}"))
     return misshapen
 
 
@@ -257,5 +267,5 @@ def misfits(texts: "pd.Series[str]", column: AlignedColumn) -> "np.ndarray[tuple
     return np.flatnonzero(~fits)
 
 
-_CONTEXT = re.compile(r"line (?P<line>\d+)(?:, column (?P<column>.+?)(?::|$))?")
+_CONTEXT = re.compile(r"^COPY staging, line (?P<line>\d+)(?:, column (?P<column>.+?)(?::|$))?", re.MULTILINE)
 _CHECK = re.compile(r"check_(?P<number>\d+)")

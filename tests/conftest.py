@@ -14,7 +14,9 @@ from urllib.parse import unquote, urlsplit
 os.environ["PREFECT_HOME"] = tempfile.mkdtemp(prefix="tests-prefect-")
 os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
 os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
-for name in [name for name in os.environ if name.startswith(("AWS_ACCESS", "AWS_SECRET", "AWS_SESSION", "AWS_PROFILE"))]:
+for name in [
+    name for name in os.environ if name.startswith(("AWS_ACCESS", "AWS_SECRET", "AWS_SESSION", "AWS_PROFILE"))
+]:
     del os.environ[name]
 
 import psycopg2

@@ -2,4 +2,4 @@
 SELECT s.record
 FROM pg_temp.staging AS s
 LEFT JOIN {table} AS t USING (lms_user_id)
-WHERE t.lms_user_id IS NULL AND s.record <> ALL (%(refused)s)
+WHERE t.lms_user_id IS NULL

@@ -101,9 +101,7 @@ def test_a_lone_surrogate_becomes_the_replacement_character_and_is_counted(
     assert table.query("SELECT notes, custom_fields FROM department_members") == [("x\ufffdy", {"string1": "\ufffd"})]
 
 
-def load(
-    table: Database, folder: Path, monkeypatch: pytest.MonkeyPatch, page: list[dict[str, Any]] | bytes
-) -> None:
+def load(table: Database, folder: Path, monkeypatch: pytest.MonkeyPatch, page: list[dict[str, Any]] | bytes) -> None:
     for name, value in table.environment().items():
         monkeypatch.setenv(name, value)
     table.query("TRUNCATE department_members; DROP TABLE IF EXISTS lms_loads")
