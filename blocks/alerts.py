@@ -2,11 +2,14 @@
 
 import re
 
+from botocore.config import Config
 from prefect.blocks.core import Block
 from prefect_aws import AwsCredentials
 from pydantic import Field, field_validator
 
 TOPIC_ARN = re.compile(r"arn:aws[a-z-]*:sns:(?P<region>[a-z0-9-]+):\d{12}:[A-Za-z0-9_.-]+")
+
+PATIENCE = Config(connect_timeout=5, read_timeout=10, retries={"total_max_attempts": 2})  # a hook holds up the exit
 
 
 class AlertTopic(Block):
@@ -30,5 +33,7 @@ class AlertTopic(Block):
         """Publish one message; raises what boto3 raises."""
         match = TOPIC_ARN.fullmatch(self.topic_arn)
         session = self.credentials.get_boto3_session()
-        client = session.client("sns", region_name=match["region"] if match else None)
+        parameters = self.credentials.aws_client_parameters.get_params_override()
+        parameters["config"] = PATIENCE.merge(parameters.get("config") or Config())
+        client = session.client("sns", **{**parameters, "region_name": match["region"] if match else None})
         client.publish(TopicArn=self.topic_arn, Subject=subject, Message=message)

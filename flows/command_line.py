@@ -5,6 +5,7 @@ import inspect
 import json
 import logging
 import re
+import signal
 import sys
 from collections.abc import Sequence
 from types import NoneType
@@ -22,6 +23,7 @@ def main(flow: Flow[..., Any], arguments: Sequence[str] | None = None) -> int:
     parameters = vars(parser(flow).parse_args(arguments))
     for name in ("prefect.flow_runs", "prefect.task_runs"):
         logging.getLogger(name).addFilter(_without_known_traceback)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that a run told to stop cleans up and tells of it
     try:
         with temporary_settings(LOCAL_SERVER):
             flow(**parameters)

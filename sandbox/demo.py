@@ -78,8 +78,8 @@ def first_load(demo: Demo) -> None:
 def look(demo: Demo) -> None:
     """A few rows of the table."""
     rows = demo.box.query(
-        "SELECT first_name, last_name, employee_number, date_edited, custom_fields->>'decimal1', departed_at IS NOT NULL"
-        " FROM department_members ORDER BY user_name LIMIT 4"
+        "SELECT first_name, last_name, employee_number, date_edited, custom_fields->>'decimal1',"
+        " departed_at IS NOT NULL FROM department_members ORDER BY user_name LIMIT 4"
     )
     demo.say("  first_name  last_name        employee_number  date_edited                 decimal1    departed")
     for first, last, number, edited, decimal, departed in rows:

@@ -3,7 +3,7 @@
 import traceback
 from typing import Any
 
-from prefect import Flow
+from prefect import Flow, Task
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.logging.loggers import flow_run_logger
 from prefect.utilities.urls import url_for
@@ -62,6 +62,6 @@ def step_of(error: object) -> str:
     """The task in which an error was raised, by its traceback."""
     if isinstance(error, BaseException):
         for frame, _ in traceback.walk_tb(error.__traceback__):
-            if str(frame.f_globals.get("__name__", "")).startswith("tasks."):
+            if isinstance(frame.f_globals.get(frame.f_code.co_name), Task):
                 return frame.f_code.co_name
     return "before or between the tasks"

@@ -52,8 +52,8 @@ def depart(
     if absent > allowed(options.max_departures, present):
         raise TooManyDepartures(
             f"department {snapshot.department_id}: expected at most {options.max_departures} of {present} members to "
-            f"have left, found {absent} absent from {snapshot.object}. Nothing was changed. If so many did leave, run once "
-            "with a higher max_departures."
+            f"have left, found {absent} absent from {snapshot.object}. Nothing was changed. If so many did leave, run "
+            "once with a higher max_departures."
         )
     if absent:
         execute(cursor, "mark_departed" if marks else "delete_departed", values, table=table.quoted)

@@ -242,7 +242,7 @@ def last_key(client: Any, bucket: str, path_template: str, flat: FlatSnapshot) -
     objects = (entry for page in pages for entry in page.get("Contents", []))
     newest = max(
         (entry for entry in objects if ".rejected/" not in entry["Key"]),
-        key=lambda entry: entry["LastModified"],
+        key=lambda entry: (entry["LastModified"], entry["Key"]),
         default=None,
     )
     return None if newest is None else str(newest["Key"])

@@ -61,7 +61,7 @@ class Resolver:
             try:
                 getattr(resolve, kind)(self.blocks)
             except ConfigError as error:
-                self.problems.append(str(error))
+                self.problems += str(error).split("; ")
 
     def bucket(self, parameter: str | None) -> str:
         """The flow parameter, else the bucket of the block set or of the environment."""
@@ -69,7 +69,7 @@ class Resolver:
             block = resolve.s3_bucket(self.blocks)
         except ConfigError as error:
             if parameter is None or self.blocks is not None:
-                self.problems.append(str(error))
+                self.problems += str(error).split("; ")
             return parameter or ""
         return parameter or block.bucket_name
 
@@ -92,7 +92,7 @@ def extract_settings(
 ) -> ExtractSettings:
     """What `lms_to_s3` works with; what is wrong goes to `resolver.problems`."""
     resolver.credentials("lms_account", "alert_topic")
-    department = resolver.value(None, "DEPARTMENT_ID")
+    department = resolver.value(department_id, "DEPARTMENT_ID")
     if department and not GUID.fullmatch(department):
         resolver.problems.append("DEPARTMENT_ID must be a GUID like 5b0c9f5e-3d0a-4f0b-9a53-0a4f6a0c7d11")
     template = resolver.value(path, "S3_DEPARTMENT_MEMBERS_PATH")

@@ -1,0 +1,84 @@
+"""Saving the blocks, on a real Prefect API."""
+
+import pytest
+from prefect_aws import AwsCredentials
+from prefect_aws.s3 import S3Bucket
+from prefect_sqlalchemy import SqlAlchemyConnector
+
+from blocks import AlertTopic, LmsAccount
+from blocks.resolve import alert_topic, database, lms_account, s3_bucket
+from blocks.save import save_all
+from tasks.errors import ConfigError
+from tests.blocks.test_environment import COMPLETE
+
+pytestmark = pytest.mark.usefixtures("prefect_api")
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in COMPLETE.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "aws-secret")
+
+
+def test_all_blocks_are_saved_once_however_often_and_read_back() -> None:
+    first = save_all("first")
+    assert save_all("first") == first
+    assert [slug.split("/")[0] for slug in first] == [
+        "aws-credentials", "lms-account", "s3-bucket", "sqlalchemy-connector", "alert-topic",
+    ]  # fmt: skip
+    assert lms_account("first").password.get_secret_value() == COMPLETE["LMS_PASSWORD"]
+    url = database("first").get_engine().url
+    assert (url.password, url.query["sslmode"]) == (COMPLETE["BUSINESS_TRACKING_PASSWORD"], "prefer")
+    topic = alert_topic("first")
+    assert topic is not None
+    assert topic.credentials.aws_access_key_id == "AKIAEXAMPLE"
+
+
+def test_a_second_environment_takes_a_second_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    save_all("production")
+    monkeypatch.setenv("S3_BUCKET_NAME", "staging-bucket")
+    save_all("staging")
+    assert (s3_bucket("production").bucket_name, s3_bucket("staging").bucket_name) == ("bucket", "staging-bucket")
+
+
+def test_a_rotated_aws_key_is_saved_in_one_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    save_all("rotated")
+    AwsCredentials(aws_access_key_id="AKIANEW", aws_secret_access_key="new").save("rotated", overwrite=True)
+    assert s3_bucket("rotated").credentials.aws_access_key_id == "AKIANEW"
+
+
+def test_a_session_token_is_never_saved(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "marker-token")
+    save_all("temporary")
+    saved = AwsCredentials.load("temporary")
+    assert (saved.aws_session_token, saved.aws_access_key_id) == (None, None)
+
+
+def test_nothing_is_saved_from_an_environment_with_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LMS_PAGE_SIZE", "5000")
+    monkeypatch.delenv("BUSINESS_TRACKING_HOST")
+    with pytest.raises(SystemExit, match="(?s)LMS_PAGE_SIZE.*BUSINESS_TRACKING_HOST is not set"):
+        save_all("faulty")
+    with pytest.raises(ConfigError, match="python -m blocks.save --name faulty"):
+        lms_account("faulty")
+
+
+def test_secrets_are_masked_wherever_a_block_is_shown() -> None:
+    save_all("masked")
+    shown = "".join(
+        f"{block!r}{block}{block.model_dump()}"
+        for block in (
+            LmsAccount.load("masked"), S3Bucket.load("masked"), SqlAlchemyConnector.load("masked"), AlertTopic.load("masked"),
+        )
+    )  # fmt: skip
+    for secret in ("LMS_PASSWORD", "LMS_PRIVATE_KEY", "BUSINESS_TRACKING_PASSWORD"):
+        assert COMPLETE[secret] not in shown
+    assert "aws-secret" not in shown
+
+
+def test_the_alert_topic_falls_back_to_the_environment() -> None:
+    topic = alert_topic("never-saved")
+    assert topic is not None
+    assert topic.topic_arn == COMPLETE["SNS_TOPIC_ARN"]

@@ -1,0 +1,50 @@
+"""All servers at once, for whole flows."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from sandbox.stack import Sandbox
+
+
+@pytest.fixture(scope="module")
+def box() -> Iterator[Sandbox]:
+    """A sandbox for the tests of one module: an LMS, a bucket, a topic, a database, a Prefect home."""
+    with Sandbox() as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def clean(box: Sandbox) -> Sandbox:
+    """The sandbox as on its first day."""
+    for member_id in list(box.lms.members):
+        box.lms.remove(member_id)
+    box.lms.faults.clear()
+    box.lms.requests.clear()
+    box.lms.password = box.environment()["LMS_PASSWORD"]
+    box.aws.reset()
+    box.query("DROP TABLE IF EXISTS department_members, lms_loads")
+    return box
+
+
+@pytest.fixture
+def in_process(clean: Sandbox, prefect_api: None, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
+    """The clean sandbox, its environment in this process, beside the tests' Prefect API."""
+    for name, value in clean.environment().items():
+        if not name.startswith("PREFECT_"):
+            monkeypatch.setenv(name, value)
+    monkeypatch.setattr("tasks.lms.random.uniform", lambda low, high: min(high, 0.02))
+    return clean
+
+
+def artifacts(key: str) -> list[Any]:
+    """The artifacts of that key, newest first."""
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+    from prefect.client.schemas.sorting import ArtifactSort
+
+    with get_client(sync_client=True) as client:
+        return client.read_artifacts(
+            artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=[key])), sort=ArtifactSort.CREATED_DESC
+        )

@@ -1,0 +1,291 @@
+"""The flows in one process: their reports, their artifacts, their alerts."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from flows.department_sync import department_sync
+from flows.lms_to_s3 import lms_to_s3
+from flows.s3_to_rds import s3_to_rds
+from sandbox import faults
+from sandbox.people import person
+from sandbox.stack import Sandbox
+from tasks.errors import (
+    AuthError,
+    ConfigError,
+    IncompleteSnapshot,
+    LmsUnavailable,
+    LoadFailed,
+    ObjectInvalid,
+    PipelineError,
+    SchemaMismatch,
+    SnapshotShrank,
+    TooManyDepartures,
+    TooManyRejected,
+)
+from tests.flows.conftest import artifacts
+
+KEY = "department_members/5b0c9f5e-3d0a-4f0b-9a53-0a4f6a0c7d11.csv"
+
+
+def test_both_flows_in_a_row_tell_what_they_did(in_process: Sandbox) -> None:
+    in_process.lms.add_people(120)
+    extracted = lms_to_s3()
+    assert (extracted["members"], extracted["pages"], extracted["sign_ins"], extracted["retries"]) == (120, 1, 1, 0)
+    assert list(in_process.aws.objects()) == [KEY]
+    loaded = s3_to_rds(create_table=True)
+    assert (loaded["outcome"], loaded["read"], loaded["inserted"]) == ("loaded", 120, 120)
+    assert in_process.query("SELECT count(*) FROM department_members") == [(120,)]
+    assert in_process.aws.alerts() == []
+
+
+def test_the_artifacts_show_the_report(in_process: Sandbox) -> None:
+    in_process.lms.add_people(7)
+    department_sync(create_table=True)
+    [extract, load] = [artifacts(key)[0] for key in ("lms-to-s3", "s3-to-rds")]
+    assert '"members"' in extract.data
+    assert {row["what"]: row["value"] for row in eval_table(load.data)}["inserted"] == "7"
+
+
+def eval_table(data: Any) -> list[dict[str, str]]:
+    import json
+
+    rows: list[dict[str, str]] = json.loads(data) if isinstance(data, str) else data
+    return rows
+
+
+def test_retries_are_counted_in_the_report(in_process: Sandbox) -> None:
+    in_process.lms.add_people(7)
+    in_process.lms.inject(faults.status(503, times=2), faults.steal_session(after=2))
+    report = lms_to_s3()
+    assert report["retries"] >= 2
+
+
+def test_an_event_names_bucket_key_and_version(in_process: Sandbox) -> None:
+    in_process.lms.add_people(3)
+    lms_to_s3()
+    [version] = in_process.aws.s3.list_object_versions(Bucket="lms-snapshots", Prefix=KEY)["Versions"]
+    in_process.lms.add_people(1)
+    lms_to_s3()
+    report = s3_to_rds(bucket="lms-snapshots", key=KEY, version_id=version["VersionId"], create_table=True)
+    assert report["read"] == 3
+
+
+def test_a_dry_run_of_both_writes_nothing_and_counts_what_a_real_run_then_does(in_process: Sandbox) -> None:
+    in_process.lms.add_people(10)
+    department_sync(create_table=True)
+    objects, rows = in_process.aws.objects(), in_process.query("SELECT xmin, * FROM department_members ORDER BY 3")
+    in_process.lms.edit(next(iter(in_process.lms.members)), jobTitle="Promoted")
+    in_process.lms.add_people(2)
+    dry = department_sync(dry_run=True)["s3_to_rds"]
+    assert in_process.aws.objects() == objects
+    assert in_process.query("SELECT xmin, * FROM department_members ORDER BY 3") == rows
+    assert in_process.query("SELECT count(*) FROM lms_loads") == [(1,)]
+    real = department_sync()["s3_to_rds"]
+    names = ("read", "inserted", "updated", "unchanged", "duplicates", "rejected")
+    assert [dry[name] for name in names] == [real[name] for name in names] == [12, 2, 1, 9, 0, 0]
+    assert "job_title, date_edited" in dry["differences"]
+
+
+def test_rejected_rows_lie_beside_the_object_and_load_when_mended(in_process: Sandbox) -> None:
+    in_process.lms.add_people(20)
+    in_process.lms.add({**person(900), "gender": "unknown"})
+    report = department_sync(create_table=True)["s3_to_rds"]
+    assert (report["inserted"], report["rejected"]) == (20, 1)
+    [key] = [key for key in in_process.aws.objects() if ".rejected/" in key]
+    assert report["rejects"] == f"s3://lms-snapshots/{key}"
+    assert report["rejected_because"] == f"line {line_of(in_process, b'unknown')}, gender: expected an integer"
+    body = in_process.aws.objects()[key].replace(b'"unknown"', b"")
+    in_process.aws.s3.put_object(Bucket="lms-snapshots", Key="mended.csv", Body=body)
+    assert s3_to_rds(key="mended.csv")["inserted"] == 1
+
+
+def line_of(box: Sandbox, text: bytes) -> int:
+    body = box.aws.objects()[KEY]
+    return body[: body.index(text)].count(b"\n") + 1
+
+
+def test_the_run_folder_is_gone_after_success_and_failure(
+    in_process: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import tempfile
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    in_process.lms.add_people(3)
+    lms_to_s3()
+    in_process.lms.inject(faults.without("users"))
+    with pytest.raises(IncompleteSnapshot):
+        lms_to_s3()
+    assert list(tmp_path.glob("department-members-*")) == []
+
+
+# Alerts
+
+
+def break_password(box: Sandbox) -> None:
+    box.lms.password = "another"
+
+
+def break_lms(box: Sandbox) -> None:
+    box.lms.inject(faults.status(503, times=None))
+
+
+def break_pages(box: Sandbox) -> None:
+    box.lms.inject(faults.without("totalItems"))
+
+
+def empty_department(box: Sandbox) -> None:
+    for member_id in list(box.lms.members):
+        box.lms.remove(member_id)
+
+
+def break_key(box: Sandbox) -> None:
+    box.query("ALTER TABLE department_members DROP CONSTRAINT department_members_pkey")
+
+
+def refuse_all(box: Sandbox) -> None:
+    box.query("ALTER TABLE department_members ADD CHECK (is_learner IS NULL) NOT VALID")
+    for member_id in list(box.lms.members):
+        box.lms.edit(member_id)
+
+
+def leave(box: Sandbox) -> None:
+    for member_id in list(box.lms.members)[:8]:
+        box.lms.remove(member_id)
+
+
+FAILURES: list[tuple[type[PipelineError], Any, dict[str, Any], str]] = [
+    (ConfigError, lambda box: None, {"department_id": "nonsense"}, "before or between the tasks"),
+    (AuthError, break_password, {}, "authenticate"),
+    (LmsUnavailable, break_lms, {}, "fetch_members"),
+    (IncompleteSnapshot, break_pages, {}, "fetch_members"),
+    (SnapshotShrank, empty_department, {}, "write_csv"),
+    (SchemaMismatch, break_key, {}, "inspect_schema"),
+    (TooManyRejected, refuse_all, {}, "upsert_members"),
+    (TooManyDepartures, leave, {"on_departure": "delete"}, "upsert_members"),
+]
+
+
+@pytest.mark.parametrize(("error", "cause", "options", "step"), FAILURES, ids=[case[0].__name__ for case in FAILURES])
+def test_each_failure_is_told_of_exactly_once_and_changes_nothing(
+    in_process: Sandbox, error: type[PipelineError], cause: Any, options: dict[str, Any], step: str
+) -> None:
+    in_process.lms.add_people(20)
+    department_sync(create_table=True, on_departure="delete")
+    cause(in_process)
+    before = in_process.query("SELECT * FROM department_members ORDER BY lms_user_id")
+    with pytest.raises(error):
+        department_sync(**options)
+    assert in_process.query("SELECT * FROM department_members ORDER BY lms_user_id") == before
+    [alert] = in_process.aws.alerts()
+    assert alert["Subject"] == f"department-members: department-sync failed ({error.__name__})"
+    assert f"Step: {step}" in alert["Message"]
+    assert len(alert["Subject"]) < 100
+    assert alert["Subject"].isascii()
+
+
+def test_a_changed_object_is_told_of_once(in_process: Sandbox) -> None:
+    in_process.lms.add_people(3)
+    lms_to_s3()
+    head = in_process.aws.s3.head_object(Bucket="lms-snapshots", Key=KEY)
+    in_process.aws.s3.put_object(Bucket="lms-snapshots", Key=KEY, Body=b"x", Metadata=head["Metadata"])
+    with pytest.raises(ObjectInvalid):
+        s3_to_rds(create_table=True)
+    assert len(in_process.aws.alerts()) == 1
+
+
+def test_a_database_out_of_reach_is_retried_and_told_of_once(
+    in_process: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from flows import s3_to_rds as module
+
+    monkeypatch.setattr(module, "inspect_schema", module.inspect_schema.with_options(retry_delay_seconds=[0, 0, 0]))
+    in_process.lms.add_people(3)
+    lms_to_s3()
+    monkeypatch.setenv("BUSINESS_TRACKING_PORT", "9")
+    with pytest.raises(LoadFailed, match="out of reach"):
+        s3_to_rds()
+    assert len(in_process.aws.alerts()) == 1
+
+
+def test_a_failure_nobody_foresaw_tells_its_kind_and_not_its_words(
+    in_process: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def boom(*_: Any, **__: Any) -> None:
+        raise ZeroDivisionError("Ada Lovelace")
+
+    monkeypatch.setattr("tasks.fetch.sweep_pages", boom)
+    with pytest.raises(ZeroDivisionError):
+        lms_to_s3()
+    [alert] = in_process.aws.alerts()
+    assert "ZeroDivisionError" in alert["Message"]
+    assert "Lovelace" not in alert["Message"]
+
+
+def test_a_topic_that_is_down_hides_no_error(
+    in_process: Sandbox, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    break_password(in_process)
+    monkeypatch.setenv("AWS_ENDPOINT_URL_SNS", "http://127.0.0.1:9")
+    with pytest.raises(AuthError):
+        lms_to_s3()
+    assert "the failure could not be published" in caplog.text
+
+
+def test_a_missing_topic_is_logged(
+    in_process: Sandbox, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    break_password(in_process)
+    monkeypatch.delenv("SNS_TOPIC_ARN")
+    with pytest.raises(AuthError):
+        lms_to_s3()
+    assert "no alert topic is set" in caplog.text
+    assert in_process.aws.alerts() == []
+
+
+def test_a_flow_inside_a_flow_leaves_the_alert_to_the_outer_one(in_process: Sandbox) -> None:
+    from prefect import flow
+
+    from tasks.alert import tell_of_failure
+
+    @flow(on_failure=[tell_of_failure], task_runner=ThreadPoolTaskRunner())
+    def outer() -> None:
+        lms_to_s3()
+
+    break_password(in_process)
+    with pytest.raises(AuthError):
+        outer()
+    [alert] = in_process.aws.alerts()
+    assert "outer failed" in alert["Subject"]
+
+
+def test_the_saved_blocks_are_used_when_they_are_named(in_process: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    from blocks.save import save_all
+
+    in_process.lms.add_people(3)
+    save_all("flows")
+    for name in (
+        "LMS_PASSWORD",
+        "LMS_PRIVATE_KEY",
+        "BUSINESS_TRACKING_PASSWORD",
+        "AWS_SECRET_ACCESS_KEY",
+        "S3_BUCKET_NAME",
+    ):
+        monkeypatch.delenv(name)
+    report = department_sync(create_table=True, blocks="flows")
+    assert report["s3_to_rds"]["inserted"] == 3
+    with pytest.raises(ConfigError, match="no block lms-account/elsewhere is saved"):
+        department_sync(blocks="elsewhere")
+
+
+def test_what_persists_results_by_default_does_not_persist_the_session(
+    in_process: Sandbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from prefect.settings import PREFECT_LOCAL_STORAGE_PATH, PREFECT_RESULTS_PERSIST_BY_DEFAULT, temporary_settings
+
+    in_process.lms.add_people(3)
+    with temporary_settings({PREFECT_RESULTS_PERSIST_BY_DEFAULT: True, PREFECT_LOCAL_STORAGE_PATH: tmp_path}):
+        lms_to_s3()
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []

@@ -1,0 +1,155 @@
+"""The flows as their users run them: scripts in processes of their own, configured by the environment alone."""
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from sandbox import faults
+from sandbox.people import person
+from sandbox.stack import ROOT, Sandbox
+
+pytestmark = pytest.mark.slow
+SCRIPTS = ["flows/lms_to_s3.py", "flows/s3_to_rds.py", "flows/department_sync.py"]
+NOISE = ("Traceback", "Warning", "WARNING", "ERROR", "CRITICAL")
+
+
+def test_extract_then_load_land_every_value_with_clean_logs(clean: Sandbox) -> None:
+    clean.lms.add_people(1500)
+    for script, flags in (("flows/lms_to_s3.py", ()), ("flows/s3_to_rds.py", ("--create-table",))):
+        done = clean.run(script, *flags)
+        assert done.returncode == 0, done.stderr
+        assert [line for line in done.stderr.splitlines() if any(word in line for word in NOISE)] == []
+    rows = clean.query(
+        "SELECT lms_user_id::text, first_name, external_id, notes, custom_fields->>'decimal1' FROM department_members"
+    )
+    expected = [
+        (member_id, member["firstName"], member["externalId"], member["notes"], decimal(member))
+        for member_id, member in clean.lms.members.items()
+    ]
+    assert sorted(rows, key=str) == sorted(expected, key=str)
+
+
+def decimal(member: dict[str, object]) -> str | None:
+    fields = member["customFields"]
+    return "8675309.00" if isinstance(fields, dict) else None
+
+
+def test_a_module_does_what_a_script_does(clean: Sandbox) -> None:
+    clean.lms.add_people(3)
+    done = clean.run("-m", "flows.department_sync", "--create-table")
+    assert done.returncode == 0, done.stderr
+    assert clean.query("SELECT count(*) FROM department_members") == [(3,)]
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_help_names_every_parameter_as_a_flag(script: str) -> None:
+    done = subprocess.run([sys.executable, script, "--help"], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0
+    for flag in ("--dry-run", "--bucket", "--blocks"):
+        assert flag in done.stdout
+
+
+@pytest.mark.parametrize(
+    "flags", [("--no-such-flag",), ("--dry",), ("--schema-contract", "maybe"), ("--column-names", "{")]
+)
+def test_bad_flags_exit_with_2(flags: tuple[str, ...]) -> None:
+    command = [sys.executable, "flows/department_sync.py", *flags]
+    assert subprocess.run(command, cwd=ROOT, capture_output=True, timeout=60).returncode == 2
+
+
+def test_a_missing_setting_exits_with_1_before_any_request(clean: Sandbox) -> None:
+    done = clean.run("flows/department_sync.py", env={"DEPARTMENT_ID": "", "LMS_PAGE_SIZE": "0"})
+    assert done.returncode == 1
+    assert "DEPARTMENT_ID is not set" in done.stderr
+    assert "LMS_PAGE_SIZE" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert clean.lms.requests == []
+
+
+def test_no_secret_is_written_anywhere(clean: Sandbox) -> None:
+    """Failing and succeeding runs, then a search of all they leave: logs, Prefect's database, S3, SNS."""
+    clean.lms.add_people(5)
+    runs = [clean.run("flows/department_sync.py", "--create-table")]
+    clean.lms.add({**person(77), "gender": "Marker-Gender"})
+    clean.lms.password = "changed"
+    runs.append(clean.run("flows/lms_to_s3.py"))
+    clean.lms.password = clean.environment()["LMS_PASSWORD"]
+    clean.lms.inject(faults.status(422, b'{"message":"Marker-Body"}'))
+    runs.append(clean.run("flows/lms_to_s3.py"))
+    runs.append(clean.run("flows/s3_to_rds.py", env={"BUSINESS_TRACKING_PASSWORD": "Marker@Db:/%"}))
+    runs.append(clean.run("flows/department_sync.py", "--max-rejected", "0"))
+    assert [run.returncode for run in runs] == [0, 1, 1, 1, 1]
+
+    secrets = secret_forms(clean)
+    left = {f"run {n}": (run.stdout + run.stderr).encode() for n, run in enumerate(runs)}
+    left |= {str(path): path.read_bytes() for path in clean.prefect_home.rglob("*") if path.is_file()}
+    left["alerts"] = repr(clean.aws.alerts()).encode()
+    left |= {f"{key} metadata": repr(head(clean, key)).encode() for key in clean.aws.objects()}
+    found = [(secret, where) for where, text in left.items() for secret in secrets if secret in text]
+    assert found == []
+    assert any("prefect.db" in where for where in left)
+
+
+def secret_forms(box: Sandbox) -> list[bytes]:
+    """Each secret, plain and percent-encoded, and what no log may hold of a person."""
+    from urllib.parse import quote, quote_plus
+
+    names = ("LMS_PASSWORD", "LMS_PRIVATE_KEY", "BUSINESS_TRACKING_PASSWORD", "AWS_SECRET_ACCESS_KEY")
+    plain = [
+        *(box.environment()[name] for name in names),
+        box.lms._token,
+        "Marker@Db:/%",
+        "Marker-Gender",
+        "Marker-Body",
+    ]
+    return [
+        form.encode() for text in plain for form in {text, quote(text, safe=""), quote_plus(text), repr(text)[1:-1]}
+    ]
+
+
+def head(box: Sandbox, key: str) -> object:
+    return box.aws.s3.head_object(Bucket="lms-snapshots", Key=key)
+
+
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
+def test_a_run_that_is_told_to_stop_leaves_nothing_behind_and_tells_once(
+    clean: Sandbox, tmp_path: Path, sent: signal.Signals
+) -> None:
+    clean.lms.add_people(50)
+    clean.lms.inject(faults.delay(2, times=None))
+    command = clean.command("flows/lms_to_s3.py", env={"TMPDIR": str(tmp_path), "LMS_PAGE_SIZE": "10"})
+    process = subprocess.Popen(**command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    for _ in range(300):
+        if len(clean.lms.requests) >= 2:
+            break
+        time.sleep(0.1)
+    [folder] = tmp_path.glob("department-members-*")
+    assert folder.stat().st_mode & 0o777 == 0o700
+    process.send_signal(sent)
+    _, log = process.communicate(timeout=60)
+    assert process.returncode == 1, log
+    assert list(tmp_path.glob("department-members-*")) == []
+    assert clean.aws.objects() == {}
+    assert len(clean.aws.alerts()) == 1
+
+
+def test_nothing_secret_stands_in_the_list_of_processes(clean: Sandbox) -> None:
+    import psutil
+
+    clean.lms.add_people(5)
+    clean.lms.inject(faults.delay(3))
+    process = subprocess.Popen(
+        **clean.command("flows/lms_to_s3.py"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    for _ in range(300):
+        if clean.lms.requests:
+            break
+        time.sleep(0.1)
+    family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+    shown = " ".join(word for member in family for word in member.cmdline())
+    assert process.wait(60) == 0
+    assert [secret for secret in secret_forms(clean) if secret.decode() in shown] == []
