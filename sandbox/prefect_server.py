@@ -1,0 +1,84 @@
+"""A Prefect server and workers on 127.0.0.1, as processes of their own."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from sandbox.postgres import free_port
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+class PrefectServer:
+    """`prefect server start`, and the workers that are started for it.
+
+    Args:
+        environment: what server, workers and command line get, PREFECT_HOME and credentials included.
+    """
+
+    def __init__(self, environment: dict[str, str]) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}/api"
+        self.environment = {
+            **{name: os.environ[name] for name in ("HOME", "LANG", "TMPDIR") if name in os.environ},
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            **environment,
+            "PREFECT_API_URL": self.url,
+            "PREFECT_WORKER_QUERY_SECONDS": "1",
+        }
+        self._processes: list[subprocess.Popen[bytes]] = []
+
+    def __enter__(self) -> Self:
+        self._start("server", "start", "--host", "127.0.0.1", "--port", str(self.port))
+        for _ in range(600):
+            try:
+                with urllib.request.urlopen(f"{self.url}/health", timeout=1):  # noqa: S310 - our own address
+                    return self
+            except (urllib.error.URLError, OSError):
+                time.sleep(0.2)
+        raise TimeoutError("the Prefect server did not answer within two minutes")
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, at: TracebackType | None) -> None:
+        for process in reversed(self._processes):
+            process.send_signal(signal.SIGINT)
+            try:
+                process.wait(15)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait(5)
+
+    def start_worker(self, pool: str) -> subprocess.Popen[bytes]:
+        """A process worker of that pool."""
+        return self._start("worker", "start", "--pool", pool)
+
+    def command(self, *arguments: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+        """`prefect …`, to its end."""
+        return subprocess.run(
+            [sys.executable, "-m", "prefect", *arguments],
+            env=self.environment,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            stdin=subprocess.DEVNULL,
+        )
+
+    def _start(self, *arguments: str) -> subprocess.Popen[bytes]:
+        log = (Path(self.environment["PREFECT_HOME"]) / f"{arguments[0]}.log").open("ab")
+        process = subprocess.Popen(
+            [sys.executable, "-m", "prefect", *arguments],
+            env=self.environment,
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+        )
+        self._processes.append(process)
+        return process
