@@ -18,6 +18,7 @@ from tasks.columns import SECRET_KEYS, snake_case
 from tasks.errors import IncompleteSnapshot
 from tasks.files import create_private
 from tasks.lms import LmsSession
+from tasks.log import run_logger
 from tasks.policy import IN_MEMORY
 
 MAX_SWEEPS = 3
@@ -112,6 +113,7 @@ def fetch_members(
     Source: docs.myabsorb.com, integration API, "Pagination": `_offset` is a page number.
     """
     began = time.monotonic()
+    session.log = run_logger()
     snapshot_at = datetime.now(UTC)
     for sweep in range(1, MAX_SWEEPS + 1):
         try:
@@ -157,6 +159,7 @@ def sweep_pages(session: LmsSession, department_id: str, folder: Path) -> list[P
             f"found {first.rows}; the LMS caps its pages without saying so. Set LMS_PAGE_SIZE to {first.rows} or less."
         )
     count = first.total // limit + 1  # behind a last page that is full lies one more, which must be empty
+    session.log.info("department %s has %d members in %d pages", department_id, first.total, count)
     return [first, *read_concurrently(read, count, session)]
 
 

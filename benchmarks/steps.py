@@ -1,0 +1,96 @@
+"""One measured step in a process of its own: `python -m benchmarks.steps NAME` prints seconds and peak MB as JSON."""
+
+import json
+import logging
+import resource
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+
+import requests
+from prefect import flow
+
+from flows.command_line import main as run_script
+from flows.department_sync import department_sync
+from tasks.columns import ColumnNames
+from tasks.fetch import authenticate, fetch_members
+from tasks.files import run_folder, sha256_of
+from tasks.flatten import flatten_members
+from tasks.options import LoadOptions
+from tasks.s3 import S3Object, Snapshot, write_csv
+from tasks.schema import inspect_schema
+from tasks.settings import Resolver, extract_settings
+from tasks.upsert import upsert_members
+
+
+@flow(name="empty")
+def empty() -> None:
+    """What Prefect itself costs."""
+
+
+def throw_away() -> None:
+    """The reference of the extract: read the same pages, by as many connections, and keep nothing."""
+    with authenticate.fn(None) as session:
+        department = Resolver(None).environment["DEPARTMENT_ID"]
+        headers = {**session._headers(), "Authorization": f"Bearer {session._token}"}
+        http = requests.Session()
+
+        def read(page: int) -> int:
+            query = {"_filter": f"departmentId eq guid'{department}'", "_limit": 1000, "_offset": page}
+            answer = http.get(f"{session.account.rest_api_url}/users", params=query, headers=headers, timeout=60)
+            return int(answer.headers["Content-Length"]) + len(answer.content) * 0
+
+        with ThreadPoolExecutor(session.account.max_connections) as pool:
+            list(pool.map(read, range(int(sys.argv[2]) // 1000 + 1)))
+
+
+def extract() -> None:
+    """Sign in, fetch, flatten and write, without Prefect's engine."""
+    settings = extract_settings(Resolver(None), None, None, None, None, None)
+    with run_folder() as folder:
+        with authenticate.fn(None) as session:
+            raw = fetch_members.fn(session, settings.department_id, folder)
+        flat = flatten_members.fn(raw, ColumnNames(), folder / "members.csv")
+        write_csv.fn(flat, settings.bucket, settings.path_template)
+
+
+def load() -> None:
+    """Inspect, stage and upsert the CSV that argument 2 names, as a new snapshot, without Prefect's engine."""
+    path = Path(sys.argv[2])
+    now = datetime.now(UTC)
+    digest = sha256_of(path)
+    department = Resolver(None).environment["DEPARTMENT_ID"]
+    source = S3Object("bench", path.name)
+    snapshot = Snapshot(path, source, now.isoformat(), digest, path.stat().st_size, int(sys.argv[3]), department, now)
+    table = inspect_schema.fn("public", "department_members", create_table=True)
+    upsert_members.fn(snapshot, table, LoadOptions())
+
+
+def sync() -> None:
+    """`department_sync` as a script."""
+    run_script(department_sync, ["--create-table"])
+
+
+def nothing() -> None:
+    """An empty flow as a script, with all of this project's imports."""
+    run_script(empty, [])
+
+
+STEPS: dict[str, Callable[[], None]] = {step.__name__: step for step in (throw_away, extract, load, sync, nothing)}
+
+
+def main() -> None:
+    """Run the step that the command line names."""
+    logging.disable(logging.WARNING)
+    began = time.perf_counter()
+    STEPS[sys.argv[1]]()
+    seconds = time.perf_counter() - began
+    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    sys.stdout.write(json.dumps({"seconds": seconds, "peak_mb": peak_mb}) + "\n")
+
+
+if __name__ == "__main__":
+    main()
