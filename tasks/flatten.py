@@ -103,10 +103,12 @@ def member_frame(texts: dict[str, list[str | None]], columns: dict[str, str]) ->
 
 
 def member_texts(members: list[Row]) -> dict[str, list[str | None]]:
-    """Key to one text or null a member; nested objects become dotted keys, `customFields` one JSON object."""
-    texts = flat_texts([{key: value for key, value in member.items() if key != "customFields"} for member in members])
-    texts["customFields"] = [custom_fields(member.get("customFields")) for member in members]
-    return texts
+    """Key to one text or null a member; nested objects become dotted keys, `customFields` one JSON object.
+
+    Takes the custom fields out of `members`.
+    """
+    fields = [custom_fields(member.pop("customFields", None)) for member in members]
+    return {**flat_texts(members), "customFields": fields}
 
 
 def flat_texts(rows: list[Row], prefix: str = "") -> dict[str, list[str | None]]:
@@ -131,6 +133,8 @@ def as_text(value: Any) -> str | None:
     """One JSON value as it stands in the CSV: strings bare, everything else as JSON."""
     if value is None or type(value) is str:
         return value
+    if type(value) is int:
+        return str(value)
     return _encoder.encode(value).decode()
 
 
