@@ -43,8 +43,10 @@ def transaction(blocks: str | None) -> Iterator[Cursor]:
                 cursor.execute(SESSION)
                 yield cursor
             connection.commit()
-        finally:
-            connection.close()
+        except BaseException:
+            connection.invalidate()  # closed at once, which rolls back; asking a dead session to would fail again
+            raise
+        connection.close()
 
 
 @contextmanager
@@ -69,7 +71,8 @@ def explained(error: BaseException) -> PipelineError:
     if state == "42501":
         return AuthError(
             f"the database refused a right ({name}: {without_values(error)}). "
-            "Grant it to BUSINESS_TRACKING_USER: docs/deploying.md lists the rights that a load needs."
+            "A load needs SELECT, INSERT and UPDATE on the table (DELETE for on_departure delete), SELECT and INSERT "
+            "on lms_loads (CREATE on the schema, where it does not exist yet) and TEMPORARY on the database."
         )
     if state.startswith("3D"):
         return ConfigError("there is no such database. Check BUSINESS_TRACKING_DBNAME.")

@@ -107,7 +107,7 @@ def member_texts(members: list[Row]) -> dict[str, list[str | None]]:
 
     Takes the custom fields out of `members`.
     """
-    fields = [custom_fields(member.pop("customFields", None)) for member in members]
+    fields: list[str | None] = [custom_fields(member.pop("customFields", None)) for member in members]
     return {**flat_texts(members), "customFields": fields}
 
 
