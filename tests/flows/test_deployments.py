@@ -3,7 +3,6 @@
 import importlib
 import inspect
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -56,22 +55,16 @@ def test_the_extract_runs_each_night_at_two_in_a_named_time_zone() -> None:
     assert set(schedule) <= {"cron", "timezone", "slug", "active", "parameters"}
 
 
-@pytest.fixture(scope="module")
-def server(box: Sandbox) -> Iterator[PrefectServer]:
-    with PrefectServer(box.environment()) as running:
-        yield running
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(400)
-def test_a_fresh_server_takes_all_deployments_and_a_worker_runs_each(box: Sandbox, server: PrefectServer) -> None:
+def test_a_fresh_server_takes_all_deployments_and_a_worker_runs_each(clean: Sandbox, server: PrefectServer) -> None:
+    box = clean
     box.lms.add_people(30)
-    box.query("DROP TABLE IF EXISTS department_members, lms_loads")
     created = server.command("work-pool", "create", "department-members", "--type", "process")
     assert created.returncode == 0, created.stdout
     deployed = server.command("--no-prompt", "deploy", "--all")
     assert deployed.returncode == 0, deployed.stdout + deployed.stderr
-    server.start_worker("department-members")
+    worker = server.start_worker("department-members")
 
     run(server, "lms-to-s3", {})
     run(server, "s3-to-rds", {"create_table": True})
@@ -83,6 +76,8 @@ def test_a_fresh_server_takes_all_deployments_and_a_worker_runs_each(box: Sandbo
     run(server, "department-sync", {}, ends_in="FAILED")
     [alert] = box.aws.alerts()
     assert f"{server.port}/runs/flow-run/" in alert["Message"]
+    worker.terminate()
+    worker.wait(30)
 
 
 def run(server: PrefectServer, name: str, parameters: dict[str, Any], ends_in: str = "COMPLETED") -> None:

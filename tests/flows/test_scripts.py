@@ -10,6 +10,7 @@ import pytest
 
 from sandbox import faults
 from sandbox.people import person
+from sandbox.prefect_server import PrefectServer
 from sandbox.stack import ROOT, Sandbox
 
 pytestmark = pytest.mark.slow
@@ -38,11 +39,19 @@ def decimal(member: dict[str, object]) -> str | None:
     return "8675309.00" if isinstance(fields, dict) else None
 
 
-def test_a_module_does_what_a_script_does(clean: Sandbox) -> None:
-    clean.lms.add_people(3)
-    done = clean.run("-m", "flows.department_sync", "--create-table")
+@pytest.fixture
+def beside_server(clean: Sandbox, server: PrefectServer, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
+    """The clean sandbox, whose runs use a running Prefect server."""
+    whole = {**clean.environment(), "PREFECT_API_URL": server.url}
+    monkeypatch.setattr(clean, "environment", lambda: whole)
+    return clean
+
+
+def test_a_module_does_what_a_script_does(beside_server: Sandbox) -> None:
+    beside_server.lms.add_people(3)
+    done = beside_server.run("-m", "flows.department_sync", "--create-table")
     assert done.returncode == 0, done.stderr
-    assert clean.query("SELECT count(*) FROM department_members") == [(3,)]
+    assert beside_server.query("SELECT count(*) FROM department_members") == [(3,)]
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
@@ -61,34 +70,34 @@ def test_bad_flags_exit_with_2(flags: tuple[str, ...]) -> None:
     assert subprocess.run(command, cwd=ROOT, capture_output=True, timeout=60).returncode == 2
 
 
-def test_a_missing_setting_exits_with_1_before_any_request(clean: Sandbox) -> None:
-    done = clean.run("flows/department_sync.py", env={"DEPARTMENT_ID": "", "LMS_PAGE_SIZE": "0"})
+def test_a_missing_setting_exits_with_1_before_any_request(beside_server: Sandbox) -> None:
+    done = beside_server.run("flows/department_sync.py", env={"DEPARTMENT_ID": "", "LMS_PAGE_SIZE": "0"})
     assert done.returncode == 1
     assert "DEPARTMENT_ID is not set" in done.stderr
     assert "LMS_PAGE_SIZE" in done.stderr
     assert "Traceback" not in done.stderr
-    assert clean.lms.requests == []
+    assert beside_server.lms.requests == []
 
 
-def test_no_secret_is_written_anywhere(clean: Sandbox) -> None:
+def test_no_secret_is_written_anywhere(beside_server: Sandbox) -> None:
     """Failing and succeeding runs, then a search of all they leave: logs, Prefect's database, S3, SNS."""
-    clean.lms.add_people(5)
-    runs = [clean.run("flows/department_sync.py", "--create-table")]
-    clean.lms.add({**person(77), "gender": "Marker-Gender"})
-    clean.lms.password = "changed"
-    runs.append(clean.run("flows/lms_to_s3.py"))
-    clean.lms.password = clean.environment()["LMS_PASSWORD"]
-    clean.lms.inject(faults.status(422, b'{"message":"Marker-Body"}'))
-    runs.append(clean.run("flows/lms_to_s3.py"))
-    runs.append(clean.run("flows/s3_to_rds.py", env={"BUSINESS_TRACKING_PASSWORD": "Marker@Db:/%"}))
-    runs.append(clean.run("flows/department_sync.py", "--max-rejected", "0"))
+    beside_server.lms.add_people(5)
+    runs = [beside_server.run("flows/department_sync.py", "--create-table")]
+    beside_server.lms.add({**person(77), "gender": "Marker-Gender"})
+    beside_server.lms.password = "changed"
+    runs.append(beside_server.run("flows/lms_to_s3.py"))
+    beside_server.lms.password = beside_server.environment()["LMS_PASSWORD"]
+    beside_server.lms.inject(faults.status(422, b'{"message":"Marker-Body"}'))
+    runs.append(beside_server.run("flows/lms_to_s3.py"))
+    runs.append(beside_server.run("flows/s3_to_rds.py", env={"BUSINESS_TRACKING_PASSWORD": "Marker@Db:/%"}))
+    runs.append(beside_server.run("flows/department_sync.py", "--max-rejected", "0"))
     assert [run.returncode for run in runs] == [0, 1, 1, 1, 1]
 
-    secrets = secret_forms(clean)
+    secrets = secret_forms(beside_server)
     left = {f"run {n}": (run.stdout + run.stderr).encode() for n, run in enumerate(runs)}
-    left |= {str(path): path.read_bytes() for path in clean.prefect_home.rglob("*") if path.is_file()}
-    left["alerts"] = repr(clean.aws.alerts()).encode()
-    left |= {f"{key} metadata": repr(head(clean, key)).encode() for key in clean.aws.objects()}
+    left |= {str(path): path.read_bytes() for path in beside_server.prefect_home.rglob("*") if path.is_file()}
+    left["alerts"] = repr(beside_server.aws.alerts()).encode()
+    left |= {f"{key} metadata": repr(head(beside_server, key)).encode() for key in beside_server.aws.objects()}
     found = [(secret, where) for where, text in left.items() for secret in secrets if secret in text]
     assert found == []
     assert any("prefect.db" in where for where in left)
@@ -117,14 +126,14 @@ def head(box: Sandbox, key: str) -> object:
 
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
 def test_a_run_that_is_told_to_stop_leaves_nothing_behind_and_tells_once(
-    clean: Sandbox, tmp_path: Path, sent: signal.Signals
+    beside_server: Sandbox, tmp_path: Path, sent: signal.Signals
 ) -> None:
-    clean.lms.add_people(50)
-    clean.lms.inject(faults.delay(2, times=None))
-    command = clean.command("flows/lms_to_s3.py", env={"TMPDIR": str(tmp_path), "LMS_PAGE_SIZE": "10"})
+    beside_server.lms.add_people(50)
+    beside_server.lms.inject(faults.delay(2, times=None))
+    command = beside_server.command("flows/lms_to_s3.py", env={"TMPDIR": str(tmp_path), "LMS_PAGE_SIZE": "10"})
     process = subprocess.Popen(**command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     for _ in range(300):
-        if len(clean.lms.requests) >= 2:
+        if len(beside_server.lms.requests) >= 2:
             break
         time.sleep(0.1)
     [folder] = tmp_path.glob("department-members-*")
@@ -133,23 +142,23 @@ def test_a_run_that_is_told_to_stop_leaves_nothing_behind_and_tells_once(
     _, log = process.communicate(timeout=60)
     assert process.returncode == 1, log
     assert list(tmp_path.glob("department-members-*")) == []
-    assert clean.aws.objects() == {}
-    assert len(clean.aws.alerts()) == 1
+    assert beside_server.aws.objects() == {}
+    assert len(beside_server.aws.alerts()) == 1
 
 
-def test_nothing_secret_stands_in_the_list_of_processes(clean: Sandbox) -> None:
+def test_nothing_secret_stands_in_the_list_of_processes(beside_server: Sandbox) -> None:
     import psutil
 
-    clean.lms.add_people(5)
-    clean.lms.inject(faults.delay(3))
+    beside_server.lms.add_people(5)
+    beside_server.lms.inject(faults.delay(3))
     process = subprocess.Popen(
-        **clean.command("flows/lms_to_s3.py"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        **beside_server.command("flows/lms_to_s3.py"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     for _ in range(300):
-        if clean.lms.requests:
+        if beside_server.lms.requests:
             break
         time.sleep(0.1)
     family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
     shown = " ".join(word for member in family for word in member.cmdline())
     assert process.wait(60) == 0
-    assert [secret for secret in secret_forms(clean) if secret.decode() in shown] == []
+    assert [secret for secret in secret_forms(beside_server) if secret.decode() in shown] == []
