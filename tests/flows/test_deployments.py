@@ -74,6 +74,10 @@ def test_a_fresh_server_takes_all_deployments_and_a_worker_runs_each(clean: Sand
     assert box.query("SELECT count(*) FROM department_members") == [(35,)]
     box.lms.password = "changed"
     run(server, "department-sync", {}, ends_in="FAILED")
+    for _ in range(100):  # the hook runs after the state is set
+        if box.aws.alerts():
+            break
+        time.sleep(0.2)
     [alert] = box.aws.alerts()
     assert f"{server.port}/runs/flow-run/" in alert["Message"]
     worker.terminate()

@@ -127,7 +127,8 @@ REFUSED: dict[int, type[PipelineError]] = {
 @pytest.mark.parametrize(("status", "error"), REFUSED.items())
 def test_what_no_repetition_cures_is_not_repeated(lms: SimulatedLms, status: int, error: type[PipelineError]) -> None:
     signed_in = session(lms)
-    lms.inject(faults.status(status, b'{"message":"Ada Lovelace is not here"}', times=None))
+    headers = {"Location": "/my-details"}
+    lms.inject(faults.status(status, b'{"message":"Ada Lovelace is not here"}', headers, times=None))
     with pytest.raises(error) as caught:
         read(signed_in)
     assert len(lms.requests) == 2
