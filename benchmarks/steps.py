@@ -39,7 +39,11 @@ def throw_away() -> None:
         http = requests.Session()
 
         def read(page: int) -> int:
-            query = {"_filter": f"departmentId eq guid'{department}'", "_limit": 1000, "_offset": page}
+            query: dict[str, str | int] = {
+                "_filter": f"departmentId eq guid'{department}'",
+                "_limit": 1000,
+                "_offset": page,
+            }
             answer = http.get(f"{session.account.rest_api_url}/users", params=query, headers=headers, timeout=60)
             return int(answer.headers["Content-Length"]) + len(answer.content) * 0
 

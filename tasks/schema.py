@@ -46,6 +46,8 @@ class TableSchema:
     table: str
     columns: tuple[TableColumn, ...]
     foreign_keys: tuple[ForeignKey, ...] = ()
+    missing: bool = False
+    """Not there yet: the load makes it, in its own transaction."""
 
     @property
     def quoted(self) -> str:
@@ -62,7 +64,8 @@ def inspect_schema(schema: str, table: str, *, create_table: bool = False, block
     """The target table's columns and types are known, and an upsert on lms_user_id is possible.
 
     Args:
-        create_table: make the table, by tasks/sql/department_members.sql, where it is missing.
+        create_table: where the table is missing, describe the one of tasks/sql/department_members.sql,
+            which the load then makes. Nothing is written here.
 
     Raises:
         SchemaMismatch: no such table, no key column, or no unique constraint on it.
@@ -70,19 +73,19 @@ def inspect_schema(schema: str, table: str, *, create_table: bool = False, block
     """
     with database_errors(), open_engine(blocks).connect() as connection:
         inspector = inspect(connection)
-        if not inspector.has_table(table, schema):
-            if not create_table:
+        missing = not inspector.has_table(table, schema)
+        if missing:
+            if not create_table or not inspector.has_schema(schema):
                 raise missing_table(inspector, schema, table)
-            connection.exec_driver_sql(composed_ddl(schema, table))
-            connection.commit()
+            connection.exec_driver_sql(create_statement(schema, table))  # rolled back when the connection closes
             inspector = inspect(connection)
         types = connection.exec_driver_sql(statement("column_types"), (quoted(schema, table),)).all()
         check_key(inspector, schema, table)
         columns = table_columns(inspector, schema, table, types)
-        return TableSchema(schema, table, columns, foreign_keys(inspector, schema, table))
+        return TableSchema(schema, table, columns, foreign_keys(inspector, schema, table), missing)
 
 
-def composed_ddl(schema: str, table: str) -> str:
+def create_statement(schema: str, table: str) -> str:
     """The CREATE TABLE statement for that name."""
     return statement("department_members").format(table=quoted(schema, table))
 

@@ -17,7 +17,7 @@ from tasks.policy import IN_MEMORY, RETRIED
 from tasks.records import read_chunks, read_header
 from tasks.rejects import publish_rejects, rejected_records
 from tasks.s3 import S3Object, Snapshot
-from tasks.schema import TableSchema
+from tasks.schema import TableSchema, create_statement
 from tasks.staging import stage, summary
 
 LOCK_WAIT = "SET LOCAL lock_timeout = '15min'"
@@ -97,6 +97,7 @@ def load(
     cursor.execute(LOCK_WAIT)
     cursor.execute(LOCK_TABLE, (table.quoted,))
     cursor.execute(SESSION)
+    create_missing(cursor, table)
     open_ledger(cursor, table)
     skipped = reason_to_skip(cursor, table, snapshot)
     if skipped and not options.replay:
@@ -136,6 +137,14 @@ def load(
     )
     record_load(cursor, table, snapshot, loaded.counts(), rejects.key if rejects else None)
     return loaded
+
+
+def create_missing(cursor: Cursor, table: TableSchema) -> None:
+    """With create_table: the table exists, unless another load has made it meanwhile."""
+    if table.missing:
+        cursor.execute("SELECT to_regclass(%s) IS NULL", (table.quoted,))
+        if one_row(cursor)[0]:
+            cursor.execute(create_statement(table.schema, table.table))
 
 
 def add_columns(cursor: Cursor, table: TableSchema, alignment: Alignment) -> None:

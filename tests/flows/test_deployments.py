@@ -56,6 +56,13 @@ def test_the_extract_runs_each_night_at_two_in_a_named_time_zone() -> None:
 
 
 @pytest.mark.slow
+def test_the_block_types_can_be_registered(server: PrefectServer) -> None:
+    registered = server.command("block", "register", "-m", "blocks")
+    assert registered.returncode == 0, registered.stdout
+    assert all(name in registered.stdout for name in ("LMS Account", "Alert Topic"))
+
+
+@pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_a_fresh_server_takes_all_deployments_and_a_worker_runs_each(clean: Sandbox, server: PrefectServer) -> None:
     box = clean

@@ -189,9 +189,14 @@ def test_an_empty_file_changes_nothing(loader: Loader) -> None:
 def test_a_missing_table_says_how_to_make_it(loader: Loader) -> None:
     with pytest.raises(SchemaMismatch, match="--create-table"):
         inspect_schema.fn(SCHEMA, "elsewhere")
-    made = inspect_schema.fn(SCHEMA, "elsewhere", create_table=True)
-    assert len(made.columns) == 38
-    assert inspect_schema.fn(SCHEMA, "elsewhere", create_table=True) == made
+    planned = inspect_schema.fn(SCHEMA, "elsewhere", create_table=True)
+    assert (len(planned.columns), planned.missing) == (38, True)
+    source = loader.snapshot([member(1, "much longer than ten characters")])
+    assert upsert_members.fn(source, planned, LoadOptions(dry_run=True)).inserted == 1
+    with pytest.raises(SchemaMismatch):  # neither looking nor a dry run makes it
+        inspect_schema.fn(SCHEMA, "elsewhere")
+    assert upsert_members.fn(source, planned, LoadOptions()).inserted == 1
+    assert not inspect_schema.fn(SCHEMA, "elsewhere", create_table=True).missing
 
 
 def test_a_missing_schema_is_told_apart(loader: Loader) -> None:
