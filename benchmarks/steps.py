@@ -20,7 +20,8 @@ from tasks.fetch import authenticate, fetch_members
 from tasks.files import run_folder, sha256_of
 from tasks.flatten import flatten_members
 from tasks.options import LoadOptions
-from tasks.s3 import S3Object, Snapshot, write_csv
+from tasks.publish import write_csv
+from tasks.s3 import S3Object, Snapshot
 from tasks.schema import inspect_schema
 from tasks.settings import Resolver, extract_settings
 from tasks.upsert import upsert_members

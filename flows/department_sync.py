@@ -17,8 +17,9 @@ from flows.s3_to_rds import apply_snapshot
 from tasks.alert import tell_of_failure
 from tasks.files import run_folder
 from tasks.options import LoadOptions, OnDeparture, SchemaContract
+from tasks.publish import unpublished
 from tasks.report import Report
-from tasks.s3 import read_object, unpublished
+from tasks.s3 import read_object
 from tasks.settings import Resolver, extract_settings, load_settings
 
 

@@ -16,8 +16,8 @@ from tasks.alert import tell_of_failure
 from tasks.fetch import authenticate, fetch_members
 from tasks.files import run_folder
 from tasks.flatten import FlatSnapshot, flatten_members
+from tasks.publish import Published, write_csv
 from tasks.report import Report, extract_report, tell
-from tasks.s3 import Published, write_csv
 from tasks.settings import ExtractSettings, Resolver, extract_settings
 
 

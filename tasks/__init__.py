@@ -1,8 +1,10 @@
 """The Prefect tasks and, under them, plain functions with the work.
 
-fetch    lms.py (session, retries), fetch.py (sweep and proof)
+fetch    lms.py (session), patience.py (retries), pages.py (one page), fetch.py (the sweep and its proof)
 shape    columns.py (names), flatten.py (pages to CSV)
-publish  s3.py (the object and its metadata)
-load     schema.py, align.py, staging.py, merge.py, upsert.py (one transaction), sql/ (its statements)
-tell     alert.py, report.py, errors.py
+publish  publish.py (volume guard, upload), s3.py (client, errors, reading back)
+load     schema.py and align.py (the table, the plan), records.py, shapes.py and staging.py (COPY),
+         merge.py and departures.py, ledger.py, rejects.py, upsert.py (one transaction), sql/ (its statements)
+run      settings.py, options.py, files.py, database.py, policy.py (how tasks run)
+tell     errors.py, log.py, report.py, alert.py
 """

@@ -7,11 +7,7 @@ is still the newest one known here. Transient 401s exist too (absorb-api, "Pitfa
 
 import random
 import threading
-import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -20,58 +16,16 @@ import requests
 from requests.adapters import HTTPAdapter
 
 from blocks.lms import LmsAccount
-from tasks.errors import AuthError, ConfigError, LmsUnavailable
-from tasks.log import Logger, run_logger
+from tasks.errors import AuthError, ConfigError
+from tasks.log import run_logger
+from tasks.patience import Patience, Unusable, retry_after_s
 
 TIMEOUT_S = (5.0, 60.0)  # connect, and between two bytes; 1,000 members can take a tenant 30 s and more
-MAX_TRIES = 8
-MAX_WAIT_S = 60.0  # waiting between the tries of one request
-MAX_ELAPSED_S = 100.0  # no new try after this, so that a hanging LMS ends a run within three minutes
-MAX_RETRY_AFTER_S = 30.0
 MAX_SIGN_INS_A_PAGE = 3
 MAX_SIGN_INS_A_RUN = 10
 RETRIED_STATUSES = {429, 500, 502, 503, 504}
 
 T = TypeVar("T")
-
-
-class Unusable(Exception):
-    """An answer, or none, that another try may better; `wait_s` is what the server asked for."""
-
-    def __init__(self, reason: str, wait_s: float | None = None) -> None:
-        super().__init__(reason)
-        self.wait_s = wait_s
-
-
-@dataclass
-class Patience:
-    """How long one request may still be tried: a bounded number of tries, of waiting, of time."""
-
-    stop: threading.Event
-    log: Logger
-    tries: int = 0
-    waited_s: float = 0.0
-    began: float = field(default_factory=time.monotonic)
-
-    def wait(self, reason: Unusable, what: str) -> None:
-        """Sleep before the next try, or raise LmsUnavailable where there is none.
-
-        Full jitter: eight connections that failed together must not come back together.
-        """
-        self.tries += 1
-        pause = reason.wait_s
-        if pause is None:
-            pause = random.uniform(0.1, min(15.0, 0.5 * 2**self.tries))  # noqa: S311 - jitter, no secret
-        elapsed = time.monotonic() - self.began
-        if self.tries >= MAX_TRIES or self.waited_s + pause > MAX_WAIT_S or elapsed > MAX_ELAPSED_S:
-            raise LmsUnavailable(
-                f"{what}: expected an answer within {MAX_TRIES} tries, found {reason} "
-                f"after {self.tries} in {elapsed:.0f} s. Nothing was published; run again when the LMS answers."
-            ) from None
-        self.waited_s += pause
-        self.log.warning("%s: %s; try %d follows in %.1f s", what, reason, self.tries + 1, pause)
-        if self.stop.wait(pause):
-            raise LmsUnavailable(f"{what}: given up, since the run is ending.")
 
 
 class LmsSession:
@@ -229,23 +183,6 @@ class LmsSession:
         if status in RETRIED_STATUSES:
             raise Unusable(f"status {status}", retry_after_s(response.headers.get("Retry-After")))
         return status, body
-
-
-def retry_after_s(header: str | None) -> float | None:
-    """Seconds to wait by a Retry-After header (seconds or an HTTP date), within 0 and 30; else None."""
-    if header is None:
-        return None
-    try:
-        seconds = float(header)
-    except ValueError:
-        try:
-            at = parsedate_to_datetime(header)
-        except ValueError:
-            return None
-        seconds = (at.replace(tzinfo=at.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
-    if seconds != seconds:  # "nan" is a float too
-        return None
-    return min(max(seconds, 0.0), MAX_RETRY_AFTER_S)
 
 
 def _refuse(status: int, body: bytes, where: str) -> None:

@@ -132,7 +132,7 @@ def set_aside(cursor: Cursor, merged: Merged, refused: Reasons, limit: int) -> N
     merged.refused |= refused
     check_limit(merged.refused, limit)
     if refused:
-        cursor.execute("DELETE FROM pg_temp.staging WHERE record = ANY (%s)", (list(refused),))
+        cursor.execute("DELETE FROM pg_temp.staging WHERE _record = ANY (%s)", (list(refused),))
 
 
 def check_limit(refused: Reasons, limit: int) -> None:

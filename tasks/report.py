@@ -7,7 +7,8 @@ from prefect.artifacts import create_table_artifact
 from tasks.fetch import RawSnapshot
 from tasks.flatten import FlatSnapshot
 from tasks.log import run_logger
-from tasks.s3 import Published, Snapshot
+from tasks.publish import Published
+from tasks.s3 import Snapshot
 from tasks.schema import TableSchema
 from tasks.upsert import Loaded
 

@@ -1,7 +1,6 @@
-"""The snapshot's object in S3: written whole or not at all, and read back as it was written."""
+"""Objects in S3: their names, the client, what its errors mean, and the snapshot read back as it was written."""
 
 import re
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,7 +10,6 @@ from string import Formatter
 from typing import Any
 
 from boto3.exceptions import S3UploadFailedError
-from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
@@ -21,7 +19,6 @@ from botocore.exceptions import (
     PartialCredentialsError,
 )
 from prefect import task
-from prefect.runtime import flow_run
 
 from blocks.resolve import s3_bucket
 from tasks.errors import (
@@ -30,17 +27,14 @@ from tasks.errors import (
     LoadFailed,
     ObjectInvalid,
     PipelineError,
-    SnapshotShrank,
     Unreachable,
 )
 from tasks.files import create_private, sha256_of
-from tasks.flatten import FlatSnapshot
 from tasks.policy import IN_MEMORY, RETRIED
 
 FORMAT = "1"
 # One attempt a request: the task's own retry is the layer that repeats, and it is seen in the UI.
 CLIENT_CONFIG = Config(retries={"total_max_attempts": 1}, connect_timeout=10, read_timeout=60)
-UPLOAD = TransferConfig(multipart_threshold=64 << 20, multipart_chunksize=16 << 20, max_concurrency=4)
 DOWNLOAD_CHUNK = 1 << 20
 REFUSED = {"AccessDenied", "Forbidden", "403", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken"}
 ABSENT = {"404", "NotFound", "NoSuchKey", "NoSuchVersion"}
@@ -58,17 +52,6 @@ class S3Object:
     def __str__(self) -> str:
         version = f" (version {self.version_id})" if self.version_id else ""
         return f"s3://{self.bucket}/{self.key}{version}"
-
-
-@dataclass(frozen=True)
-class Published:
-    """Where a snapshot lies, and how many rows the one published before it had (None: there was none)."""
-
-    object: S3Object
-    rows: int
-    previous_rows: int | None
-    bytes: int
-    seconds: float
 
 
 @dataclass(frozen=True)
@@ -93,38 +76,6 @@ class Snapshot:
         return self.snapshot_at is None
 
 
-@task(name="write-csv", **IN_MEMORY, **RETRIED)
-def write_csv(
-    flat: FlatSnapshot,
-    bucket: str,
-    path_template: str,
-    *,
-    allow_shrink: bool = False,
-    dry_run: bool = False,
-    blocks: str | None = None,
-) -> Published:
-    """The snapshot is one object in S3, with its proof as metadata; a dry run only looks.
-
-    Retried when S3 is out of reach: an object appears whole or not at all, so a repeated upload
-    replaces nothing by half.
-
-    Raises:
-        SnapshotShrank: no members, or less than half of those last published; not with allow_shrink.
-        AuthError, ConfigError, LoadFailed: S3 refused, is misnamed, or stayed out of reach.
-    """
-    began = time.monotonic()
-    client = s3_client(blocks)
-    key = object_key(path_template, flat.department_id, flat.snapshot_at)
-    target = S3Object(bucket, key)
-    with s3_errors(target):
-        previous_rows = rows_last_published(client, bucket, path_template, flat)
-        if not allow_shrink:
-            check_volume(flat, previous_rows)
-        if not dry_run:
-            target = upload(client, flat, target)
-    return Published(target, flat.rows, previous_rows, flat.bytes, time.monotonic() - began)
-
-
 @task(name="read-object", **IN_MEMORY, **RETRIED)
 def read_object(source: S3Object, path: Path, *, blocks: str | None = None) -> Snapshot:
     """The object's bytes lie at `path`, and are those that its metadata vouches for.
@@ -141,13 +92,6 @@ def read_object(source: S3Object, path: Path, *, blocks: str | None = None) -> S
             for chunk in response["Body"].iter_chunks(DOWNLOAD_CHUNK):
                 file.write(chunk)
     return vouched(source, path, response)
-
-
-def unpublished(flat: FlatSnapshot, published: Published) -> Snapshot:
-    """For a dry run: the snapshot as it would have been read back."""
-    return Snapshot(
-        flat.path, published.object, "", flat.sha256, flat.bytes, flat.rows, flat.department_id, flat.snapshot_at
-    )
 
 
 def vouched(source: S3Object, path: Path, response: dict[str, Any]) -> Snapshot:
@@ -185,67 +129,6 @@ def vouched(source: S3Object, path: Path, response: dict[str, Any]) -> Snapshot:
             "published, or read by half. Nothing was loaded; extract it again."
         )
     return Snapshot(**{**vars(plain), "rows": rows, "department_id": department_id, "snapshot_at": snapshot_at})
-
-
-def upload(client: Any, flat: FlatSnapshot, target: S3Object) -> S3Object:
-    """Put the file; returns the object with the version that S3 gave it, where it keeps versions."""
-    metadata = {
-        "department-id": flat.department_id,
-        "snapshot-at": flat.snapshot_at.isoformat(),
-        "rows": str(flat.rows),
-        "sha256": flat.sha256,
-        "flow-run-id": str(flow_run.id or ""),
-        "kind": "full",
-        "format": FORMAT,
-    }
-    extra = {"Metadata": metadata, "ContentType": "text/csv; charset=utf-8"}
-    client.upload_file(str(flat.path), target.bucket, target.key, ExtraArgs=extra, Config=UPLOAD)
-    head = client.head_object(Bucket=target.bucket, Key=target.key)
-    return S3Object(target.bucket, target.key, real_version(head))
-
-
-def check_volume(flat: FlatSnapshot, previous_rows: int | None) -> None:
-    """Raise SnapshotShrank for a department that has no members, or lost more than half of them."""
-    if flat.rows > 0 and (previous_rows is None or flat.rows * 2 >= previous_rows):
-        return
-    before = "unknown" if previous_rows is None else f"{previous_rows}"
-    raise SnapshotShrank(
-        f"department {flat.department_id}: expected at least half of the members last published ({before}), found "
-        f"{flat.rows}. Nothing was published. Check DEPARTMENT_ID and the account's rights; if so many did leave, "
-        "run once with allow_shrink."
-    )
-
-
-def rows_last_published(client: Any, bucket: str, path_template: str, flat: FlatSnapshot) -> int | None:
-    """How many rows the department's last object says it has; None where there is none to compare with."""
-    key = last_key(client, bucket, path_template, flat)
-    if key is None:
-        return None
-    try:
-        head = client.head_object(Bucket=bucket, Key=key)
-    except ClientError as error:
-        if error.response["Error"]["Code"] in ABSENT:
-            return None
-        raise
-    metadata = {name.lower(): value for name, value in head["Metadata"].items()}
-    rows = metadata.get("rows", "")
-    same = metadata.get("department-id") == flat.department_id
-    return int(rows) if same and rows.isascii() and rows.isdigit() else None
-
-
-def last_key(client: Any, bucket: str, path_template: str, flat: FlatSnapshot) -> str | None:
-    """The key last written: the fixed one, or the newest under what comes before `{snapshot_at`."""
-    if "{snapshot_at" not in path_template:
-        return object_key(path_template, flat.department_id, flat.snapshot_at)
-    prefix = object_key(path_template.split("{snapshot_at")[0], flat.department_id, flat.snapshot_at)
-    pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
-    objects = (entry for page in pages for entry in page.get("Contents", []))
-    newest = max(
-        (entry for entry in objects if ".rejected/" not in entry["Key"]),
-        key=lambda entry: (entry["LastModified"], entry["Key"]),
-        default=None,
-    )
-    return None if newest is None else str(newest["Key"])
 
 
 def object_key(path_template: str, department_id: str, snapshot_at: datetime) -> str:

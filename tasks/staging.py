@@ -10,23 +10,20 @@ import re
 from bisect import bisect_right
 from dataclasses import dataclass, field
 
-import numpy as np
-import pandas as pd
 import psycopg2
 import pyarrow as pa
-import pyarrow.csv
 from psycopg2.extensions import cursor as Cursor
 
-from tasks.align import AlignedColumn, Alignment
+from tasks.align import Alignment
 from tasks.columns import KEY
 from tasks.database import is_about_a_row, quoted, without_values
 from tasks.errors import ObjectInvalid, TooManyRejected
 from tasks.records import Chunk, Record, read_chunks
 from tasks.s3 import Snapshot
+from tasks.shapes import misshapen_rows
 
 STAGING = "pg_temp.staging"
 BAD_FILE_STATES = {"22P04", "22021"}  # a wrong number of fields; bytes that are not UTF-8
-NUL = "a character that PostgreSQL can store (NUL is none)"
 
 
 @dataclass(frozen=True)
@@ -104,8 +101,8 @@ def stage(cursor: Cursor, snapshot: Snapshot, alignment: Alignment, max_rejected
 
 
 def staging_ddl(alignment: Alignment) -> str:
-    """The staging table: `record`, numbered as in the file, and the file's columns as the plan casts them."""
-    columns = ["record bigserial"]
+    """The staging table: `_record`, numbered as in the file, and the file's columns as the plan casts them."""
+    columns = ["_record bigserial"]
     for column in alignment.columns:
         required = " NOT NULL" if column.required or column.name == KEY else ""
         columns.append(f"{quoted(column.name)} {column.staged_as}{required}")
@@ -185,7 +182,7 @@ def copy(cursor: Cursor, data: bytes, first_record: int, alignment: Alignment, f
         return 0
     columns = ", ".join(quoted(column.name) for column in alignment.columns)
     cursor.execute(
-        "SAVEPOINT copying; SELECT setval(pg_get_serial_sequence(%s, 'record'), %s, false)", (STAGING, first_record)
+        "SAVEPOINT copying; SELECT setval(pg_get_serial_sequence(%s, '_record'), %s, false)", (STAGING, first_record)
     )
     try:
         cursor.copy_expert(f"COPY {STAGING} ({columns}) FROM STDIN (FORMAT csv)", io.BytesIO(data), size=1 << 20)
@@ -219,52 +216,6 @@ def record_at(records: list[Record], line: int) -> int:
     """The index of the record that holds a line, counted from 1 at the first record."""
     target = records[0].line + line - 1
     return bisect_right(records, target, key=lambda record: record.line) - 1
-
-
-def misshapen_rows(chunk: Chunk, alignment: Alignment) -> dict[int, tuple[str, str]]:
-    """0-based index in the chunk to column and reason, for rows whose text PostgreSQL would guess at.
-
-    Raises:
-        pa.ArrowInvalid: the chunk is not CSV of that many fields.
-    """
-    misshapen: dict[int, tuple[str, str]] = {}
-    if b"\0" in chunk.data:
-        for index, record in enumerate(chunk.records()):
-            if b"\0" in record.data:
-                field = next((n for n, text in enumerate(record.fields()) if "\0" in text), 0)
-                misshapen[index] = (alignment.columns[field].name, f"expected {NUL}")
-    shaped = {str(n): column for n, column in enumerate(alignment.columns) if column.shape is not None}
-    frame = read_columns(chunk.data, len(alignment.columns), list(shaped) or ["0"])
-    for number, column in shaped.items():
-        for row in misfits(frame[number], column):
-            misshapen.setdefault(int(row), (column.name, f"expected {column.expected}"))
-    return misshapen
-
-
-def read_columns(data: bytes, width: int, columns: list[str]) -> pd.DataFrame:
-    """Some columns, by their number, of headless CSV as text; null and the empty string stay apart."""
-    table = pa.csv.read_csv(
-        io.BytesIO(data),
-        read_options=pa.csv.ReadOptions(
-            column_names=[str(number) for number in range(width)], block_size=len(data) + 1, use_threads=False
-        ),
-        parse_options=pa.csv.ParseOptions(newlines_in_values=True, ignore_empty_lines=False),
-        convert_options=pa.csv.ConvertOptions(
-            include_columns=columns,
-            column_types={column: pa.string() for column in columns},
-            null_values=[""],
-            strings_can_be_null=True,
-            quoted_strings_can_be_null=False,
-        ),
-    )
-    frame: pd.DataFrame = table.to_pandas(types_mapper=pd.ArrowDtype)
-    return frame
-
-
-def misfits(texts: "pd.Series[str]", column: AlignedColumn) -> "np.ndarray[tuple[int], np.dtype[np.intp]]":
-    """The indexes of the texts that do not have the column's shape; null has any."""
-    fits = texts.str.match(f"^(?:{column.shape})$").fillna(True).to_numpy(dtype=bool)
-    return np.flatnonzero(~fits)
 
 
 _CONTEXT = re.compile(r"^COPY staging, line (?P<line>\d+)(?:, column (?P<column>.+?)(?::|$))?", re.MULTILINE)

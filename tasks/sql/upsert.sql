@@ -5,8 +5,8 @@ WITH merged AS (
     SELECT {values}
     FROM pg_temp.staging AS s
     LEFT JOIN {table} AS t USING (lms_user_id)
-    WHERE s.record BETWEEN %(first)s AND %(last)s
-      AND (%(only)s::bigint[] IS NULL OR s.record = ANY (%(only)s))
+    WHERE s._record BETWEEN %(first)s AND %(last)s
+      AND (%(only)s::bigint[] IS NULL OR s._record = ANY (%(only)s))
       AND (t.lms_user_id IS NULL OR ({differs}){not_older})
     ON CONFLICT (lms_user_id) DO UPDATE SET {assignments}
     RETURNING (xmax = 0) AS inserted

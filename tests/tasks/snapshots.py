@@ -9,8 +9,9 @@ import pyarrow as pa
 import pyarrow.csv
 
 from sandbox.people import DEPARTMENT
-from tasks.fetch import RawSnapshot, mend_surrogates
+from tasks.fetch import RawSnapshot
 from tasks.files import sha256_of
+from tasks.pages import mend_surrogates
 from tasks.s3 import S3Object, Snapshot
 
 BEGAN = datetime(2026, 1, 1, tzinfo=UTC)

@@ -8,8 +8,9 @@ from sandbox import faults
 from sandbox.lms import DEPARTMENT, SimulatedLms
 from sandbox.people import person
 from tasks.errors import AuthError, IncompleteSnapshot, LmsUnavailable, PipelineError
-from tasks.fetch import RawSnapshot, authenticate, fetch_members, mend_surrogates, without_secrets
+from tasks.fetch import RawSnapshot, authenticate, fetch_members
 from tasks.flatten import decode_users
+from tasks.pages import mend_surrogates, without_secrets
 
 OTHER = "00000000-0000-4000-8000-00000000000b"
 

@@ -13,8 +13,10 @@ from sandbox import faults
 from sandbox.faults import Fault
 from sandbox.lms import DEPARTMENT, SimulatedLms
 from tasks import lms as client
+from tasks import patience
 from tasks.errors import AuthError, ConfigError, LmsUnavailable, PipelineError
-from tasks.lms import LmsSession, retry_after_s
+from tasks.lms import LmsSession
+from tasks.patience import retry_after_s
 
 
 def account(lms: SimulatedLms, **changes: object) -> LmsAccount:
@@ -111,7 +113,7 @@ def test_a_fault_that_stays_ends_the_run_in_bounded_tries(lms: SimulatedLms, fau
     lms.inject(fault(times=None))
     with pytest.raises((LmsUnavailable, AuthError)):
         read(signed_in)
-    assert len(lms.requests) <= 1 + client.MAX_TRIES + client.MAX_SIGN_INS_A_PAGE
+    assert len(lms.requests) <= 1 + patience.MAX_TRIES + client.MAX_SIGN_INS_A_PAGE
 
 
 REFUSED: dict[int, type[PipelineError]] = {
@@ -146,7 +148,7 @@ def test_a_wrong_path_is_told_apart_from_a_wrong_key(lms: SimulatedLms) -> None:
 
 def test_a_server_that_hangs_ends_the_run_in_bounded_time(lms: SimulatedLms, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client, "TIMEOUT_S", (0.1, 0.1))
-    monkeypatch.setattr(client, "MAX_ELAPSED_S", 0.5)
+    monkeypatch.setattr(patience, "MAX_ELAPSED_S", 0.5)
     signed_in = session(lms)
     lms.inject(faults.delay(0.6, times=None))
     began = time.monotonic()
@@ -156,9 +158,9 @@ def test_a_server_that_hangs_ends_the_run_in_bounded_time(lms: SimulatedLms, mon
 
 
 def test_the_longest_a_page_can_take_fits_into_three_minutes() -> None:
-    last_try_begins = client.MAX_ELAPSED_S + client.MAX_RETRY_AFTER_S
+    last_try_begins = patience.MAX_ELAPSED_S + patience.MAX_RETRY_AFTER_S
     assert last_try_begins + client.TIMEOUT_S[1] < 200
-    assert client.MAX_WAIT_S <= 60
+    assert patience.MAX_WAIT_S <= 60
 
 
 def test_an_lms_that_is_not_there_is_unavailable(lms: SimulatedLms) -> None:

@@ -11,7 +11,8 @@ from sandbox.people import DEPARTMENT
 from tasks.columns import ColumnNames
 from tasks.errors import AuthError, ConfigError, LoadFailed, ObjectInvalid, SnapshotShrank, Unreachable
 from tasks.flatten import FlatSnapshot, flatten_members
-from tasks.s3 import Published, S3Object, path_problem, read_object, write_csv
+from tasks.publish import Published, write_csv
+from tasks.s3 import S3Object, path_problem, read_object
 from tests.tasks.snapshots import raw_snapshot
 
 KEY = "members/{department_id}.csv"
@@ -58,7 +59,7 @@ def test_a_large_object_goes_up_in_parts(aws: SimulatedAws, tmp_path: Path, monk
     from boto3.s3.transfer import TransferConfig
 
     part = 5 << 20
-    monkeypatch.setattr("tasks.s3.UPLOAD", TransferConfig(multipart_threshold=part, multipart_chunksize=part))
+    monkeypatch.setattr("tasks.publish.UPLOAD", TransferConfig(multipart_threshold=part, multipart_chunksize=part))
     made = flat(tmp_path)
     with made.path.open("ab") as file:
         file.write(b'"' + b"x" * (11 << 20) + b'"' + b"," * 36 + b"\n")

@@ -1,0 +1,128 @@
+"""The snapshot's object: written whole or not at all, and not if too many members are missing."""
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from boto3.s3.transfer import TransferConfig
+from botocore.exceptions import ClientError
+from prefect import task
+from prefect.runtime import flow_run
+
+from tasks.errors import SnapshotShrank
+from tasks.flatten import FlatSnapshot
+from tasks.policy import IN_MEMORY, RETRIED
+from tasks.s3 import ABSENT, FORMAT, S3Object, Snapshot, object_key, real_version, s3_client, s3_errors
+
+UPLOAD = TransferConfig(multipart_threshold=64 << 20, multipart_chunksize=16 << 20, max_concurrency=4)
+
+
+@dataclass(frozen=True)
+class Published:
+    """Where a snapshot lies, and how many rows the one published before it had (None: there was none)."""
+
+    object: S3Object
+    rows: int
+    previous_rows: int | None
+    bytes: int
+    seconds: float
+
+
+@task(name="write-csv", **IN_MEMORY, **RETRIED)
+def write_csv(
+    flat: FlatSnapshot,
+    bucket: str,
+    path_template: str,
+    *,
+    allow_shrink: bool = False,
+    dry_run: bool = False,
+    blocks: str | None = None,
+) -> Published:
+    """The snapshot is one object in S3, with its proof as metadata; a dry run only looks.
+
+    Retried when S3 is out of reach: an object appears whole or not at all, so a repeated upload
+    replaces nothing by half.
+
+    Raises:
+        SnapshotShrank: no members, or less than half of those last published; not with allow_shrink.
+        AuthError, ConfigError, LoadFailed: S3 refused, is misnamed, or stayed out of reach.
+    """
+    began = time.monotonic()
+    client = s3_client(blocks)
+    key = object_key(path_template, flat.department_id, flat.snapshot_at)
+    target = S3Object(bucket, key)
+    with s3_errors(target):
+        previous_rows = rows_last_published(client, bucket, path_template, flat)
+        if not allow_shrink:
+            check_volume(flat, previous_rows)
+        if not dry_run:
+            target = upload(client, flat, target)
+    return Published(target, flat.rows, previous_rows, flat.bytes, time.monotonic() - began)
+
+
+def unpublished(flat: FlatSnapshot, published: Published) -> Snapshot:
+    """For a dry run: the snapshot as it would have been read back."""
+    return Snapshot(
+        flat.path, published.object, "", flat.sha256, flat.bytes, flat.rows, flat.department_id, flat.snapshot_at
+    )
+
+
+def upload(client: Any, flat: FlatSnapshot, target: S3Object) -> S3Object:
+    """Put the file; returns the object with the version that S3 gave it, where it keeps versions."""
+    metadata = {
+        "department-id": flat.department_id,
+        "snapshot-at": flat.snapshot_at.isoformat(),
+        "rows": str(flat.rows),
+        "sha256": flat.sha256,
+        "flow-run-id": str(flow_run.id or ""),
+        "kind": "full",
+        "format": FORMAT,
+    }
+    extra = {"Metadata": metadata, "ContentType": "text/csv; charset=utf-8"}
+    client.upload_file(str(flat.path), target.bucket, target.key, ExtraArgs=extra, Config=UPLOAD)
+    head = client.head_object(Bucket=target.bucket, Key=target.key)
+    return S3Object(target.bucket, target.key, real_version(head))
+
+
+def check_volume(flat: FlatSnapshot, previous_rows: int | None) -> None:
+    """Raise SnapshotShrank for a department that has no members, or lost more than half of them."""
+    if flat.rows > 0 and (previous_rows is None or flat.rows * 2 >= previous_rows):
+        return
+    before = "unknown" if previous_rows is None else f"{previous_rows}"
+    raise SnapshotShrank(
+        f"department {flat.department_id}: expected at least half of the members last published ({before}), found "
+        f"{flat.rows}. Nothing was published. Check DEPARTMENT_ID and the account's rights; if so many did leave, "
+        "run once with allow_shrink."
+    )
+
+
+def rows_last_published(client: Any, bucket: str, path_template: str, flat: FlatSnapshot) -> int | None:
+    """How many rows the department's last object says it has; None where there is none to compare with."""
+    key = last_key(client, bucket, path_template, flat)
+    if key is None:
+        return None
+    try:
+        head = client.head_object(Bucket=bucket, Key=key)
+    except ClientError as error:
+        if error.response["Error"]["Code"] in ABSENT:
+            return None
+        raise
+    metadata = {name.lower(): value for name, value in head["Metadata"].items()}
+    rows = metadata.get("rows", "")
+    same = metadata.get("department-id") == flat.department_id
+    return int(rows) if same and rows.isascii() and rows.isdigit() else None
+
+
+def last_key(client: Any, bucket: str, path_template: str, flat: FlatSnapshot) -> str | None:
+    """The key last written: the fixed one, or the newest under what comes before `{snapshot_at`."""
+    if "{snapshot_at" not in path_template:
+        return object_key(path_template, flat.department_id, flat.snapshot_at)
+    prefix = object_key(path_template.split("{snapshot_at")[0], flat.department_id, flat.snapshot_at)
+    pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+    objects = (entry for page in pages for entry in page.get("Contents", []))
+    newest = max(
+        (entry for entry in objects if ".rejected/" not in entry["Key"]),
+        key=lambda entry: (entry["LastModified"], entry["Key"]),
+        default=None,
+    )
+    return None if newest is None else str(newest["Key"])

@@ -1,0 +1,129 @@
+"""Rows that cannot be loaded are set aside with their reason, whatever refuses them."""
+
+import random
+
+import pytest
+
+from tasks.errors import TooManyRejected
+from tests.tasks.loader import COLUMNS, SCHEMA, TABLE, Loader, Row, counts, member, uid
+from tests.tasks.snapshots import snapshot
+
+
+def reasons(loader: Loader) -> list[str]:
+    return [line.split(',"00')[0] for line in loader.rejects[-1].decode().splitlines()[1:]]
+
+
+REFUSALS = [
+    ("a cast", COLUMNS, {"gender": "x"}, '"gender","expected an integer"'),
+    ("a range", COLUMNS, {"gender": "99999999999"}, '"gender","value … is out of range for type integer"'),
+    ("a length", COLUMNS, {"first_name": "much too long a name"}, '"first_name","expected at most 10 characters"'),
+    ("bad JSON", COLUMNS, {"custom_fields": "{x"}, '"custom_fields","invalid input syntax for type json"'),
+    ("a NUL", COLUMNS, {"first_name": "a\0b"}, '"first_name","expected a character that PostgreSQL can store (NUL is none)"'),
+    ("a key", COLUMNS, {"lms_user_id": None}, '"lms_user_id","null value in column '),
+    ("NOT NULL", COLUMNS.replace("gender integer", "gender integer NOT NULL"), {"gender": None}, '"gender","null value in'),
+    ("CHECK", COLUMNS.replace("gender integer", "gender integer CHECK (gender < 3)"), {"gender": "7"},
+     '"","new row for relation ""department_members"" violates check constraint'),
+    ("a foreign key", COLUMNS.replace("gender integer", 'gender integer REFERENCES "Business Tracking".genders'),
+     {"gender": "7"}, '"gender","nothing to refer to (foreign key ""department_members_gender_fkey"")"'),
+    ("a unique constraint", COLUMNS.replace("first_name varchar(10)", "first_name varchar(10) UNIQUE"),
+     {"first_name": "name3"}, '"","duplicate key value violates unique constraint'),
+    ("an enum", COLUMNS.replace("gender integer", 'gender "Business Tracking".sex'), {"gender": "7"}, '"gender","invalid input value for enum'),
+    ("a trigger", COLUMNS, {"first_name": "forbidden"}, '"","refused by a trigger or function of the table (SQLSTATE P0001)"'),
+    ("a trigger that is silent", COLUMNS, {"first_name": "swallowed"}, '"","the table dropped the row without an error'),
+]  # fmt: skip
+TRIGGER = f"""
+CREATE FUNCTION "{SCHEMA}".guard() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    IF NEW.first_name = 'forbidden' THEN RAISE 'not %', NEW.first_name; END IF;
+    IF NEW.first_name = 'swallowed' THEN RETURN NULL; END IF;
+    RETURN NEW;
+END $$;
+"""
+
+
+@pytest.mark.parametrize(
+    ("columns", "bad", "says"), [case[1:] for case in REFUSALS], ids=[case[0] for case in REFUSALS]
+)
+def test_whatever_refuses_a_row_it_is_set_aside_with_its_reason(
+    loader: Loader, columns: str, bad: Row, says: str
+) -> None:
+    loader.database.query(
+        f'CREATE TABLE "{SCHEMA}".genders (id integer PRIMARY KEY); INSERT INTO "{SCHEMA}".genders VALUES (1);'
+        f"CREATE TYPE \"{SCHEMA}\".sex AS ENUM ('1'); {TRIGGER}"
+    )
+    loader.create(columns)
+    loader.database.query(
+        f'CREATE TRIGGER guard BEFORE INSERT ON {TABLE} FOR EACH ROW EXECUTE FUNCTION "{SCHEMA}".guard()'
+    )
+    rows = [member(number, f"name{number}") for number in range(40)]
+    rows[17] = {**rows[17], **bad}
+    loaded = loader.load(rows)
+    assert counts(loaded) == {"read": 40, "inserted": 39, "rejected": 1}
+    [reason] = reasons(loader)
+    assert reason.startswith(f"19,{says}")
+    assert len(loader.rows()) == 39
+
+
+def test_many_bad_rows_of_many_kinds_leave_exactly_the_good_ones(loader: Loader) -> None:
+    loader.create(COLUMNS.replace("gender integer", "gender integer CHECK (gender < 3)"))
+    rng = random.Random(7)
+    spoilt: list[Row] = [{"gender": "x"}, {"gender": "9"}, {"first_name": "x" * 11}, {"date_edited": "today"}]
+    bad = set(rng.sample(range(9000), 60))
+    rows = [{**member(n), **(rng.choice(spoilt) if n in bad else {})} for n in range(9000)]
+    loaded = loader.load(rows)
+    assert counts(loaded) == {"read": 9000, "inserted": 8940, "rejected": 60}
+    assert {row[0] for row in loader.rows()} == {uid(n) for n in range(9000)} - {uid(n) for n in bad}
+    assert sorted(int(reason.split(",")[0]) for reason in reasons(loader)) == sorted(n + 2 for n in bad)
+
+
+def test_rows_that_refer_to_each_other_are_not_refused_for_their_order(loader: Loader) -> None:
+    loader.create(COLUMNS + f", supervisor_id uuid REFERENCES {TABLE}")
+    rows = [member(n, supervisor_id=uid((n + 5000) % 10000)) for n in range(10000)]
+    rows[77]["supervisor_id"] = uid(99999)
+    rows[5077]["supervisor_id"] = None
+    loaded = loader.load(rows)
+    assert (loaded.rejected, loaded.inserted) == (1, 9999)
+
+
+def test_line_numbers_count_the_lines_inside_quotes(loader: Loader) -> None:
+    rows = [member(1, "a\nb\nc"), member(2), member(3, gender="x"), member(4, "much too long")]
+    assert loader.load(rows, max_rejected="2").rejected == 2
+    assert [reason.split(",")[0] for reason in reasons(loader)] == ["6", "7"]
+
+
+def test_too_many_rejected_rows_change_nothing(loader: Loader) -> None:
+    loader.load([member(1)])
+    before = loader.rows("*")
+    with pytest.raises(TooManyRejected, match="expected at most 10 rows.*gender: expected an integer"):
+        loader.load([member(1, "Bea"), *(member(n, gender="x") for n in range(2, 20))])
+    assert loader.rows("*") == before
+    assert loader.ledger() == [(1,)]
+
+
+@pytest.mark.parametrize(("limit", "passes"), [("0", False), ("2", False), ("3", True), ("30%", True), ("29%", False)])
+def test_the_threshold_is_a_number_or_a_percentage(loader: Loader, limit: str, passes: bool) -> None:
+    rows = [member(n, gender="x" if n < 3 else "1") for n in range(10)]
+    if passes:
+        assert loader.load(rows, max_rejected=limit).rejected == 3
+    else:
+        with pytest.raises(TooManyRejected):
+            loader.load(rows, max_rejected=limit)
+
+
+def test_a_mended_reject_file_loads_by_itself(loader: Loader) -> None:
+    loader.load([member(1), member(2, 'a,"b"\nc', gender="x"), member(3, gender="y")])
+    mended = loader.folder / "mended.csv"
+    mended.write_bytes(loader.rejects[0].replace(b'"x"', b'"2"'))
+    loaded = loader.load(snapshot(mended, 90, rows=None))
+    assert counts(loaded) == {"read": 2, "inserted": 1, "rejected": 1}
+    assert loader.rows()[1] == (uid(2), 'a,"b"\nc')
+    assert loader.rejects[1].decode().splitlines()[0].count("rejected_line") == 1
+    assert [reason.split(",")[0] for reason in reasons(loader)] == ["4"]
+
+
+def test_no_message_and_no_report_holds_a_persons_data(loader: Loader) -> None:
+    rows = [member(1), member(2, "Marker-Name-Too-Long"), member(3, gender="Marker-Gender")]
+    loaded = loader.load(rows)
+    assert "Marker" not in f"{loaded}"
+    with pytest.raises(TooManyRejected) as caught:
+        loader.load(rows, max_rejected="1")
+    assert "Marker" not in str(caught.value)
