@@ -9,6 +9,8 @@ import pytest
 import requests
 import yaml
 from prefect import Flow
+from requests.adapters import HTTPAdapter
+from urllib3.util import Retry
 
 from sandbox.prefect_server import ROOT, PrefectServer
 from sandbox.stack import Sandbox
@@ -105,7 +107,11 @@ def run(server: PrefectServer, name: str, parameters: dict[str, Any], ends_in: s
 
 
 def api(server: PrefectServer, path: str, content: dict[str, Any] | None = None) -> Any:
-    method = "GET" if content is None else "POST"
-    answer = requests.request(method, server.url + path, json=content, timeout=20)
-    answer.raise_for_status()
-    return answer.json()
+    patience = Retry(
+        10, backoff_factor=0.2, status_forcelist=[503], allowed_methods=None
+    )  # SQLite, locked for a moment
+    with requests.Session() as http:
+        http.mount("http://", HTTPAdapter(max_retries=patience))
+        answer = http.request("GET" if content is None else "POST", server.url + path, json=content, timeout=20)
+        answer.raise_for_status()
+        return answer.json()
