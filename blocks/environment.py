@@ -115,14 +115,14 @@ def aws_credentials_from(environment: Mapping[str, str]) -> AwsCredentials:
     return AwsCredentials(**keys, region_name=region, aws_client_parameters=endpoint)
 
 
-def blocks_from(environment: Mapping[str, str], problems: list[str]) -> dict[str, Block | None]:
+def blocks_from(environment: Mapping[str, str], problems: list[str]) -> list[Block | None]:
     """Every block of this pipeline, as the environment describes it."""
-    return {
-        "LMS account": lms_account_from(environment, problems),
-        "S3 bucket": s3_bucket_from(environment, problems),
-        "database": database_from(environment, problems),
-        "alert topic": alert_topic_from(environment, problems),
-    }
+    return [
+        lms_account_from(environment, problems),
+        s3_bucket_from(environment, problems),
+        database_from(environment, problems),
+        alert_topic_from(environment, problems),
+    ]
 
 
 def _missing(environment: Mapping[str, str], names: list[str], problems: list[str]) -> list[str]:

@@ -28,12 +28,12 @@ def save_all(name: str) -> list[str]:
         raise SystemExit("Nothing was saved:\n" + "\n".join(f"  {problem}" for problem in problems))
     credentials = aws_credentials_from(environment)
     credentials.save(name, overwrite=True)
-    for block in found.values():
+    for block in found:
         if isinstance(block, (S3Bucket, AlertTopic)):
             block.credentials = credentials  # a saved block is referred to: a new key is saved in one place
         if block is not None:
             block.save(name, overwrite=True)
-    saved = [credentials, *(block for block in found.values() if block is not None)]
+    saved = [credentials, *(block for block in found if block is not None)]
     return [f"{block.get_block_type_slug()}/{name}" for block in saved]
 
 

@@ -34,8 +34,6 @@ class Call:
     method: str
     path: str
     page: int | None
-    number: int
-    """Counts the requests for users, from 1."""
     answer: Callable[[], Answer]
 
 

@@ -150,8 +150,7 @@ class SimulatedLms:
         def faithful() -> Answer:
             return self._faithful(method, parts.path, query, headers, body)
 
-        number = sum(1 for request in self.requests if request[1] == "/users") + 1
-        call = Call(self, method, parts.path, page, number, faithful)
+        call = Call(self, method, parts.path, page, faithful)
         for fault in list(self.faults):
             if (answer := fault(call)) is not None:
                 break

@@ -174,6 +174,16 @@ class Postgres:
                 os.chown(self.folder / "data" / name, self._account.pw_uid, self._account.pw_gid)
 
 
+def rows_of(connection: Any, statement: str, parameters: Any = None) -> list[tuple[Any, ...]]:
+    """The rows of one statement, committed; closes the connection."""
+    try:
+        with connection, connection.cursor() as cursor:
+            cursor.execute(statement, parameters)
+            return list(cursor.fetchall()) if cursor.description else []
+    finally:
+        connection.close()
+
+
 def _unprivileged_account() -> pwd.struct_passwd:
     for name in ("postgres", "nobody"):
         try:

@@ -13,7 +13,7 @@ from typing import Any, Self
 
 from sandbox.aws import SimulatedAws
 from sandbox.lms import SimulatedLms
-from sandbox.postgres import Postgres
+from sandbox.postgres import Postgres, rows_of
 
 ROOT = Path(__file__).resolve().parents[1]
 INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "SYSTEMROOT", "COVERAGE_PROCESS_START")
@@ -52,13 +52,7 @@ class Sandbox:
 
     def query(self, statement: str, parameters: Any = None) -> list[tuple[Any, ...]]:
         """The rows of one statement, run by the owner of the database; committed."""
-        connection = self.postgres.connect()
-        try:
-            with connection, connection.cursor() as cursor:
-                cursor.execute(statement, parameters)
-                return list(cursor.fetchall()) if cursor.description else []
-        finally:
-            connection.close()
+        return rows_of(self.postgres.connect(), statement, parameters)
 
     def command(self, script: str, *flags: str, env: dict[str, str] | None = None) -> dict[str, Any]:
         """What subprocess needs to run one of the flows with this sandbox's environment and no other."""

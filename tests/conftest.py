@@ -25,7 +25,7 @@ from prefect.testing.utilities import prefect_test_harness
 
 from sandbox.aws import SimulatedAws
 from sandbox.lms import SimulatedLms
-from sandbox.postgres import Postgres
+from sandbox.postgres import Postgres, rows_of
 
 VERSIONS = [18, 16]
 
@@ -45,13 +45,7 @@ class Database:
         return psycopg2.connect(**{name.lower(): self.variables[f"BUSINESS_TRACKING_{name}"] for name in names})
 
     def query(self, statement: str, parameters: Any = None) -> list[tuple[Any, ...]]:
-        connection = self.connect()
-        try:
-            with connection, connection.cursor() as cursor:
-                cursor.execute(statement, parameters)
-                return list(cursor.fetchall()) if cursor.description else []
-        finally:
-            connection.close()
+        return rows_of(self.connect(), statement, parameters)
 
 
 def from_url(url: str) -> dict[str, str]:
