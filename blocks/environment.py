@@ -27,6 +27,14 @@ LMS_NAMES = {
     "max_connections": "LMS_MAX_CONNECTIONS",
 }
 SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+# A server that never answers, and a peer that vanished without a word, end in an error within a minute.
+CONNECT_ARGS = {
+    "application_name": "department-members",
+    "connect_timeout": 10,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+}
 OPTIONAL_LMS_FIELDS = {"page_size", "max_connections"}
 
 
@@ -97,7 +105,7 @@ def database_from(environment: Mapping[str, str], problems: list[str]) -> SqlAlc
             password=SecretStr(password),
             query={"sslmode": sslmode},
         ),
-        connect_args={"connect_timeout": 10, "application_name": "department-members"},
+        connect_args=CONNECT_ARGS,
     )
 
 

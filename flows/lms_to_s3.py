@@ -19,6 +19,7 @@ from tasks.flatten import FlatSnapshot, flatten_members
 from tasks.publish import Published, write_csv
 from tasks.report import Report, extract_report, tell
 from tasks.settings import ExtractSettings, Resolver, extract_settings
+from tasks.turn import one_run_an_account
 
 
 @flow(name="lms-to-s3", on_failure=[tell_of_failure], on_crashed=[tell_of_failure], persist_result=False)
@@ -71,7 +72,7 @@ def publish_snapshot(
     blocks: str | None,
 ) -> tuple[FlatSnapshot, Published, Report]:
     """The story of the extract: sign in, fetch every page, flatten, write."""
-    with authenticate(blocks) as session:
+    with one_run_an_account(blocks), authenticate(blocks) as session:
         raw = fetch_members(session, settings.department_id, folder, include_subdepartments=include_subdepartments)
     flat = flatten_members(raw, settings.names, folder / "members.csv")
     published = write_csv(

@@ -54,17 +54,14 @@ class Postgres:
 
     Args:
         version: the major version; the wheel carries 16 and 18.
-        ssl: serve TLS with a certificate of its own for localhost, see `root_certificate`.
         bin_folder: another installation's bin folder, such as Debian's.
     """
 
-    def __init__(self, version: int = 18, *, ssl: bool = False, bin_folder: Path | None = None) -> None:
+    def __init__(self, version: int = 18, *, bin_folder: Path | None = None) -> None:
         self.version = version
         self.bin = bin_folder or binaries(version)
         self.folder = Path(tempfile.mkdtemp(prefix="sandbox-postgres-"))
         self.port = free_port()
-        self.ssl = ssl
-        self.root_certificate = self.folder / "root.crt"
         self._account = _unprivileged_account() if os.geteuid() == 0 else None
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -94,14 +91,10 @@ class Postgres:
         options = ["-D", data, "-U", "postgres", "-A", "scram-sha-256", "--pwfile", str(password)]
         self._run("initdb", *options, "-E", "UTF8", "--locale=C", "--no-sync", "--no-instructions")
         password.unlink()
-        if self.ssl:
-            self._certify()
 
     def start(self) -> None:
         """Start the server and wait until it answers. It ends with this process, however that ends."""
         settings = {**SETTINGS, "port": str(self.port), "unix_socket_directories": str(self.folder)}
-        if self.ssl:
-            settings |= {"ssl": "on", "ssl_cert_file": "server.crt", "ssl_key_file": "server.key"}
         command = [str(self.bin / "postgres"), "-D", str(self.folder / "data")]
         for name, value in settings.items():
             command += ["-c", f"{name}={value}"]
@@ -132,12 +125,12 @@ class Postgres:
     def environment(self, schema: str = "public") -> dict[str, str]:
         """The pipeline's names for this database."""
         return {
-            "BUSINESS_TRACKING_HOST": "localhost" if self.ssl else "127.0.0.1",
+            "BUSINESS_TRACKING_HOST": "127.0.0.1",
             "BUSINESS_TRACKING_PORT": str(self.port),
             "BUSINESS_TRACKING_DBNAME": DATABASE,
             "BUSINESS_TRACKING_USER": USER,
             "BUSINESS_TRACKING_PASSWORD": PASSWORD,
-            "BUSINESS_TRACKING_SSLMODE": "require" if self.ssl else "prefer",
+            "BUSINESS_TRACKING_SSLMODE": "prefer",
             "BUSINESS_TRACKING_SCHEMA": schema,
         }
 
@@ -164,14 +157,6 @@ class Postgres:
         if self._account is None:
             return {"cwd": self.folder}
         return {"cwd": self.folder, "user": self._account.pw_uid, "group": self._account.pw_gid, "extra_groups": []}
-
-    def _certify(self) -> None:
-        from sandbox.certificate import write_certificate
-
-        write_certificate(self.folder / "data", self.root_certificate)
-        if self._account is not None:
-            for name in ("server.crt", "server.key"):
-                os.chown(self.folder / "data" / name, self._account.pw_uid, self._account.pw_gid)
 
 
 def rows_of(connection: Any, statement: str, parameters: Any = None) -> list[tuple[Any, ...]]:

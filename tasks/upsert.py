@@ -8,9 +8,11 @@ from psycopg2.extensions import cursor as Cursor
 
 from tasks.align import Alignment, align
 from tasks.columns import KEY
-from tasks.database import SESSION, execute, one_row, quoted, transaction
+from tasks.database import execute, one_row, quoted, transaction
 from tasks.departures import check_columns, depart
+from tasks.errors import LoadFailed
 from tasks.ledger import open_ledger, reason_to_skip, record_load
+from tasks.log import run_logger
 from tasks.merge import EDITED, Merge, merge_rows
 from tasks.options import LoadOptions, allowed_rejects
 from tasks.policy import IN_MEMORY, RETRIED
@@ -20,8 +22,8 @@ from tasks.s3 import S3Object, Snapshot
 from tasks.schema import TableSchema, create_statement
 from tasks.staging import stage, summary
 
-LOCK_WAIT = "SET LOCAL lock_timeout = '15min'"
-LOCK_TABLE = "SELECT pg_advisory_xact_lock(hashtextextended('department-members:' || %s, 0))"
+LOCK_TABLE = "SELECT pg_try_advisory_xact_lock(hashtextextended('department-members:' || %s, 0))"
+LONGEST_WAIT_S = 900.0
 
 
 @dataclass(frozen=True)
@@ -94,9 +96,7 @@ def load(
     blocks: str | None,
 ) -> Loaded:
     """The whole load, inside a transaction that the caller commits."""
-    cursor.execute(LOCK_WAIT)
-    cursor.execute(LOCK_TABLE, (table.quoted,))
-    cursor.execute(SESSION)
+    wait_for_turn(cursor, table)
     create_missing(cursor, table)
     open_ledger(cursor, table)
     skipped = reason_to_skip(cursor, table, snapshot)
@@ -137,6 +137,31 @@ def load(
     )
     record_load(cursor, table, snapshot, loaded.counts(), rejects.key if rejects else None)
     return loaded
+
+
+def wait_for_turn(cursor: Cursor, table: TableSchema) -> None:
+    """Hold the table's advisory lock until the transaction ends.
+
+    Asks again and again rather than waiting inside the server, where no signal reaches a run.
+
+    Raises:
+        LoadFailed: another load held it all that time.
+    """
+    patience = time.monotonic() + LONGEST_WAIT_S
+    told = False
+    while True:
+        cursor.execute(LOCK_TABLE, (table.quoted,))
+        if one_row(cursor)[0]:
+            return
+        if time.monotonic() > patience:
+            raise LoadFailed(
+                f"{table.quoted}: another load has held the table for {LONGEST_WAIT_S / 60:.0f} minutes. Nothing was "
+                "changed. Look for a run that hangs (pg_stat_activity, application_name department-members); run again."
+            )
+        if not told:
+            run_logger().info("another load of %s is under way; waiting for its end", table.quoted)
+            told = True
+        time.sleep(0.5)
 
 
 def create_missing(cursor: Cursor, table: TableSchema) -> None:

@@ -8,12 +8,15 @@ import logging
 import os
 import random
 import signal
+import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from prefect.testing.utilities import prefect_test_harness
 
@@ -58,10 +61,9 @@ class Soak:
 
     def step(self) -> None:
         """One random act, then every invariant."""
-        acts = [self.change, self.extract, self.extract, self.fail, self.load, self.load, self.repeat, self.kill]
-        act = self.rng.choice(acts)
+        act = self.rng.choices(list(ACTS), list(ACTS.values()))[0]
         self.done[act.__name__] += 1
-        act()
+        act(self)
         self.check()
 
     def change(self) -> None:
@@ -81,13 +83,11 @@ class Soak:
             self.box.lms.faults[:] = [self.rng.choice(PASSING)(times=1)]
         lms_to_s3(path=KEY)
         self.box.lms.faults.clear()
-        head = self.box.aws.s3.head_object(Bucket=BUCKET, Key=KEY)
-        people = {i: (m["firstName"], m["jobTitle"]) for i, m in self.box.lms.members.items()}
-        self.published.append(Published(head["VersionId"], people))
+        self.published.append(Published(str(self.newest_object()), self.people()))
 
     def fail(self) -> None:
         """An extract that must fail publishes nothing, and is told of once."""
-        before = self.box.aws.s3.list_object_versions(Bucket=BUCKET, Prefix=KEY).get("Versions", [])
+        before = self.newest_object()
         self.box.lms.faults[:] = [self.rng.choice([faults.without("users"), faults.status(422, times=None)])]
         try:
             lms_to_s3(path=KEY)
@@ -96,8 +96,7 @@ class Soak:
         else:
             raise AssertionError("an extract that had to fail did not")
         self.box.lms.faults.clear()
-        after = self.box.aws.s3.list_object_versions(Bucket=BUCKET, Prefix=KEY).get("Versions", [])
-        assert [o["VersionId"] for o in after] == [o["VersionId"] for o in before]
+        assert self.newest_object() == before
 
     def load(self) -> None:
         """The newest snapshot is applied, unless it was."""
@@ -141,13 +140,32 @@ class Soak:
         time.sleep(self.rng.uniform(0, 0.25))
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
-        busy = "SELECT 1 FROM pg_stat_activity WHERE application_name = 'department-members'"
-        while self.box.query(busy):
-            time.sleep(0.02)
+        self.wait_until_quiet()
         if self.ledger_rows() > len(self.applied):
             self.apply(number)
         self.check()
         self.load_number(number)
+
+    def kill_flow(self) -> None:
+        """A whole sync, Prefect and all, that is killed: each of its two halves has happened whole, or not at all."""
+        self.box.lms.faults[:] = [faults.delay(0.3, times=None)]
+        options = ("--path", KEY, "--create-table", "--on-departure", "mark", "--max-departures", "100%")
+        command = self.box.command("flows/department_sync.py", *options)
+        quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True}
+        process = subprocess.Popen(**command, **quiet)
+        answered = len(self.box.lms.requests)
+        while len(self.box.lms.requests) == answered and process.poll() is None:
+            time.sleep(0.02)
+        time.sleep(self.rng.uniform(0, 2.5))
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        self.box.lms.faults.clear()
+        self.wait_until_quiet()
+        head = self.newest_object()
+        if head is not None and head not in [snapshot.version_id for snapshot in self.published]:
+            self.published.append(Published(head, self.people()))
+        if self.ledger_rows() > len(self.applied):
+            self.apply(len(self.published) - 1)
 
     def load_plainly(self, number: int) -> None:
         """The load without Prefect's engine, for a process that is about to be killed."""
@@ -156,6 +174,20 @@ class Soak:
             snapshot = read_object.fn(source, Path(folder) / "snapshot.csv")
             table = inspect_schema.fn("public", "department_members", create_table=True)
             upsert_members.fn(snapshot, table, LoadOptions(on_departure="mark", max_departures="100%"))
+
+    def wait_until_quiet(self) -> None:
+        """The server has noticed that a killed client is gone."""
+        while self.box.query("SELECT 1 FROM pg_stat_activity WHERE application_name = 'department-members'"):
+            time.sleep(0.02)
+
+    def people(self) -> dict[str, Person]:
+        """Who is in the department now."""
+        return {i: (m["firstName"], m["jobTitle"]) for i, m in self.box.lms.members.items()}
+
+    def newest_object(self) -> str | None:
+        """The newest version of the snapshot's object."""
+        listed = self.box.aws.s3.list_object_versions(Bucket=BUCKET, Prefix=KEY).get("Versions", [])
+        return next((str(version["VersionId"]) for version in listed if version["IsLatest"]), None)
 
     def ledger_rows(self) -> int:
         """How many loads were committed."""
@@ -172,6 +204,17 @@ class Soak:
                 "SELECT lms_user_id::text, first_name, job_title, departed_at IS NOT NULL FROM department_members"
             )
             assert {row[0]: tuple(row[1:]) for row in rows} == self.table
+
+
+ACTS: dict[Callable[[Soak], None], int] = {
+    Soak.change: 4,
+    Soak.extract: 8,
+    Soak.fail: 4,
+    Soak.load: 8,
+    Soak.repeat: 4,
+    Soak.kill: 4,
+    Soak.kill_flow: 1,
+}
 
 
 def soak(seconds: float, seed: int) -> Counter[str]:

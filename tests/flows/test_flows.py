@@ -89,6 +89,19 @@ def test_a_dry_run_of_both_writes_nothing_and_counts_what_a_real_run_then_does(i
     assert "job_title, date_edited" in dry["differences"]
 
 
+def test_no_dry_run_writes_to_s3_table_or_ledger(in_process: Sandbox) -> None:
+    in_process.lms.add_people(10)
+    lms_to_s3()
+    in_process.lms.add({**person(900), "gender": "unknown"})
+    objects = in_process.aws.objects()
+    assert lms_to_s3(dry_run=True)["members"] == 11
+    assert s3_to_rds(create_table=True, dry_run=True)["inserted"] == 10
+    both = department_sync(create_table=True, schema_contract="evolve", dry_run=True)
+    assert (both["s3_to_rds"]["inserted"], both["s3_to_rds"]["rejected"]) == (10, 1)
+    assert in_process.aws.objects() == objects
+    assert in_process.query("SELECT to_regclass('department_members'), to_regclass('lms_loads')") == [(None, None)]
+
+
 def test_rejected_rows_lie_beside_the_object_and_load_when_mended(in_process: Sandbox) -> None:
     in_process.lms.add_people(20)
     in_process.lms.add({**person(900), "gender": "unknown"})

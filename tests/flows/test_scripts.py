@@ -12,6 +12,7 @@ from sandbox import faults
 from sandbox.people import person
 from sandbox.prefect_server import PrefectServer
 from sandbox.stack import ROOT, Sandbox
+from tasks.upsert import LOCK_TABLE
 
 pytestmark = pytest.mark.slow
 SCRIPTS = ["flows/lms_to_s3.py", "flows/s3_to_rds.py", "flows/department_sync.py"]
@@ -124,13 +125,20 @@ def head(box: Sandbox, key: str) -> object:
     return box.aws.s3.head_object(Bucket="lms-snapshots", Key=key)
 
 
-@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    ("script", "sent"),
+    [
+        ("flows/lms_to_s3.py", signal.SIGTERM),
+        ("flows/lms_to_s3.py", signal.SIGINT),
+        ("flows/department_sync.py", signal.SIGTERM),
+    ],
+)
 def test_a_run_that_is_told_to_stop_leaves_nothing_behind_and_tells_once(
-    beside_server: Sandbox, tmp_path: Path, sent: signal.Signals
+    beside_server: Sandbox, tmp_path: Path, script: str, sent: signal.Signals
 ) -> None:
     beside_server.lms.add_people(50)
     beside_server.lms.inject(faults.delay(2, times=None))
-    command = beside_server.command("flows/lms_to_s3.py", env={"TMPDIR": str(tmp_path), "LMS_PAGE_SIZE": "10"})
+    command = beside_server.command(script, env={"TMPDIR": str(tmp_path), "LMS_PAGE_SIZE": "10"})
     process = subprocess.Popen(**command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     for _ in range(300):
         if len(beside_server.lms.requests) >= 2:
@@ -144,6 +152,26 @@ def test_a_run_that_is_told_to_stop_leaves_nothing_behind_and_tells_once(
     assert list(tmp_path.glob("department-members-*")) == []
     assert beside_server.aws.objects() == {}
     assert len(beside_server.aws.alerts()) == 1
+
+
+def test_a_load_that_waits_for_another_can_be_told_to_stop(beside_server: Sandbox, tmp_path: Path) -> None:
+    beside_server.lms.add_people(3)
+    assert beside_server.run("flows/department_sync.py", "--create-table").returncode == 0
+    holder = beside_server.postgres.connect()
+    holder.cursor().execute(LOCK_TABLE, ('"public"."department_members"',))
+    command = beside_server.command("flows/s3_to_rds.py", "--replay", env={"TMPDIR": str(tmp_path)})
+    process = subprocess.Popen(**command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "another load" in line:
+            break
+    process.send_signal(signal.SIGTERM)
+    _, log = process.communicate(timeout=60)
+    holder.close()
+    assert process.returncode == 1, log
+    assert list(tmp_path.glob("department-members-*")) == []
+    assert len(beside_server.aws.alerts()) == 1
+    assert beside_server.query("SELECT count(*) FROM lms_loads") == [(1,)]
 
 
 def test_nothing_secret_stands_in_the_list_of_processes(beside_server: Sandbox) -> None:

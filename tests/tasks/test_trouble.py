@@ -1,87 +1,25 @@
 """A database that refuses, drops, restarts or is slow: a clear error, never half a load."""
 
 import io
-import os
-import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
-from sandbox.postgres import Postgres
+from blocks.environment import CONNECT_ARGS
 from sandbox.stack import ROOT
 from tasks import database as module
-from tasks.errors import AuthError, PipelineError, Unreachable
+from tasks.errors import AuthError, LoadFailed, PipelineError, Unreachable
 from tasks.ledger import last_loads
-from tasks.options import LoadOptions
-from tasks.schema import inspect_schema
-from tasks.upsert import Loaded, upsert_members
+from tasks.upsert import LOCK_TABLE, Loaded
 from tests.conftest import Database
-from tests.tasks.snapshots import snapshot, write_csv
-
-ROWS = 20_000
-COLUMNS = "lms_user_id uuid PRIMARY KEY, department_id uuid, first_name text, date_edited timestamptz, departed_at timestamptz"
-
-
-def uid(number: int) -> str:
-    return f"00000000-0000-4000-8000-{number:012d}"
-
-
-@pytest.fixture(scope="module")
-def own_database() -> Iterator[Database]:
-    """A server that these tests may stop."""
-    with Postgres(18) as server:
-        yield Database(server.environment(), server)
-
-
-@pytest.fixture
-def database(own_database: Database, monkeypatch: pytest.MonkeyPatch) -> Database:
-    for name, value in own_database.environment().items():
-        monkeypatch.setenv(name, value)
-    own_database.query(
-        f"DROP TABLE IF EXISTS department_members, lms_loads; CREATE TABLE department_members ({COLUMNS})"
-    )
-    return own_database
-
-
-@pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Two snapshots of one department: in the second everybody has another name, some left, some joined."""
-    folder = tmp_path_factory.mktemp("trouble")
-    return [
-        write_csv(
-            folder / f"{number}.csv",
-            [
-                {
-                    "lms_user_id": uid(n),
-                    "department_id": uid(1),
-                    "first_name": f"name {number}",
-                    "date_edited": "2026-01-01",
-                }
-                for n in range(number * 100, ROWS + number * 100)
-            ],
-        )
-        for number in range(2)
-    ]
-
-
-def load(path: Path, number: int) -> Loaded:
-    table = inspect_schema.fn("public", "department_members")
-    source = snapshot(path, number, rows=ROWS, department_id=uid(1))
-    return upsert_members.fn(source, table, LoadOptions(on_departure="mark"))
-
-
-def state(database: Database) -> list[tuple[Any, ...]]:
-    return database.query(
-        "SELECT md5(string_agg(concat_ws('|', lms_user_id, first_name, departed_at), '' ORDER BY lms_user_id)),"
-        " count(*), (SELECT count(*) FROM lms_loads) FROM department_members"
-    )
+from tests.tasks.two_snapshots import ROWS, load, state
 
 
 def in_mid_copy(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object], path: Path, number: int) -> PipelineError:
@@ -132,6 +70,18 @@ def test_a_server_restarted_in_mid_transaction_changes_nothing_and_may_be_retrie
     assert load(files[1], 1).departed == 100
 
 
+def test_a_server_that_never_answers_ends_in_bounded_time(
+    database: Database, files: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(CONNECT_ARGS, "connect_timeout", 2)
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        monkeypatch.setenv("BUSINESS_TRACKING_PORT", str(deaf.getsockname()[1]))
+        began = time.monotonic()
+        with pytest.raises(Unreachable, match="out of reach"):
+            load(files[0], 0)
+    assert time.monotonic() - began < 10
+
+
 def test_a_read_only_server_may_be_retried(
     database: Database, files: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -144,8 +94,7 @@ def test_a_table_that_somebody_holds_ends_in_a_lock_timeout(
     database: Database, files: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     load(files[0], 0)
-    impatient = module.SESSION.replace("60s", "300ms")
-    monkeypatch.setattr("tasks.upsert.SESSION", impatient)
+    monkeypatch.setattr(module, "SESSION", module.SESSION.replace("60s", "300ms"))
     holder = database.connect()
     holder.cursor().execute("LOCK TABLE department_members IN SHARE ROW EXCLUSIVE MODE")
     with pytest.raises(Unreachable, match="55P03"):
@@ -197,6 +146,18 @@ def test_two_loads_of_one_table_wait_for_each_other(database: Database, files: l
     ]
 
 
+def test_a_load_does_not_wait_for_another_without_end(
+    database: Database, files: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tasks.upsert.LONGEST_WAIT_S", 0.6)
+    holder = database.connect()
+    holder.cursor().execute(LOCK_TABLE, ('"public"."department_members"',))
+    with pytest.raises(LoadFailed, match="another load has held the table"):
+        load(files[0], 0)
+    holder.close()
+    assert load(files[0], 0).inserted == ROWS
+
+
 def test_the_last_loads_can_be_shown(database: Database, files: list[Path]) -> None:
     load(files[0], 0)
     load(files[1], 1)
@@ -208,50 +169,3 @@ def test_the_last_loads_can_be_shown(database: Database, files: list[Path]) -> N
         [sys.executable, "-m", "tasks.ledger", "--last", "1"], cwd=ROOT, capture_output=True, text=True, timeout=60
     )
     assert (shown.returncode, shown.stdout.count("members.csv")) == (0, 1)
-
-
-def load_in_a_child(path: Path, number: int) -> int:
-    """A process of its own that loads; its id. Forked, for Python's start would only cost time."""
-    if pid := os.fork():
-        return pid
-    try:
-        load(path, number)
-    finally:
-        os._exit(0)
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(400)
-def test_killed_at_twenty_moments_and_run_again_the_table_is_that_of_an_uninterrupted_run(
-    database: Database, files: list[Path]
-) -> None:
-    load(files[0], 0)
-    began = time.monotonic()
-    load(files[1], 1)
-    seconds = time.monotonic() - began
-    expected = state(database)
-    outcomes = set()
-    for kill in range(20):
-        database.query("TRUNCATE department_members, lms_loads")
-        load(files[0], 0)
-        before = state(database)
-        child = load_in_a_child(files[1], 1)
-        time.sleep(seconds * 1.2 * kill / 20)
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-        wait_until_quiet(database)
-        found = state(database)
-        assert found in (before, expected), f"half a load after {kill / 20:.0%}"
-        outcomes.add(found == expected)
-        load(files[1], 1)
-        assert state(database) == expected
-    assert False in outcomes
-
-
-def wait_until_quiet(database: Database) -> None:
-    """The server notices that its client is gone, and rolls back."""
-    for _ in range(500):
-        if not database.query("SELECT 1 FROM pg_stat_activity WHERE application_name = 'department-members'"):
-            return
-        time.sleep(0.02)
-    raise TimeoutError("the killed client's session did not end")
