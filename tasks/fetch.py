@@ -1,10 +1,11 @@
-"""Every member of one department, proved complete, as raw pages on disk."""
+"""Every member of one department, proved complete, as pages on disk."""
 
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from blocks.resolve import lms_account
 from tasks.errors import IncompleteSnapshot
 from tasks.lms import LmsSession
 from tasks.log import run_logger
+from tasks.members import MemberDecoder
 from tasks.pages import Disagreement, Page, page_file, read_page
 from tasks.policy import IN_MEMORY
 
@@ -23,13 +25,17 @@ PROGRESS_EVERY_S = 5.0
 
 @dataclass(frozen=True)
 class RawSnapshot:
-    """One department's pages, proved complete: `pages` files page-00000.json … in `folder`."""
+    """One department's pages, proved complete: `pages` Arrow files page-00000.arrow … in `folder`.
+
+    `keys` are the LMS's, in the order they were met; each is a column of text in the pages that sent it.
+    """
 
     folder: Path
     department_id: str
     snapshot_at: datetime
     pages: int
     rows: int
+    keys: tuple[str, ...]
     subdepartment_rows: int
     mended_characters: int
     sweeps: int
@@ -66,10 +72,11 @@ def fetch_members(
 ) -> RawSnapshot:
     """Every current member of one department lies in `folder`, proved complete, or nothing is claimed.
 
-    Reads total // page size + 1 pages concurrently (0-based page number, not row offset), one JSON
-    file a page; holds at most `max_connections` pages in memory. Proved means: every page had the
-    same total, no page was short, the distinct ids are as many as the total, and every row belongs
-    to the department. Where the pages disagree, the whole sweep is repeated, three times at most.
+    Reads total // page size + 1 pages concurrently (0-based page number, not row offset), one Arrow
+    file a page; holds at most `max_connections` bodies in memory, and decodes one at a time. Proved
+    means: every page had the same total, no page was short, the distinct ids are as many as the
+    total, and every row belongs to the department. Where the pages disagree, the whole sweep is
+    repeated, three times at most.
 
     Not retried by Prefect: the session retries each page, and a second layer would repeat them all.
 
@@ -101,6 +108,7 @@ def fetch_members(
         snapshot_at=snapshot_at,
         pages=len(pages),
         rows=rows,
+        keys=tuple(dict.fromkeys(chain.from_iterable(page.keys for page in pages))),
         subdepartment_rows=sum(page.foreign_rows for page in pages),
         mended_characters=sum(page.mended_characters for page in pages),
         sweeps=sweep,
@@ -113,9 +121,10 @@ def fetch_members(
 def sweep_pages(session: LmsSession, department_id: str, folder: Path) -> list[Page]:
     """Read every page once; the first tells how many there are."""
     limit = session.account.page_size
+    decoder = MemberDecoder()
 
     def read(index: int) -> Page:
-        return read_page(session, department_id, index, limit, folder)
+        return read_page(session, decoder, department_id, index, limit, folder)
 
     first = read(0)
     if first.limit is not None and first.limit < limit:  # the server says that it caps the page: follow

@@ -14,7 +14,7 @@ from tasks.flatten import FlatSnapshot
 from tasks.policy import IN_MEMORY, RETRIED
 from tasks.s3 import ABSENT, FORMAT, S3Object, Snapshot, object_key, real_version, s3_client, s3_errors
 
-UPLOAD = TransferConfig(multipart_threshold=64 << 20, multipart_chunksize=16 << 20, max_concurrency=4)
+UPLOAD = TransferConfig(multipart_threshold=64 << 20, multipart_chunksize=8 << 20, max_concurrency=8)
 
 
 @dataclass(frozen=True)

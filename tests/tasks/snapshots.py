@@ -11,7 +11,8 @@ import pyarrow.csv
 from sandbox.people import DEPARTMENT
 from tasks.fetch import RawSnapshot
 from tasks.files import sha256_of
-from tasks.pages import mend_surrogates
+from tasks.members import MemberDecoder
+from tasks.pages import keep_page
 from tasks.s3 import S3Object, Snapshot
 
 BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -19,14 +20,13 @@ BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
 
 def raw_snapshot(folder: Path, *pages: list[dict[str, Any]] | bytes) -> RawSnapshot:
     """Pages on disk as a fetch leaves them; a page may be given as the JSON of its envelope."""
-    rows = mended = 0
+    kept, decoder = [], MemberDecoder()
     for index, page in enumerate(pages):
         body = page if isinstance(page, bytes) else json.dumps({"totalItems": 0, "users": page}).encode()
-        rows += len(json.loads(body)["users"])
-        body, count = mend_surrogates(body)
-        mended += count
-        (folder / f"page-{index:05d}.json").write_bytes(body)
-    return RawSnapshot(folder, DEPARTMENT, BEGAN, len(pages), rows, 0, mended, 1, 1, 0, 0.0)
+        kept.append(keep_page(body, decoder, folder, DEPARTMENT, index))
+    keys = tuple(dict.fromkeys(key for page in kept for key in page.keys))
+    rows, mended = sum(page.rows for page in kept), sum(page.mended_characters for page in kept)
+    return RawSnapshot(folder, DEPARTMENT, BEGAN, len(pages), rows, keys, 0, mended, 1, 1, 0, 0.0)
 
 
 def write_csv(path: Path, rows: list[dict[str, str | None]]) -> Path:

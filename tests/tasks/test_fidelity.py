@@ -82,7 +82,7 @@ def test_any_csv_reader_gets_the_same_text(
 
 def test_numbers_keep_their_digits(table: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page = (
-        b'{"users":[{"id":"a","customFields":{"decimal1":8675309.00,"decimal2":1234567890123456789012345,'
+        b'{"totalItems":1,"users":[{"id":"a","customFields":{"decimal1":8675309.00,"decimal2":1234567890123456789012345,'
         b'"decimal3":0.1000000000000000055511151231257827,"decimal4":-0.0}}]}'
     )
     load(table, tmp_path, monkeypatch, page)
@@ -95,7 +95,7 @@ def test_numbers_keep_their_digits(table: Database, tmp_path: Path, monkeypatch:
 def test_a_lone_surrogate_becomes_the_replacement_character_and_is_counted(
     table: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    page = rb'{"users":[{"id":"a","notes":"x\ud800y","customFields":{"string1":"\udc00"}}]}'
+    page = rb'{"totalItems":1,"users":[{"id":"a","notes":"x\ud800y","customFields":{"string1":"\udc00"}}]}'
     assert raw_snapshot(tmp_path, page).mended_characters == 2
     load(table, tmp_path, monkeypatch, page)
     assert table.query("SELECT notes, custom_fields FROM department_members") == [("x\ufffdy", {"string1": "\ufffd"})]

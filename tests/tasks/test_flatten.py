@@ -2,13 +2,14 @@
 
 import csv
 import io
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tasks.columns import MEMBER_KEYS, ColumnNames, snake_case
-from tasks.errors import ConfigError
+from tasks.errors import ConfigError, IncompleteSnapshot
 from tasks.flatten import FlatSnapshot, flatten_members
 from tests.tasks.snapshots import raw_snapshot
 
@@ -63,7 +64,7 @@ def test_guids_are_lower_case_and_other_values_are_not(tmp_path: Path) -> None:
 
 def test_every_json_value_keeps_its_text(tmp_path: Path) -> None:
     page = (
-        b'{"users":[{"id":"a","languageId":12345678901234567890123,"gender":1.50,"activeStatus":1E5,'
+        b'{"totalItems":1,"users":[{"id":"a","languageId":12345678901234567890123,"gender":1.50,"activeStatus":1E5,'
         b'"isAdmin":true,"isManager":false,"roleIds":["x","\xc3\xa9"],"ccEmailAddresses":[],"notes":"-0"}]}'
     )
     [row] = rows(flatten(tmp_path, page))
@@ -74,14 +75,37 @@ def test_every_json_value_keeps_its_text(tmp_path: Path) -> None:
 
 def test_custom_fields_drop_nulls_and_keep_every_digit(tmp_path: Path) -> None:
     page = (
-        b'{"users":[{"id":"a","customFields":{"decimal1":8675309.00,"decimal2":1234567890123456789012345.10,'
+        b'{"totalItems":1,"users":[{"id":"a","customFields":{"decimal1":8675309.00,"decimal2":1234567890123456789012345.10,'
         b'"string1":"Z\\u00fcrich","string2":null,"string3":"","bool1":false,"nested":{"x":[1.50,null]}}}]}'
     )
     [row] = rows(flatten(tmp_path, page))
     assert row["custom_fields"] == (
-        '{"decimal1":8675309.00,"decimal2":1234567890123456789012345.10,'
-        '"string1":"Zürich","string3":"","bool1":false,"nested":{"x":[1.50,null]}}'
+        '{"bool1":false,"decimal1":8675309.00,"decimal2":1234567890123456789012345.10,'
+        '"nested":{"x":[1.50,null]},"string1":"Zürich","string3":""}'
     )
+
+
+def test_equal_custom_fields_give_equal_text_whatever_came_before(tmp_path: Path) -> None:
+    flat = flatten(
+        tmp_path,
+        [{"id": "a", "customFields": {"b": 1, "a": 2}}],
+        [{"id": "b", "customFields": {"aa": 0, "a": 2, "b": 1}}],
+    )
+    assert [row["custom_fields"] for row in rows(flat)] == ['{"a":2,"b":1}', '{"a":2,"aa":0,"b":1}']
+
+
+@pytest.mark.parametrize("key", ["", "naïve key", "field_0", "users", "😀"])
+def test_a_key_may_be_almost_any_text(tmp_path: Path, key: str) -> None:
+    [row] = rows(flatten(tmp_path, [{"id": "a", key: "x", "customFields": {key: "y"}}]))
+    assert row[snake_case(key)] == "x"
+    assert json.loads(row["custom_fields"]) == {key: "y"}
+
+
+@pytest.mark.parametrize("key", ['quo"te', "back\\slash", "new\nline"])
+@pytest.mark.parametrize("inside", [False, True])
+def test_a_key_that_is_no_name_is_refused(tmp_path: Path, key: str, inside: bool) -> None:
+    with pytest.raises(IncompleteSnapshot, match="a key with a quote, a backslash or a control character"):
+        flatten(tmp_path, [{"id": "a", "customFields": {key: "y"}} if inside else {"id": "a", key: "x"}])
 
 
 @pytest.mark.parametrize("member", [{"id": "a"}, {"id": "a", "customFields": None}, {"id": "a", "customFields": {}}])
