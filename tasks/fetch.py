@@ -1,8 +1,10 @@
 """Every member of one department, proved complete, as pages on disk."""
 
+import gc
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import chain
@@ -91,7 +93,8 @@ def fetch_members(
     snapshot_at = datetime.now(UTC)
     for sweep in range(1, MAX_SWEEPS + 1):
         try:
-            pages = sweep_pages(session, department_id, folder)
+            with heap_at_rest():
+                pages = sweep_pages(session, department_id, folder)
             rows = prove_complete(pages, department_id, include_subdepartments=include_subdepartments)
             break
         except Disagreement as disagreement:
@@ -116,6 +119,16 @@ def fetch_members(
         retries=session.retries,
         seconds=time.monotonic() - began,
     )
+
+
+@contextmanager
+def heap_at_rest() -> Iterator[None]:
+    """What Prefect and its imports hold is left out of garbage collection, which pages set off again and again."""
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def sweep_pages(session: LmsSession, department_id: str, folder: Path) -> list[Page]:

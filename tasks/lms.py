@@ -14,6 +14,7 @@ from typing import Any, Self, TypeVar
 import msgspec
 import requests
 from requests.adapters import HTTPAdapter
+from urllib3.exceptions import HTTPError, ReadTimeoutError
 
 from blocks.lms import LmsAccount
 from tasks.errors import AuthError, ConfigError
@@ -169,16 +170,19 @@ class LmsSession:
         """One request and its whole body; Unusable for what another try may better."""
         url = self.account.rest_api_url + path
         try:
-            response = self._http.request(method, url, timeout=TIMEOUT_S, allow_redirects=False, **request)
-            status, body = response.status_code, response.content
+            with self._http.request(
+                method, url, timeout=TIMEOUT_S, allow_redirects=False, stream=True, **request
+            ) as response:
+                status = response.status_code
+                body = response.raw.read(decode_content=True)  # `content` joins thousands of small pieces
         except requests.exceptions.SSLError:
             raise ConfigError(
                 f"{self.account.rest_api_url}: its TLS certificate was not accepted. "
                 "Check REST_API_URL, or name your CA bundle in REQUESTS_CA_BUNDLE."
             ) from None
-        except requests.exceptions.Timeout:
+        except (requests.exceptions.Timeout, ReadTimeoutError):
             raise Unusable("no answer in time") from None
-        except (requests.exceptions.RequestException, OSError) as error:
+        except (requests.exceptions.RequestException, HTTPError, OSError) as error:
             raise Unusable(f"the connection failed ({type(error).__name__})") from None
         if status in RETRIED_STATUSES:
             raise Unusable(f"status {status}", retry_after_s(response.headers.get("Retry-After")))
