@@ -2,6 +2,7 @@
 # Both need Python 3.11 or newer and nothing else: the rest is installed into .venv.
 PYTHON ?= python3
 VENV := .venv
+BENCH := .venv-bench
 RUN := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
@@ -26,15 +27,20 @@ format: $(STAMP)  ## Mend what ruff can mend
 	@$(RUN) -m ruff check --fix .
 	@$(RUN) -m ruff format .
 
-bench: $(STAMP)  ## Time extract, load and the whole beside their references (ARGS="--members 10000")
+bench: $(STAMP) $(BENCH)/.installed  ## Time extract, load and the whole beside their references (ARGS="--members 10000")
 	@$(RUN) -m benchmarks $(ARGS)
+
+$(BENCH)/.installed: benchmarks/requirements.txt
+	@$(PYTHON) -m venv $(BENCH)
+	@$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt
+	@touch $@
 
 MINUTES ?= 5
 soak: $(STAMP)  ## Randomised end-to-end test for MINUTES=n
 	@$(RUN) -m tests.soak --minutes $(MINUTES)
 
 clean:  ## Remove the virtual environment and all caches
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis benchmarks/work
+	rm -rf $(VENV) $(BENCH) .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(STAMP): requirements.txt requirements-dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed, found %s. Name one: make PYTHON=python3.12" % sys.version.split()[0])'

@@ -1,7 +1,9 @@
 """One measured step in a process of its own: `python -m benchmarks.steps NAME` prints seconds and peak MB as JSON."""
 
+import csv
 import json
 import logging
+import re
 import resource
 import sys
 import time
@@ -16,6 +18,7 @@ from prefect import flow
 from flows.command_line import main as run_script
 from flows.department_sync import department_sync
 from tasks.columns import ColumnNames
+from tasks.database import quoted, transaction
 from tasks.fetch import authenticate, fetch_members
 from tasks.files import run_folder, sha256_of
 from tasks.flatten import flatten_members
@@ -24,7 +27,9 @@ from tasks.publish import write_csv
 from tasks.s3 import S3Object, Snapshot
 from tasks.schema import inspect_schema
 from tasks.settings import Resolver, extract_settings
-from tasks.upsert import upsert_members
+from tasks.upsert import create_missing, upsert_members
+
+ARGUMENTS = sys.argv[2:]
 
 
 @flow(name="empty")
@@ -46,10 +51,19 @@ def throw_away() -> None:
                 "_offset": page,
             }
             answer = http.get(f"{session.account.rest_api_url}/users", params=query, headers=headers, timeout=60)
-            return int(answer.headers["Content-Length"]) + len(answer.content) * 0
+            return len(answer.content)
 
         with ThreadPoolExecutor(session.account.max_connections) as pool:
-            list(pool.map(read, range(int(sys.argv[2]) // 1000 + 1)))
+            for size in pool.map(read, range(int(ARGUMENTS[0]) // 1000 + 1)):
+                if size < len('{"users":[]}'):
+                    raise RuntimeError("a page was no page")
+
+
+def fetch() -> None:
+    """Sign in and read every page."""
+    settings = extract_settings(Resolver(None), None, None, None, None, None)
+    with run_folder() as folder, authenticate.fn(None) as session:
+        fetch_members.fn(session, settings.department_id, folder)
 
 
 def extract() -> None:
@@ -63,15 +77,30 @@ def extract() -> None:
 
 
 def load() -> None:
-    """Inspect, stage and upsert the CSV that argument 2 names, as a new snapshot, without Prefect's engine."""
-    path = Path(sys.argv[2])
+    """Inspect, stage and upsert the CSV that argument 1 names, as a new snapshot, without Prefect's engine."""
+    path = Path(ARGUMENTS[0])
     now = datetime.now(UTC)
     digest = sha256_of(path)
-    department = Resolver(None).environment["DEPARTMENT_ID"]
-    source = S3Object("bench", path.name)
-    snapshot = Snapshot(path, source, now.isoformat(), digest, path.stat().st_size, int(sys.argv[3]), department, now)
+    environment = Resolver(None).environment
+    department, source = environment["DEPARTMENT_ID"], S3Object(environment["S3_BUCKET_NAME"], path.name)
+    snapshot = Snapshot(path, source, now.isoformat(), digest, path.stat().st_size, int(ARGUMENTS[1]), department, now)
     table = inspect_schema.fn("public", "department_members", create_table=True)
     upsert_members.fn(snapshot, table, LoadOptions())
+
+
+def row_by_row() -> None:
+    """The same CSV by one INSERT … ON CONFLICT a row, as a hand-written loader does it, into the same table."""
+    table = inspect_schema.fn("public", "department_members", create_table=True)
+    with Path(ARGUMENTS[0]).open(encoding="utf-8", newline="") as file, transaction(None) as cursor:
+        create_missing(cursor, table)
+        reader = csv.reader(file)
+        names = [quoted(name) for name in next(reader)]
+        statement = (
+            f"INSERT INTO department_members ({', '.join(names)}) VALUES ({', '.join(['%s'] * len(names))}) "
+            f"ON CONFLICT (lms_user_id) DO UPDATE SET {', '.join(f'{name} = EXCLUDED.{name}' for name in names[1:])}"
+        )
+        for row in reader:
+            cursor.execute(statement, [value or None for value in row])
 
 
 def sync() -> None:
@@ -84,7 +113,9 @@ def nothing() -> None:
     run_script(empty, [])
 
 
-STEPS: dict[str, Callable[[], None]] = {step.__name__: step for step in (throw_away, extract, load, sync, nothing)}
+STEPS: dict[str, Callable[[], None]] = {
+    step.__name__: step for step in (throw_away, fetch, extract, load, row_by_row, sync, nothing)
+}
 
 
 def main() -> None:
@@ -93,8 +124,15 @@ def main() -> None:
     began = time.perf_counter()
     STEPS[sys.argv[1]]()
     seconds = time.perf_counter() - began
-    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    sys.stdout.write(json.dumps({"seconds": seconds, "peak_mb": peak_mb}) + "\n")
+    sys.stdout.write(json.dumps({"seconds": seconds, "peak_mb": peak_mb()}) + "\n")
+
+
+def peak_mb() -> float:
+    """The most memory this process had; getrusage would count its parent's, from before the exec."""
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return int(re.findall(r"VmHWM:\s+(\d+)", status.read_text())[0]) / 1024
 
 
 if __name__ == "__main__":

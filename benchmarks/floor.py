@@ -1,0 +1,58 @@
+"""What an empty Prefect flow costs: as a script that starts Prefect, beside a server, and under a worker."""
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+
+from sandbox.prefect_server import PrefectServer
+from sandbox.stack import INHERITED, ROOT
+
+RUN = ("deployment", "run", "empty/floor", "--watch", "--watch-interval", "1")
+
+
+def measure_floor(runs: int) -> dict[str, float]:
+    """How the flow runs, and the seconds from the command to its end."""
+    with tempfile.TemporaryDirectory() as home:
+        own = {name: os.environ[name] for name in INHERITED if name in os.environ} | {
+            "PREFECT_HOME": home,
+            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        }
+        found = {"a script that starts Prefect, on a machine where it never ran": median(lambda: script(own), 1)}
+        found["a script that starts Prefect"] = median(lambda: script(own), runs)
+        with PrefectServer(own) as server:
+            found["a script beside a running server"] = median(lambda: script(server.environment), runs)
+            prefect(server, "work-pool", "create", "floor", "--type", "process")
+            prefect(server, "--no-prompt", "deploy", "benchmarks/steps.py:empty", "-n", "floor", "-p", "floor")
+            server.start_worker("floor")
+            prefect(server, *RUN)
+            found["under a worker that asks every second, by `prefect deployment run --watch`"] = median(
+                lambda: prefect(server, *RUN), runs
+            )
+    return found
+
+
+def script(environment: dict[str, str]) -> None:
+    """An empty flow, with this project's imports."""
+    command = [sys.executable, "-m", "benchmarks.steps", "nothing"]
+    subprocess.run(command, env=environment, cwd=ROOT, check=True, capture_output=True)
+
+
+def prefect(server: PrefectServer, *arguments: str) -> None:
+    """`prefect …`, which must succeed."""
+    done = server.command(*arguments)
+    if done.returncode:
+        raise RuntimeError(done.stdout + done.stderr)
+
+
+def median(act: Callable[[], object], runs: int) -> float:
+    """The median of the seconds that some runs take."""
+    taken = []
+    for _ in range(runs):
+        began = time.perf_counter()
+        act()
+        taken.append(time.perf_counter() - began)
+    return statistics.median(taken)
