@@ -23,6 +23,11 @@ from tasks.database import quoted
 TABLE = "department_members"
 REFERENCES = ROOT / ".venv-bench" / "bin" / "python"
 MOST_FOR_LATENCY = 100_000
+TRIGGER = f"""
+CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+    $$ BEGIN IF NEW.city = 'bad' THEN RAISE 'refused'; END IF; RETURN NEW; END $$;
+CREATE TRIGGER refuse BEFORE INSERT OR UPDATE ON {TABLE} FOR EACH ROW EXECUTE FUNCTION refuse()
+"""
 
 
 @dataclass(frozen=True)
@@ -90,6 +95,9 @@ class Bench:
         self.take("load ten uncastable", lambda: load(self.changed(csv, 1, bad="gender")))
         self.psql(f"ALTER TABLE {TABLE} ADD CONSTRAINT no_such_title CHECK (job_title IS DISTINCT FROM 'bad')")
         self.take("load ten refused", lambda: load(self.changed(csv, 1, bad="job_title")))
+        self.psql(TRIGGER)
+        self.take("load trigger", lambda: load(self.changed(csv, 1)))
+        self.take("load ten by trigger", lambda: load(self.changed(csv, 1, bad="city")))
         statement, empty = self.reference(csv)
         self.take("psql new", lambda: self.psql(statement), before=lambda: self.psql(empty))
         self.take("psql changed", lambda: self.psql(statement))

@@ -26,6 +26,8 @@ ROWS: dict[str, tuple[str, str | None]] = {
     "load changed": ("**load**, all changed", "psql changed"),
     "load ten uncastable": ("**load**, all changed, ten rows that no cast takes", "load changed"),
     "load ten refused": ("**load**, all changed, ten rows that a CHECK refuses", "load changed"),
+    "load trigger": ("**load**, all changed, into a table with a trigger", "load changed"),
+    "load ten by trigger": ("**load**, the same, ten rows that the trigger refuses", "load trigger"),
     "empty flow": ("an empty flow as a script, with the same imports", None),
     "sync new": ("**department_sync** as a script, all new", "dlt new"),
     "sync unchanged": ("**department_sync** as a script, nothing changed", "dlt unchanged"),

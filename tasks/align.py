@@ -13,7 +13,7 @@ from tasks.columns import KEY
 from tasks.database import quoted, statement
 from tasks.errors import ObjectInvalid, SchemaMismatch
 from tasks.options import SchemaContract
-from tasks.schema import TableColumn, TableSchema
+from tasks.schema import Check, TableColumn, TableSchema
 
 REJECT_COLUMNS = ("rejected_line", "rejected_column", "rejected_reason")
 """They head a reject file; a mended one is loaded with them still there."""
@@ -79,6 +79,8 @@ class Alignment:
     untouched: tuple[str, ...]
     """Columns of the table that the file lacks."""
     added: tuple[str, ...] = ()
+    checks: tuple[Check, ...] = ()
+    """The table's own, as far as they can be asked of a staged row."""
 
     @property
     def loaded(self) -> tuple[AlignedColumn, ...]:
@@ -124,7 +126,9 @@ def align(header: list[str], table: TableSchema, contract: SchemaContract = "ign
         )
     ignored = tuple(c.name for c in columns if c.value is None and c.name not in REJECT_COLUMNS)
     untouched = tuple(c.name for c in table.columns if c.name not in header)
-    return Alignment(columns, ignored, untouched, added)
+    as_in_table = {c.name for c in columns if c.value == f"s.{quoted(c.name)}"}
+    checks = tuple(check for check in table.checks if set(check.columns) <= as_in_table)
+    return Alignment(columns, ignored, untouched, added, checks)
 
 
 def align_column(name: str, column: TableColumn | None) -> AlignedColumn:

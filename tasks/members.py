@@ -1,6 +1,5 @@
 """A page's JSON becomes columns of text: every value as it stands in the CSV, whatever keys the LMS sends."""
 
-import threading
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -17,11 +16,10 @@ class MemberDecoder:
     """Decodes pages by a type that has exactly the keys met so far.
 
     So msgspec does the work in C, drops the custom fields that are null, and stumbles over a key
-    that is new: it is learned, and the page decoded again. One thread at a time, by `turn`.
+    that is new: it is learned, and the page decoded again. Not for several threads at once.
     """
 
     def __init__(self) -> None:
-        self.turn = threading.Lock()
         self._keys = set(MEMBER_KEYS)
         self._custom_keys: set[str] = set()
         self._decoder = self._new_decoder()

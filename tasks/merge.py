@@ -118,8 +118,9 @@ def merge_rows(cursor: Cursor, merge: Merge, rows: int, max_refused: int) -> Mer
     away = marked(cursor, merge)
     everything = range(1, rows + 1)
     if everything and halve(cursor, merge, everything, merged, whole=True):
-        set_aside(cursor, merged, unmatched_references(cursor, merge), max_refused)
-        if halve(cursor, merge, everything, merged, whole=True):
+        unmatched = unmatched_references(cursor, merge)
+        set_aside(cursor, merged, unmatched, max_refused)
+        if not unmatched or halve(cursor, merge, everything, merged, whole=True):
             set_aside(cursor, merged, merge_around_refused(cursor, merge, everything, merged, max_refused), max_refused)
     execute(cursor, "swallowed", table=merge.table.quoted)
     set_aside(cursor, merged, {record: ("", SWALLOWED) for (record,) in cursor.fetchall()}, max_refused)
@@ -181,6 +182,9 @@ def unmatched_references(cursor: Cursor, merge: Merge) -> Reasons:
 
 def merge_around_refused(cursor: Cursor, merge: Merge, rows: range, merged: Merged, limit: int) -> Reasons:
     """Merge all rows but those that are refused; these once more at the end, by when what they refer to is there."""
+    cursor.execute(
+        "CREATE INDEX ON pg_temp.staging (_record); ANALYZE pg_temp.staging"
+    )  # each stretch now costs its rows
     refused: Reasons = {}
     for start in range(0, len(rows), STRETCH):
         refused |= halve(cursor, merge, rows[start : start + STRETCH], merged)

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,13 +34,10 @@ class Disagreement(Exception):
     """The pages of one sweep contradict each other: people joined, left or were renamed meanwhile."""
 
 
-def read_page(
-    session: LmsSession, decoder: MemberDecoder, department_id: str, index: int, limit: int, folder: Path
-) -> Page:
-    """One page's members lie on disk, column by column; what the proof needs of them."""
+def read_page(session: LmsSession, department_id: str, index: int, limit: int, keep: Callable[[bytes], Page]) -> Page:
+    """Ask for one page; what `keep` makes of its body. A body that is cut is asked for again."""
     params = {"_filter": f"departmentId eq guid'{department_id}'", "_limit": limit, "_offset": index}
-    where = f"department {department_id}, page {index}"
-    return session.get("/users", params, lambda body: keep_page(body, decoder, folder, department_id, index), where)
+    return session.get("/users", params, keep, f"department {department_id}, page {index}")
 
 
 def keep_page(body: bytes, decoder: MemberDecoder, folder: Path, department_id: str, index: int) -> Page:
@@ -56,18 +54,16 @@ def keep_page(body: bytes, decoder: MemberDecoder, folder: Path, department_id: 
     """
     where = f"department {department_id}, page {index}"
     body, mended = mend_surrogates(body)
-    with decoder.turn:  # threads decode no faster together, and one page's objects are in memory, not eight
-        try:
-            page = decoder.decode(body)
-        except msgspec.ValidationError as error:  # whole JSON of another shape: no other try betters it
-            raise not_a_page(where, f"otherwise ({error})") from None
-        if page.users is None or page.totalItems is None:
-            raise not_a_page(where, f"one without the {'list `users`' if page.users is None else '`totalItems`'}")
-        if page.returnedItems not in (None, len(page.users)):
-            raise Disagreement(f"page {index} says {page.returnedItems} members and holds {len(page.users)}")
-        members = pa.table(member_columns(page.users))
-        write_members(members, page_file(folder, index))
-        page.users = None
+    try:
+        page = decoder.decode(body)
+    except msgspec.ValidationError as error:  # whole JSON of another shape: no other try betters it
+        raise not_a_page(where, f"otherwise ({error})") from None
+    if page.users is None or page.totalItems is None:
+        raise not_a_page(where, f"one without the {'list `users`' if page.users is None else '`totalItems`'}")
+    if page.returnedItems not in (None, len(page.users)):
+        raise Disagreement(f"page {index} says {page.returnedItems} members and holds {len(page.users)}")
+    members = pa.table(member_columns(page.users))
+    write_members(members, page_file(folder, index))
     return Page(
         index=index,
         total=page.totalItems,

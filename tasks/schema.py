@@ -39,6 +39,15 @@ class ForeignKey:
 
 
 @dataclass(frozen=True)
+class Check:
+    """A CHECK constraint, and the columns that it is about."""
+
+    name: str
+    expression: str
+    columns: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class TableSchema:
     """The table that members are loaded into, as it is now."""
 
@@ -46,6 +55,7 @@ class TableSchema:
     table: str
     columns: tuple[TableColumn, ...]
     foreign_keys: tuple[ForeignKey, ...] = ()
+    checks: tuple[Check, ...] = ()
     missing: bool = False
     """Not there yet: the load makes it, in its own transaction."""
 
@@ -80,9 +90,16 @@ def inspect_schema(schema: str, table: str, *, create_table: bool = False, block
             connection.exec_driver_sql(create_statement(schema, table))  # rolled back when the connection closes
             inspector = inspect(connection)
         types = connection.exec_driver_sql(statement("column_types"), (quoted(schema, table),)).all()
+        checks = connection.exec_driver_sql(statement("checks"), (quoted(schema, table),)).all()
         check_key(inspector, schema, table)
-        columns = table_columns(inspector, schema, table, types)
-        return TableSchema(schema, table, columns, foreign_keys(inspector, schema, table), missing)
+        return TableSchema(
+            schema,
+            table,
+            table_columns(inspector, schema, table, types),
+            foreign_keys(inspector, schema, table),
+            tuple(Check(name, expression, tuple(columns)) for name, expression, columns in checks),
+            missing,
+        )
 
 
 def create_statement(schema: str, table: str) -> str:

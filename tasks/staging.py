@@ -101,7 +101,10 @@ def stage(cursor: Cursor, snapshot: Snapshot, alignment: Alignment, max_rejected
 
 
 def staging_ddl(alignment: Alignment) -> str:
-    """The staging table: `_record`, numbered as in the file, and the file's columns as the plan casts them."""
+    """The staging table: `_record`, numbered as in the file, and the file's columns as the plan casts them.
+
+    It has the table's own NOT NULL and CHECK constraints, so that COPY names the row that breaks one.
+    """
     columns = ["_record bigserial"]
     for column in alignment.columns:
         required = " NOT NULL" if column.required or column.name == KEY else ""
@@ -109,6 +112,8 @@ def staging_ddl(alignment: Alignment) -> str:
     for number, column in enumerate(alignment.columns):
         if column.check is not None:
             columns.append(f"CONSTRAINT check_{number} CHECK ({column.check})")
+    for number, check in enumerate(alignment.checks):
+        columns.append(f"CONSTRAINT table_check_{number} CHECK ({check.expression})")
     return f"CREATE TEMPORARY TABLE staging ({', '.join(columns)}) ON COMMIT DROP"
 
 
@@ -206,7 +211,11 @@ def refusal(error: psycopg2.Error, alignment: Alignment, first_line: int) -> Row
             "Nothing was loaded; extract it again."
         )
     if (broken := _CHECK.fullmatch(error.diag.constraint_name or "")) is not None:
-        column = alignment.columns[int(broken["number"])]
+        number = int(broken["number"])
+        if broken["table"]:
+            check = alignment.checks[number]
+            return RowRefused(line, ", ".join(check.columns), f'breaks the table\'s check "{check.name}"')
+        column = alignment.columns[number]
         return RowRefused(line, column.name, f"expected {column.expected}")
     column_name = error.diag.column_name or (context["column"] if context else None) or ""
     return RowRefused(line, column_name, without_values(error))
@@ -219,4 +228,4 @@ def record_at(records: list[Record], line: int) -> int:
 
 
 _CONTEXT = re.compile(r"^COPY staging, line (?P<line>\d+)(?:, column (?P<column>.+?)(?::|$))?", re.MULTILINE)
-_CHECK = re.compile(r"check_(?P<number>\d+)")
+_CHECK = re.compile(r"(?P<table>table_)?check_(?P<number>\d+)")
