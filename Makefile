@@ -7,16 +7,22 @@ RUN := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench soak clean
+.PHONY: help demo up test test-server check format bench soak clean
 
 help:  ## Show what there is to do
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(STAMP)  ## Run department_sync on the embedded default and show what happens
 	@$(RUN) -m sandbox.demo
 
+up: $(STAMP)  ## Start a whole production on this machine, Prefect's UI included, to look at and to try
+	@$(RUN) -m sandbox.up
+
 test: $(STAMP)  ## Run every test (ARGS="-k fetch" for some)
-	@$(RUN) -m pytest $(ARGS)
+	@$(RUN) -m pytest --ignore tests/server $(ARGS)
+
+test-server: $(STAMP)  ## Walk deployments, events and reruns on a real server with two workers
+	@$(RUN) -m pytest tests/server $(ARGS)
 
 check: $(STAMP)  ## Lint, formatting and types
 	@$(RUN) -m ruff check .

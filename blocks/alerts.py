@@ -1,6 +1,7 @@
 """Where failed runs are told of, as a Prefect block."""
 
 import re
+from typing import Any
 
 from botocore.config import Config
 from prefect.blocks.core import Block
@@ -31,9 +32,12 @@ class AlertTopic(Block):
 
     def publish(self, subject: str, message: str) -> None:
         """Publish one message; raises what boto3 raises."""
+        self.client().publish(TopicArn=self.topic_arn, Subject=subject, Message=message)
+
+    def client(self) -> Any:
+        """A boto3 client for the topic's region."""
         match = TOPIC_ARN.fullmatch(self.topic_arn)
         session = self.credentials.get_boto3_session()
         parameters = self.credentials.aws_client_parameters.get_params_override()
         parameters["config"] = PATIENCE.merge(parameters.get("config") or Config())
-        client = session.client("sns", **{**parameters, "region_name": match["region"] if match else None})
-        client.publish(TopicArn=self.topic_arn, Subject=subject, Message=message)
+        return session.client("sns", **{**parameters, "region_name": match["region"] if match else None})

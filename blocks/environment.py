@@ -26,7 +26,8 @@ LMS_NAMES = {
     "page_size": "LMS_PAGE_SIZE",
     "max_connections": "LMS_MAX_CONNECTIONS",
 }
-SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+ENCRYPTED_MODES = ("require", "verify-ca", "verify-full")
+SSL_MODES = ("disable", "allow", "prefer", *ENCRYPTED_MODES)
 # A server that never answers, and a peer that vanished without a word, end in an error within a minute.
 CONNECT_ARGS = {
     "application_name": "department-members",
@@ -81,20 +82,30 @@ def alert_topic_from(environment: Mapping[str, str], problems: list[str]) -> Ale
 
 
 def database_from(environment: Mapping[str, str], problems: list[str]) -> SqlAlchemyConnector | None:
-    """The business-tracking database, as components: a URL's password would show in Prefect's UI."""
-    names = [f"BUSINESS_TRACKING_{part}" for part in ("HOST", "DBNAME", "USER", "PASSWORD")]
+    """The business-tracking database, as components: a URL's password would show in Prefect's UI.
+
+    Without a password each connection signs in by IAM, which RDS allows over TLS alone.
+    """
+    names = [f"BUSINESS_TRACKING_{part}" for part in ("HOST", "DBNAME", "USER")]
+    password = environment.get("BUSINESS_TRACKING_PASSWORD")
     missing = _missing(environment, names, problems)
     port = environment.get("BUSINESS_TRACKING_PORT", "5432")
     if not (port.isascii() and port.isdigit() and 1 <= int(port) <= 65535):
         problems.append("BUSINESS_TRACKING_PORT must be a port number from 1 to 65535")
         missing.append("BUSINESS_TRACKING_PORT")
-    sslmode = environment.get("BUSINESS_TRACKING_SSLMODE", "prefer")
+    sslmode = environment.get("BUSINESS_TRACKING_SSLMODE", "prefer" if password else "require")
     if sslmode not in SSL_MODES:
         problems.append(f"BUSINESS_TRACKING_SSLMODE must be one of {', '.join(SSL_MODES)}")
         missing.append("BUSINESS_TRACKING_SSLMODE")
+    elif password is None and sslmode not in ENCRYPTED_MODES:
+        problems.append(
+            f"BUSINESS_TRACKING_PASSWORD is not set, and RDS's IAM sign-in, which serves then, needs TLS: "
+            f"set the password, or BUSINESS_TRACKING_SSLMODE to one of {', '.join(ENCRYPTED_MODES)}"
+        )
+        missing.append("BUSINESS_TRACKING_SSLMODE")
     if missing:
         return None
-    host, dbname, user, password = (environment[name] for name in names)
+    host, dbname, user = (environment[name] for name in names)
     return SqlAlchemyConnector(
         connection_info=ConnectionComponents(
             driver=SyncDriver.POSTGRESQL_PSYCOPG2,
@@ -102,7 +113,7 @@ def database_from(environment: Mapping[str, str], problems: list[str]) -> SqlAlc
             port=int(port),
             database=dbname,
             username=user,
-            password=SecretStr(password),
+            password=SecretStr(password) if password else None,
             query={"sslmode": sslmode},
         ),
         connect_args=CONNECT_ARGS,

@@ -38,7 +38,7 @@ def database(blocks: str | None) -> SqlAlchemyConnector:
 
 def alert_topic(blocks: str | None) -> AlertTopic | None:
     """The alert topic of the block set `blocks`, else of the environment, else None."""
-    if blocks is not None and (saved := load_saved(AlertTopic, blocks)) is not None:
+    if blocks and (saved := load_saved(AlertTopic, blocks)) is not None:
         return saved
     problems: list[str] = []
     topic = alert_topic_from(read_environment(), problems)
@@ -65,7 +65,7 @@ def _resolve(
     blocks: str | None,
     from_environment: Callable[[Mapping[str, str], list[str]], BlockT | None],
 ) -> BlockT:
-    if blocks is not None:
+    if blocks:
         saved = load_saved(block_type, blocks)
         if saved is None:
             raise ConfigError(

@@ -17,13 +17,20 @@ from flows.s3_to_rds import apply_snapshot
 from tasks.alert import tell_of_failure
 from tasks.files import run_folder
 from tasks.options import LoadOptions, OnDeparture, SchemaContract
+from tasks.policy import run_name
 from tasks.publish import unpublished
 from tasks.report import Report
 from tasks.s3 import read_object
 from tasks.settings import Resolver, extract_settings, load_settings
 
 
-@flow(name="department-sync", on_failure=[tell_of_failure], on_crashed=[tell_of_failure], persist_result=False)
+@flow(
+    name="department-sync",
+    flow_run_name=run_name,
+    on_failure=[tell_of_failure],
+    on_crashed=[tell_of_failure],
+    persist_result=False,
+)
 def department_sync(
     department_id: str | None = None,
     bucket: str | None = None,

@@ -16,13 +16,20 @@ from tasks.alert import tell_of_failure
 from tasks.fetch import authenticate, fetch_members
 from tasks.files import run_folder
 from tasks.flatten import FlatSnapshot, flatten_members
+from tasks.policy import run_name
 from tasks.publish import Published, write_csv
 from tasks.report import Report, extract_report, tell
 from tasks.settings import ExtractSettings, Resolver, extract_settings
 from tasks.turn import one_run_an_account
 
 
-@flow(name="lms-to-s3", on_failure=[tell_of_failure], on_crashed=[tell_of_failure], persist_result=False)
+@flow(
+    name="lms-to-s3",
+    flow_run_name=run_name,
+    on_failure=[tell_of_failure],
+    on_crashed=[tell_of_failure],
+    persist_result=False,
+)
 def lms_to_s3(
     department_id: str | None = None,
     bucket: str | None = None,

@@ -15,6 +15,7 @@ from flows.command_line import main
 from tasks.alert import tell_of_failure
 from tasks.files import run_folder
 from tasks.options import LoadOptions, OnDeparture, SchemaContract
+from tasks.policy import run_name
 from tasks.report import Report, load_report, tell
 from tasks.s3 import Snapshot, read_object
 from tasks.schema import inspect_schema
@@ -22,7 +23,13 @@ from tasks.settings import LoadSettings, Resolver, load_settings, source_object
 from tasks.upsert import upsert_members
 
 
-@flow(name="s3-to-rds", on_failure=[tell_of_failure], on_crashed=[tell_of_failure], persist_result=False)
+@flow(
+    name="s3-to-rds",
+    flow_run_name=run_name,
+    on_failure=[tell_of_failure],
+    on_crashed=[tell_of_failure],
+    persist_result=False,
+)
 def s3_to_rds(
     bucket: str | None = None,
     key: str | None = None,

@@ -15,13 +15,30 @@ from sandbox.postgres import free_port
 
 BUCKET = "lms-snapshots"
 TOPIC = "department-members-alerts"
+OBJECTS_TOPIC = "department-members-objects"
 REGION = "eu-west-1"
 KEY_ID, SECRET = "sandbox", "sandbox-secret-p@ss:w/o%r#d?&"
-# The server ends when its standard input closes, which is when this process is gone.
+# The server ends when its standard input closes, which is when this process is gone. moto signs what SNS
+# posts, and keeps the certificates to itself: the second server gives them out.
 SERVE = """
 import sys, logging
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 from moto.server import ThreadedMotoServer
+from moto.sns.models import sns_backends
+
+class Certificates(BaseHTTPRequestHandler):
+    def do_GET(self):
+        keys = [b._message_public_keys for account in sns_backends.values() for b in account.values()]
+        found = [each[self.path[1:]] for each in keys if self.path[1:] in each]
+        self.send_response(200 if found else 404)
+        self.end_headers()
+        self.wfile.write(found[0] if found else b"")
+    def log_message(self, *arguments):
+        pass
+
 logging.getLogger("werkzeug").disabled = True
+Thread(target=ThreadingHTTPServer(("127.0.0.1", int(sys.argv[2])), Certificates).serve_forever, daemon=True).start()
 server = ThreadedMotoServer("127.0.0.1", int(sys.argv[1]), verbose=False)
 server.start()
 sys.stdin.read()
@@ -33,14 +50,14 @@ class SimulatedAws:
     """A bucket, a topic, and a queue that hears what the topic says."""
 
     def __init__(self, *, versioning: bool = True) -> None:
-        self.port = free_port()
+        self.port, self._certificates_port = free_port(), free_port()
         self.versioning = versioning
         self._alerts: list[dict[str, str]] = []
 
     def __enter__(self) -> Self:
         clean = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "MOTO_"))}
         self._process = subprocess.Popen(
-            [sys.executable, "-c", SERVE, str(self.port)],
+            [sys.executable, "-c", SERVE, str(self.port), str(self._certificates_port)],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -85,6 +102,23 @@ class SimulatedAws:
             "S3_BUCKET_NAME": BUCKET,
             "SNS_TOPIC_ARN": self.topic_arn,
         }
+
+    @property
+    def certificates_url(self) -> str:
+        """Where the certificates are by whose keys SNS signs, each by its file name."""
+        return f"http://127.0.0.1:{self._certificates_port}"
+
+    @property
+    def objects_topic_arn(self) -> str:
+        """The topic that hears of the bucket's objects."""
+        return str(self.topic_arn).rpartition(":")[0] + f":{OBJECTS_TOPIC}"
+
+    def notify(self, webhook_url: str) -> None:
+        """From now on, S3 tells SNS of each new object, and SNS tells the webhook."""
+        topic = self.sns.create_topic(Name=OBJECTS_TOPIC)["TopicArn"]
+        self.sns.subscribe(TopicArn=topic, Protocol="http", Endpoint=webhook_url)
+        configuration = {"TopicConfigurations": [{"TopicArn": topic, "Events": ["s3:ObjectCreated:*"]}]}
+        self.s3.put_bucket_notification_configuration(Bucket=BUCKET, NotificationConfiguration=configuration)
 
     def alerts(self) -> list[dict[str, str]]:
         """Every message the topic has sent so far: `Subject` and `Message`."""

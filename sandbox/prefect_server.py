@@ -21,9 +21,11 @@ class PrefectServer:
 
     Args:
         environment: what server, workers and command line get, PREFECT_HOME and credentials included.
+        database_url: PostgreSQL for the server; without it SQLite, which locks under many events.
     """
 
-    def __init__(self, environment: dict[str, str]) -> None:
+    def __init__(self, environment: dict[str, str], *, database_url: str | None = None) -> None:
+        self._database = {} if database_url is None else {"PREFECT_API_DATABASE_CONNECTION_URL": database_url}
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}/api"
         self.environment = {
@@ -36,7 +38,7 @@ class PrefectServer:
         self._processes: list[subprocess.Popen[bytes]] = []
 
     def __enter__(self) -> Self:
-        self._start("server", "start", "--host", "127.0.0.1", "--port", str(self.port))
+        self._start("server", "start", "--host", "127.0.0.1", "--port", str(self.port), environment=self._database)
         for _ in range(600):
             try:
                 with urllib.request.urlopen(f"{self.url}/health", timeout=1):  # noqa: S310 - our own address
@@ -54,9 +56,9 @@ class PrefectServer:
                 process.kill()
                 process.wait(5)
 
-    def start_worker(self, pool: str) -> subprocess.Popen[bytes]:
-        """A process worker of that pool."""
-        return self._start("worker", "start", "--pool", pool)
+    def start_worker(self, pool: str, environment: dict[str, str] | None = None) -> subprocess.Popen[bytes]:
+        """A process worker of that pool, with `environment` over the server's."""
+        return self._start("worker", "start", "--pool", pool, environment=environment)
 
     def command(self, *arguments: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
         """`prefect …`, to its end."""
@@ -70,15 +72,16 @@ class PrefectServer:
             stdin=subprocess.DEVNULL,
         )
 
-    def _start(self, *arguments: str) -> subprocess.Popen[bytes]:
+    def _start(self, *arguments: str, environment: dict[str, str] | None = None) -> subprocess.Popen[bytes]:
         log = (Path(self.environment["PREFECT_HOME"]) / f"{arguments[0]}.log").open("ab")
         process = subprocess.Popen(
             [sys.executable, "-m", "prefect", *arguments],
-            env=self.environment,
+            env={**self.environment, **(environment or {})},
             cwd=ROOT,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
+            start_new_session=True,  # Ctrl-C is for whoever started it, who then ends it in order
         )
         self._processes.append(process)
         return process

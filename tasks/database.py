@@ -7,9 +7,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import boto3
 import psycopg2
+from botocore.exceptions import BotoCoreError
 from psycopg2.extensions import cursor as Cursor
-from sqlalchemy import Engine
+from sqlalchemy import Engine, event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
@@ -27,9 +29,35 @@ SERVER_CLASSES = {*PASSING_CLASSES, "0A", "0B", "25", "28", "2D", "3D", "3F", "4
 
 
 def open_engine(blocks: str | None) -> Engine:
-    """An engine of the block set or the environment that keeps no connection open between uses."""
+    """An engine of the block set or the environment that keeps no connection open between uses.
+
+    Without a password, each connection signs in by IAM.
+    """
     engine: Engine = database(blocks).get_engine(poolclass=NullPool)
+    if engine.url.password is None:
+        event.listen(engine, "do_connect", sign_in_by_iam)
     return engine
+
+
+def sign_in_by_iam(_dialect: Any, _record: Any, _arguments: Any, parameters: dict[str, Any]) -> None:
+    """Give one connection a fresh token as its password; RDS takes it for 15 minutes.
+
+    Raises:
+        ConfigError: there are no AWS credentials, or no region, to sign it with.
+    """
+    try:
+        parameters["password"] = (
+            boto3.Session()
+            .client("rds")
+            .generate_db_auth_token(
+                DBHostname=parameters["host"], Port=parameters["port"], DBUsername=parameters["user"]
+            )
+        )
+    except (BotoCoreError, ValueError) as error:
+        raise ConfigError(
+            f"no password is set for the database, and no IAM token could be made ({type(error).__name__}). Set "
+            "BUSINESS_TRACKING_PASSWORD; or give the instance a role with rds-db:connect, and AWS_DEFAULT_REGION."
+        ) from None
 
 
 @contextmanager

@@ -20,9 +20,9 @@ from tasks.log import run_logger
 from tasks.members import MemberDecoder
 from tasks.pages import Disagreement, Page, keep_page, page_file, read_page
 from tasks.policy import IN_MEMORY
+from tasks.progress import progress
 
 MAX_SWEEPS = 3
-PROGRESS_EVERY_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -163,15 +163,15 @@ def sweep_pages(session: LmsSession, department_id: str, folder: Path) -> list[P
 
 def read_concurrently(read: Callable[[int], Page], count: int, session: LmsSession) -> list[Page]:
     """Pages 1 to count - 1, in order, at most `max_connections` at once; the first error ends all."""
-    told = time.monotonic()
-    with ThreadPoolExecutor(session.account.max_connections, "page") as pool:
+    with (
+        progress("reading pages", count, session.log) as tell,
+        ThreadPoolExecutor(session.account.max_connections, "page") as pool,
+    ):
         futures = [pool.submit(read, index) for index in range(1, count)]
         try:
             for done, future in enumerate(as_completed(futures), start=2):
                 future.result()
-                if time.monotonic() - told >= PROGRESS_EVERY_S:
-                    told = time.monotonic()
-                    session.log.info("read %d of %d pages", done, count)
+                tell(done)
         except BaseException:
             session.stop.set()  # no thread sleeps on before its next try
             pool.shutdown(wait=False, cancel_futures=True)

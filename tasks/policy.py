@@ -1,9 +1,11 @@
 """How the tasks run: nothing persisted, and retried only where a retry can help."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
+from prefect.runtime import flow_run
 from prefect.settings import PREFECT_SERVER_ANALYTICS_ENABLED, PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS
 from prefect.tasks import Task
 
@@ -21,6 +23,14 @@ def may_help(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool
 
 RETRIED: dict[str, Any] = {"retries": 3, "retry_delay_seconds": [1, 4, 15], "retry_condition_fn": may_help}
 """S3 or the database out of reach for some seconds; the clients below repeat nothing themselves."""
+
+
+def run_name() -> str:
+    """What the UI calls a run: its flow, what it is about, and when, as `s3-to-rds members.csv 2026-03-01 02:00`."""
+    parameters = flow_run.parameters
+    subject = parameters.get("key") or parameters.get("department_id") or ""
+    return " ".join(filter(None, (flow_run.flow_name, subject, f"{datetime.now(UTC):%Y-%m-%d %H:%M}")))
+
 
 # Where no Prefect server is set, Prefect starts one for the run. Its telemetry locks the new database and logs a
 # traceback; making that database takes longer than the default of 20 s on a busy machine.

@@ -12,7 +12,7 @@ from prefect.runtime import flow_run
 from tasks.errors import SnapshotShrank
 from tasks.flatten import FlatSnapshot
 from tasks.policy import IN_MEMORY, RETRIED
-from tasks.s3 import ABSENT, FORMAT, S3Object, Snapshot, object_key, real_version, s3_client, s3_errors
+from tasks.s3 import ABSENT, FORMAT, S3Object, Snapshot, object_key, real_version, s3_access
 
 UPLOAD = TransferConfig(multipart_threshold=64 << 20, multipart_chunksize=8 << 20, max_concurrency=8)
 
@@ -48,10 +48,8 @@ def write_csv(
         AuthError, ConfigError, LoadFailed: S3 refused, is misnamed, or stayed out of reach.
     """
     began = time.monotonic()
-    client = s3_client(blocks)
-    key = object_key(path_template, flat.department_id, flat.snapshot_at)
-    target = S3Object(bucket, key)
-    with s3_errors(target):
+    target = S3Object(bucket, object_key(path_template, flat.department_id, flat.snapshot_at))
+    with s3_access(target, blocks) as client:
         previous_rows = rows_last_published(client, bucket, path_template, flat)
         if not allow_shrink:
             check_volume(flat, previous_rows)

@@ -8,7 +8,7 @@ from prefect.runtime import flow_run
 
 from tasks.align import REJECT_COLUMNS
 from tasks.records import read_chunks, read_header
-from tasks.s3 import S3Object, Snapshot, s3_client, s3_errors
+from tasks.s3 import S3Object, Snapshot, s3_access
 from tasks.staging import Rejected
 
 _FIELD = rb'(?:"(?:[^"]|"")*"|[^,"\r\n]*),'
@@ -49,10 +49,8 @@ def publish_rejects(snapshot: Snapshot, rejected: list[Rejected], blocks: str | 
     run = flow_run.id or f"by-hand-{snapshot.sha256[:12]}"
     target = S3Object(snapshot.object.bucket, f"{snapshot.object.key}.rejected/{run}.csv")
     body = reject_file(read_header(snapshot.path), rejected)
-    with s3_errors(target):
-        s3_client(blocks).put_object(
-            Bucket=target.bucket, Key=target.key, Body=body, ContentType="text/csv; charset=utf-8"
-        )
+    with s3_access(target, blocks) as client:
+        client.put_object(Bucket=target.bucket, Key=target.key, Body=body, ContentType="text/csv; charset=utf-8")
     return target
 
 

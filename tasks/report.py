@@ -1,8 +1,9 @@
-"""What a run tells at its end: one log line, one artifact, one small report, all with the same numbers."""
+"""What a run tells at its end: one log line, one artifact to look at, one small report, all with the same numbers."""
 
+from collections.abc import Iterable
 from typing import Any
 
-from prefect.artifacts import create_table_artifact
+from prefect.artifacts import create_markdown_artifact
 
 from tasks.fetch import RawSnapshot
 from tasks.flatten import FlatSnapshot
@@ -13,6 +14,7 @@ from tasks.schema import TableSchema
 from tasks.upsert import Loaded
 
 Report = dict[str, Any]
+LOAD_COUNTS = ("read", "inserted", "updated", "unchanged", "duplicates", "rejected", "departed", "returned")
 
 
 def extract_report(raw: RawSnapshot, flat: FlatSnapshot, published: Published, *, dry_run: bool) -> Report:
@@ -57,9 +59,69 @@ def load_report(snapshot: Snapshot, table: TableSchema, loaded: Loaded, *, dry_r
 
 
 def tell(key: str, report: Report) -> Report:
-    """Log the report as one line and show it as a table artifact; returns it."""
+    """Log the report as one line and show it as an artifact; returns it."""
     told = {name: value for name, value in report.items() if value not in (None, "")}
     run_logger().info("%s", " ".join(f"{name}={value}" for name, value in told.items()))
-    rows = [{"what": name.replace("_", " "), "value": str(value)} for name, value in told.items()]
-    create_table_artifact(key=key, table=rows, description=f"`{key}`: {report['outcome']}")
+    page = extract_page(report) if "members" in report else load_page(report)
+    create_markdown_artifact(page, key=key, description=f"{key}: {report['outcome']}")
     return report
+
+
+def extract_page(report: Report) -> str:
+    """`lms_to_s3` in five seconds: how many, by what proof, where, how fast, and what was odd."""
+    members = report["members"]
+    before = report["previous_members"]
+    steps = ((step, report[f"{step}_seconds"]) for step in ("fetch", "flatten", "write"))
+    return "\n".join([
+        f"# {members:,} members: {report['outcome']}",
+        f"`{report['object']}`, {report['bytes'] / 1e6:,.1f} MB, as of {report['snapshot_at']}"
+        + ("" if before is None else f"; the one before had {before:,}"),
+        "",
+        f"**Complete:** {report['pages']} pages agree on {members:,} members with as many distinct ids, "
+        f"after {report['sweeps']} sweep(s), {report['sign_ins']} sign-in(s), {report['retries']} retried request(s).",
+        "",
+        *table(("step", "seconds", "members/s"), ((s, f"{t:.2f}", rate(members, t)) for s, t in steps)),
+        *notes({
+            "In other departments": report["in_subdepartments"] or "",
+            "Keys this version does not know": report["unknown_keys"],
+            "Characters that were none, now U+FFFD": report["mended_characters"] or "",
+        }),
+    ])  # fmt: skip
+
+
+def load_page(report: Report) -> str:
+    """`s3_to_rds` in five seconds: what became of each row, how fast, what was refused and why."""
+    seconds = report["load_seconds"]
+    return "\n".join([
+        f"# {report['outcome'][:1].upper()}{report['outcome'][1:]}",
+        f"`{report['object']}` into `{report['table']}`, {seconds:.2f} s, {rate(report['read'], seconds)} rows/s",
+        "",
+        *table(LOAD_COUNTS, [[f"{report[name]:,}" for name in LOAD_COUNTS]]),
+        "",
+        "read = inserted + updated + unchanged + duplicates + rejected",
+        *notes({
+            "Rejected because": report["rejected_because"],
+            "Rejected rows lie in": report["rejects"],
+            "Columns of the file that the table lacks": report["ignored_columns"],
+            "Columns added to the table": report["added_columns"],
+            "Columns of the table that the file lacks": report["untouched_columns"],
+            "First differences": report["differences"],
+        }),
+    ])  # fmt: skip
+
+
+def table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> list[str]:
+    """A Markdown table, numbers to the right."""
+    heads = list(heads)
+    lines = ["| " + " | ".join(heads) + " |", "|" + "---:|" * len(heads)]
+    return [*lines, *("| " + " | ".join(row) + " |" for row in rows)]
+
+
+def notes(found: dict[str, Any]) -> list[str]:
+    """A list item for each thing that there is to say, after an empty line."""
+    return ["", *(f"- **{what}:** {value}" for what, value in found.items() if value)]
+
+
+def rate(rows: int, seconds: float) -> str:
+    """Rows a second."""
+    return f"{rows / seconds:,.0f}" if seconds else ""

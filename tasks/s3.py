@@ -84,9 +84,8 @@ def read_object(source: S3Object, path: Path, *, blocks: str | None = None) -> S
         ObjectInvalid: no such object, or its SHA-256 or size differs from what was published.
         AuthError, ConfigError, LoadFailed: S3 refused, is misnamed, or stayed out of reach.
     """
-    client = s3_client(blocks)
     version = {"VersionId": source.version_id} if source.version_id else {}
-    with s3_errors(source):
+    with s3_access(source, blocks) as client:
         response = client.get_object(Bucket=source.bucket, Key=source.key, **version)
         with create_private(path) as file:
             for chunk in response["Body"].iter_chunks(DOWNLOAD_CHUNK):
@@ -157,19 +156,14 @@ def real_version(response: dict[str, Any]) -> str | None:
     return None if version in (None, "null") else str(version)
 
 
-def s3_client(blocks: str | None) -> Any:
-    """A boto3 client by the credentials of the block set, or of the environment."""
+@contextmanager
+def s3_access(target: S3Object, blocks: str | None) -> Iterator[Any]:
+    """A boto3 client by the credentials of the block set or the environment; what it raises becomes our errors."""
     credentials = s3_bucket(blocks).credentials
     parameters = credentials.aws_client_parameters.get_params_override()
     config = CLIENT_CONFIG.merge(parameters.pop("config", None) or Config())
-    return credentials.get_boto3_session().client("s3", config=config, **parameters)
-
-
-@contextmanager
-def s3_errors(target: S3Object) -> Iterator[None]:
-    """Turn what boto3 raises into the error tree."""
     try:
-        yield
+        yield credentials.get_boto3_session().client("s3", config=config, **parameters)
     except (S3UploadFailedError, ClientError, BotoCoreError, OSError) as error:
         raise explained(error, target) from None
 

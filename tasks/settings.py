@@ -68,7 +68,7 @@ class Resolver:
         try:
             block = resolve.s3_bucket(self.blocks)
         except ConfigError as error:
-            if parameter is None or self.blocks is not None:
+            if not parameter or self.blocks:
                 self.problems += str(error).split("; ")
             return parameter or ""
         return parameter or block.bucket_name
@@ -119,7 +119,7 @@ def source_object(resolver: Resolver, bucket: str | None, key: str | None, versi
     """The object that an event or an operator names, else the one that the environment's path names."""
     name = resolver.bucket(bucket)
     if key:
-        return S3Object(name, key, version_id)
+        return S3Object(name, key, version_id or None)
     template = resolver.value(None, "S3_DEPARTMENT_MEMBERS_PATH")
     if "{snapshot_at" in template:
         resolver.problems.append(
@@ -129,7 +129,7 @@ def source_object(resolver: Resolver, bucket: str | None, key: str | None, versi
         resolver.problems.append(f"S3_DEPARTMENT_MEMBERS_PATH: {problem}")
     elif "{department_id}" in template:
         template = template.format(department_id=resolver.value(None, "DEPARTMENT_ID").lower())
-    return S3Object(name, template, version_id)
+    return S3Object(name, template, version_id or None)
 
 
 def column_names_from(resolver: Resolver, renamed: Mapping[str, str] | None, excluded: list[str] | None) -> ColumnNames:

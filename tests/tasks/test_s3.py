@@ -176,11 +176,12 @@ def test_s3_out_of_reach_is_worth_another_try(
         read_object.fn(S3Object(BUCKET, "a.csv"), tmp_path / "read.csv")
 
 
+@pytest.mark.parametrize("missing", [("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), ("AWS_SECRET_ACCESS_KEY",)])
 def test_without_credentials_the_message_says_where_they_go(
-    aws: SimulatedAws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    aws: SimulatedAws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: tuple[str, ...]
 ) -> None:
     made = flat(tmp_path)
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+    for name in missing:
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))

@@ -1,0 +1,90 @@
+"""The webhook service as a process, in front of the sandbox's Prefect server and moto's SNS.
+
+Run as a module, it is `webhooks` whose certificates come from moto instead of Amazon.
+"""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from types import TracebackType
+from typing import Self
+
+from sandbox.postgres import free_port
+from sandbox.prefect_server import ROOT
+
+API_KEY = "sandbox-eventbridge-key-é"
+
+
+class WebhookService:
+    """The service on 127.0.0.1. It ends with this process.
+
+    Args:
+        environment: the pipeline's, with PREFECT_API_URL.
+        topic_arn: the topic whose messages it takes.
+        certificates_url: where moto's certificates are.
+    """
+
+    def __init__(self, environment: dict[str, str], topic_arn: str, certificates_url: str) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.environment = {
+            **{name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ},
+            **environment,
+            "WEBHOOK_TOPIC_ARNS": topic_arn,
+            "WEBHOOK_API_KEY": API_KEY,
+            "SANDBOX_CERTIFICATES": certificates_url,
+        }
+
+    def __enter__(self) -> Self:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "sandbox.webhook_service", str(self.port)],
+            env=self.environment,
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        for _ in range(150):
+            try:
+                with urllib.request.urlopen(f"{self.url}/health", timeout=1):  # noqa: S310 - our own address
+                    return self
+            except (urllib.error.URLError, OSError):
+                time.sleep(0.2)
+        raise TimeoutError("the webhook service did not answer within 30 s")
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, at: TracebackType | None) -> None:
+        if self._process.stdin:
+            self._process.stdin.close()
+        self._process.wait(15)
+
+
+def main() -> None:
+    """Serve on the port of argument 1 until standard input closes."""
+    import httpx
+    import uvicorn
+
+    from webhooks.outbound import emit_to_prefect
+    from webhooks.service import create_app
+    from webhooks.settings import read_settings
+
+    async def fetch_from_moto(url: str) -> bytes:
+        async with httpx.AsyncClient() as client:
+            return (await client.get(f"{os.environ['SANDBOX_CERTIFICATES']}/{url.rpartition('/')[2]}")).content
+
+    app = create_app(read_settings(os.environ), fetch=fetch_from_moto, emit=emit_to_prefect)
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=int(sys.argv[1]), log_level="warning"))
+
+    def end_with_parent() -> None:
+        sys.stdin.read()
+        server.should_exit = True
+
+    threading.Thread(target=end_with_parent, daemon=True).start()
+    server.run()
+
+
+if __name__ == "__main__":
+    main()

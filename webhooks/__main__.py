@@ -1,0 +1,42 @@
+"""Run the service: `python -m webhooks --port 8300`.
+
+Configured by the environment: WEBHOOK_TOPIC_ARNS and WEBHOOK_API_KEY (one of them at least),
+S3_BUCKET_NAME, S3_DEPARTMENT_MEMBERS_PATH, and Prefect's own PREFECT_API_URL. Put TLS in front of it.
+"""
+
+import argparse
+import logging
+import sys
+
+import uvicorn
+from prefect.settings import PREFECT_API_URL
+
+from blocks.environment import read_environment
+from tasks.errors import ConfigError
+from webhooks.outbound import emit_to_prefect, fetch_from_amazon
+from webhooks.service import create_app
+from webhooks.settings import read_settings
+
+
+def main() -> int:
+    """Serve until told to stop; exit code 1 where a setting is missing."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=8300)
+    options = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    try:
+        settings = read_settings(read_environment())
+        if PREFECT_API_URL.value() is None:
+            raise ConfigError("PREFECT_API_URL is not set: no Prefect to hand events to")
+    except ConfigError as error:
+        sys.stderr.write(f"webhooks: {error}\n")
+        return 1
+    app = create_app(settings, fetch=fetch_from_amazon, emit=emit_to_prefect)
+    uvicorn.run(app, host=options.host, port=options.port, log_level="warning", server_header=False)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,113 @@
+"""The web service: `POST /sns` and `POST /eventbridge` become Prefect events.
+
+Answers 200 once Prefect has the events, so that AWS stops; 4xx for what no repetition betters; 503
+while Prefect, or Amazon's certificate, is out of reach, so that AWS delivers again.
+"""
+
+import hmac
+import json
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+from fastapi import FastAPI, HTTPException, Request
+from pydantic import ValidationError
+
+from webhooks.objects import Watched, created_objects
+from webhooks.sns import Envelope, Fetch, Forged, Verifier
+
+LARGEST_BODY = 512 * 1024  # SNS and EventBridge send 256 KB at most, before JSON escapes it
+Emit = Callable[[list[dict[str, Any]]], Awaitable[None]]
+"""Hands events to Prefect; raises httpx.HTTPError where Prefect does not take them."""
+
+log = logging.getLogger("webhooks")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the service takes, and from whom.
+
+    Attributes:
+        watched: the snapshots' bucket and prefix.
+        topics: the SNS topics whose messages are taken.
+        api_key: what EventBridge's API destination sends as x-api-key; None takes nothing from there.
+    """
+
+    watched: Watched
+    topics: frozenset[str]
+    api_key: str | None
+
+
+def create_app(settings: Settings, *, fetch: Fetch, emit: Emit) -> FastAPI:
+    """The service, with the two things it does to the world as arguments."""
+    app = FastAPI(title="department-members webhooks", docs_url=None, redoc_url=None, openapi_url=None)
+    verifier = Verifier(settings.topics, fetch)
+
+    async def take(message: Any) -> dict[str, int]:
+        """Emit one event for each snapshot that a message tells of."""
+        try:
+            told = created_objects(message)
+        except ValidationError:
+            raise HTTPException(400, "expected S3's notification, found another form") from None
+        wanted = [found for found in told if settings.watched.wants(found)]
+        if wanted:
+            try:
+                await emit([found.event() for found in wanted])
+            except httpx.HTTPError as error:
+                log.error("Prefect did not take the event (%s); AWS will deliver again", type(error).__name__)
+                raise HTTPException(503, "Prefect is out of reach; deliver again") from None
+        for found in told:
+            log.info("%s: %s", found.uri, "event sent" if found in wanted else "not a snapshot, ignored")
+        return {"events": len(wanted)}
+
+    @app.get("/health")
+    async def health() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @app.post("/eventbridge")
+    async def eventbridge(request: Request) -> dict[str, int]:
+        given = request.headers.get("x-api-key", "").encode("latin-1")  # the bytes as they were sent
+        if settings.api_key is None or not hmac.compare_digest(given, settings.api_key.encode()):
+            raise HTTPException(401, "expected the API destination's key as x-api-key")
+        return await take(parsed(await bounded_body(request)))
+
+    @app.post("/sns")
+    async def sns(request: Request) -> dict[str, int]:
+        body = await bounded_body(request)
+        try:
+            envelope = Envelope.model_validate_json(body)
+        except ValidationError:
+            raise HTTPException(400, "expected SNS's JSON, found another form") from None
+        try:
+            await verifier.verify(envelope)
+            if envelope.Type == "SubscriptionConfirmation":
+                await verifier.confirm(envelope)
+                log.info("subscribed to %s", envelope.TopicArn)
+        except Forged as reason:
+            log.warning("refused a message: %s", reason)
+            raise HTTPException(403, f"refused: {reason}") from None
+        except OSError:
+            raise HTTPException(503, "Amazon is out of reach; deliver again") from None
+        return await take(parsed(envelope.Message)) if envelope.Type == "Notification" else {"events": 0}
+
+    return app
+
+
+async def bounded_body(request: Request) -> bytes:
+    """The whole body, or 413 as soon as it is too long."""
+    body = bytearray()
+    async for piece in request.stream():
+        body += piece
+        if len(body) > LARGEST_BODY:
+            raise HTTPException(413, f"expected at most {LARGEST_BODY} bytes")
+    return bytes(body)
+
+
+def parsed(text: str | bytes) -> Any:
+    """The JSON, or 400."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        raise HTTPException(400, "expected JSON") from None
