@@ -8,7 +8,7 @@ import tempfile
 import time
 from collections.abc import Callable
 
-from sandbox.prefect_server import PrefectServer
+from sandbox.prefect_server import PrefectServer, must
 from sandbox.stack import INHERITED, ROOT
 
 RUN = ("deployment", "run", "empty/floor", "--watch", "--watch-interval", "1")
@@ -24,13 +24,17 @@ def measure_floor(runs: int) -> dict[str, float]:
         found = {"a script that starts Prefect, on a machine where it never ran": median(lambda: script(own), 1)}
         found["a script that starts Prefect"] = median(lambda: script(own), runs)
         with PrefectServer(own) as server:
+
+            def prefect(*arguments: str) -> None:
+                must(server.command(*arguments))
+
             found["a script beside a running server"] = median(lambda: script(server.environment), runs)
-            prefect(server, "work-pool", "create", "floor", "--type", "process")
-            prefect(server, "--no-prompt", "deploy", "benchmarks/steps.py:empty", "-n", "floor", "-p", "floor")
+            prefect("work-pool", "create", "floor", "--type", "process")
+            prefect("--no-prompt", "deploy", "benchmarks/steps.py:empty", "-n", "floor", "-p", "floor")
             server.start_worker("floor")
-            prefect(server, *RUN)
+            prefect(*RUN)
             found["under a worker that asks every second, by `prefect deployment run --watch`"] = median(
-                lambda: prefect(server, *RUN), runs
+                lambda: prefect(*RUN), runs
             )
     return found
 
@@ -39,13 +43,6 @@ def script(environment: dict[str, str]) -> None:
     """An empty flow, with this project's imports."""
     command = [sys.executable, "-m", "benchmarks.steps", "nothing"]
     subprocess.run(command, env=environment, cwd=ROOT, check=True, capture_output=True)
-
-
-def prefect(server: PrefectServer, *arguments: str) -> None:
-    """`prefect …`, which must succeed."""
-    done = server.command(*arguments)
-    if done.returncode:
-        raise RuntimeError(done.stdout + done.stderr)
 
 
 def median(act: Callable[[], object], runs: int) -> float:

@@ -38,14 +38,15 @@ class PrefectServer:
         self._processes: list[subprocess.Popen[bytes]] = []
 
     def __enter__(self) -> Self:
-        self._start("server", "start", "--host", "127.0.0.1", "--port", str(self.port), environment=self._database)
-        for _ in range(600):
-            try:
-                with urllib.request.urlopen(f"{self.url}/health", timeout=1):  # noqa: S310 - our own address
-                    return self
-            except (urllib.error.URLError, OSError):
-                time.sleep(0.2)
-        raise TimeoutError("the Prefect server did not answer within two minutes")
+        try:
+            if self._database:
+                must(self.run("-m", "sandbox.prefect_database", environment=self._database))
+            self._start("server", "start", "--host", "127.0.0.1", "--port", str(self.port), environment=self._database)
+            self._wait()
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, at: TracebackType | None) -> None:
         for process in reversed(self._processes):
@@ -60,20 +61,38 @@ class PrefectServer:
         """A process worker of that pool, with `environment` over the server's."""
         return self._start("worker", "start", "--pool", pool, environment=environment)
 
-    def command(self, *arguments: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """`prefect …`, to its end."""
+        return self.run("-m", "prefect", *arguments)
+
+    def run(self, *arguments: str, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+        """`python …`, to its end, with `environment` over the server's."""
         return subprocess.run(
-            [sys.executable, "-m", "prefect", *arguments],
-            env=self.environment,
+            [sys.executable, *arguments],
+            env={**self.environment, **(environment or {})},
             cwd=ROOT,
             capture_output=True,
             text=True,
-            timeout=timeout,
+            timeout=120,
             stdin=subprocess.DEVNULL,
         )
 
+    def _wait(self) -> None:
+        for _ in range(600):
+            if self._processes[0].poll() is not None:
+                break
+            try:
+                with urllib.request.urlopen(f"{self.url}/health", timeout=1):  # noqa: S310 - our own address
+                    return
+            except (urllib.error.URLError, OSError):
+                time.sleep(0.2)
+        raise RuntimeError(f"the Prefect server did not start:\n{self._log('server').read_text()[-2000:]}")
+
+    def _log(self, name: str) -> Path:
+        return Path(self.environment["PREFECT_HOME"]) / f"{name}.log"
+
     def _start(self, *arguments: str, environment: dict[str, str] | None = None) -> subprocess.Popen[bytes]:
-        log = (Path(self.environment["PREFECT_HOME"]) / f"{arguments[0]}.log").open("ab")
+        log = self._log(arguments[0]).open("ab")
         process = subprocess.Popen(
             [sys.executable, "-m", "prefect", *arguments],
             env={**self.environment, **(environment or {})},
@@ -85,3 +104,9 @@ class PrefectServer:
         )
         self._processes.append(process)
         return process
+
+
+def must(done: subprocess.CompletedProcess[str]) -> None:
+    """Raise what a command printed, unless it succeeded."""
+    if done.returncode:
+        raise RuntimeError(f"{done.args}\n{done.stdout}{done.stderr}")

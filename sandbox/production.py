@@ -5,7 +5,6 @@ for these lie in blocks; the webhook service; the deployments of prefect.yaml; S
 """
 
 import subprocess
-import sys
 import time
 from contextlib import ExitStack
 from types import TracebackType
@@ -17,7 +16,7 @@ from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
 from sandbox.postgres import PASSWORD, USER
-from sandbox.prefect_server import ROOT, PrefectServer
+from sandbox.prefect_server import PrefectServer, must
 from sandbox.stack import Sandbox
 from sandbox.webhook_service import WebhookService
 from tasks.schema import create_statement
@@ -64,33 +63,17 @@ class Production:
     def deploy(self) -> None:
         """Save the blocks, make the pool, deploy everything."""
         self.server.environment["DEPLOY_BLOCKS"] = BLOCKS
-        self.run(sys.executable, "-m", "blocks.save", "--name", BLOCKS)
-        self.prefect("work-pool", "create", POOL, "--type", "process")
-        self.prefect("--no-prompt", "deploy", "--all")
+        must(self.server.run("-m", "blocks.save", "--name", BLOCKS))
+        must(self.server.command("work-pool", "create", POOL, "--type", "process"))
+        must(self.server.command("--no-prompt", "deploy", "--all"))
 
     def start_workers(self) -> None:
-        """Workers without a credential in their environment."""
+        """As many workers as there should be, without a credential in their environment."""
         known = {name: value for name, value in self.server.environment.items() if name.startswith(NO_SECRETS)}
         bare = {name: "" for name in self.box.environment() if name not in known}
-        self.workers = [self.server.start_worker(POOL, bare) for _ in range(self._workers)]
-
-    def prefect(self, *arguments: str) -> None:
-        """`prefect …`, which must succeed."""
-        self.run(sys.executable, "-m", "prefect", *arguments)
-
-    def run(self, *command: str) -> None:
-        """A command in the deployer's environment, which must succeed."""
-        done = subprocess.run(
-            command,
-            env=self.server.environment,
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            timeout=180,
-            stdin=subprocess.DEVNULL,
-        )
-        if done.returncode:
-            raise RuntimeError(f"{' '.join(command)}\n{done.stdout}{done.stderr}")
+        self.workers = [worker for worker in self.workers if worker.poll() is None]
+        while len(self.workers) < self._workers:
+            self.workers.append(self.server.start_worker(POOL, bare))
 
     # Prefect's API, as the UI uses it
 
@@ -135,6 +118,13 @@ class Production:
                 return self.wait_for(found[number - 1]["id"])
             time.sleep(0.5)
         raise TimeoutError(f"no run {number} of {name} within {seconds} s")
+
+    def wait_until_idle(self, seconds: float = 120) -> None:
+        """No run is under way: neither one that was started, nor one that S3's event of it starts."""
+        time.sleep(2)  # an event becomes a run within a second
+        for name in ("lms-to-s3", "department-sync", "s3-to-rds"):
+            for run in self.runs(name):
+                self.wait_for(run["id"], seconds)
 
     def _database(self) -> str:
         """A database for Prefect beside the business's, on the same server."""

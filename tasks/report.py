@@ -93,7 +93,7 @@ def load_page(report: Report) -> str:
     """`s3_to_rds` in five seconds: what became of each row, how fast, what was refused and why."""
     seconds = report["load_seconds"]
     return "\n".join([
-        f"# {report['outcome'][:1].upper()}{report['outcome'][1:]}",
+        f"# {report['read']:,} rows: {report['outcome']}",
         f"`{report['object']}` into `{report['table']}`, {seconds:.2f} s, {rate(report['read'], seconds)} rows/s",
         "",
         *table(LOAD_COUNTS, [[f"{report[name]:,}" for name in LOAD_COUNTS]]),

@@ -16,6 +16,7 @@ def running() -> Iterator[Production]:
 @pytest.fixture
 def production(running: Production) -> Production:
     """The running production with an empty LMS, bucket and table."""
+    running.wait_until_idle()
     box = running.box
     for member_id in list(box.lms.members):
         box.lms.remove(member_id)
