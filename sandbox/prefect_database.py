@@ -23,5 +23,10 @@ def without_trigrams(
     return re.sub(r"USING gin \((.+?) gin_trgm_ops\)", r"(\1)", statement, flags=re.IGNORECASE), parameters
 
 
+async def upgrade() -> None:
+    """Run the migrations, in a thread as Prefect does."""
+    await anyio.to_thread.run_sync(lambda: alembic_upgrade())
+
+
 if __name__ == "__main__":
-    anyio.run(anyio.to_thread.run_sync, alembic_upgrade)
+    anyio.run(upgrade)

@@ -38,9 +38,7 @@ def test_the_screens_show_the_runs_and_their_reports(production: Production, tmp
     load = production.wait_for_run("s3-to-rds", before + 1)["id"]
     ui = production.server.url.removesuffix("/api")
     pages = {
-        "deployments": f"{ui}/deployments",
         "run": f"{ui}/runs/flow-run/{extract}",
-        "report-extract": f"{ui}/artifacts/artifact/{artifact(production, extract)}",
         "report-load": f"{ui}/artifacts/artifact/{artifact(production, load)}",
     }
     for name, url in pages.items():
