@@ -12,6 +12,7 @@ from benchmarks.bench import REFERENCES, Bench, Figure
 from sandbox.stack import ROOT
 
 RESULTS = ROOT / "benchmarks" / "results.md"
+NOTES = ROOT / "benchmarks" / "notes.md"
 PLOT = ROOT / "benchmarks" / "results.svg"
 # name: what it is called, the reference it stands beside
 ROWS: dict[str, tuple[str, str | None]] = {
@@ -123,6 +124,8 @@ def write(benches: list[Bench], floor: Mapping[str, float]) -> str:
         "| members | what | goal, at most | found | met |",
         "|---|---|---|---|---|",
         *(line for n, bench in enumerate(benches) for line in goals(bench, benches[n - 1] if n else None)),
+        "",
+        *NOTES.read_text(encoding="utf-8").splitlines(),
         "",
         "## What Prefect costs",
         "",

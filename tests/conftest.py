@@ -5,11 +5,14 @@ server; without it they run on both PostgreSQL 16 and 18.
 """
 
 import os
+import signal
 import tempfile
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+# A shell's background job ignores Ctrl-C, and so would every process that the tests start and interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 # Before anything of Prefect is imported: nothing of a developer's own Prefect is touched.
 os.environ["PREFECT_HOME"] = tempfile.mkdtemp(prefix="tests-prefect-")
 os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
