@@ -36,6 +36,7 @@ def test_the_extract_started_in_the_ui_leads_through_s3s_event_to_rows_in_the_ta
     ends(production, production.start("lms-to-s3"), "COMPLETED")
     load = production.wait_for_run("s3-to-rds", before + 1)
     assert load["state"]["type"] == "COMPLETED", load["state"]["message"]
+    assert load["name"].startswith("s3-to-rds ")
     assert load["parameters"]["bucket"] == "lms-snapshots"
     assert load["parameters"]["key"].startswith("department_members/")
     assert load["parameters"]["version_id"] is None  # moto's notification gives none
