@@ -23,6 +23,7 @@ from tasks.fetch import authenticate, fetch_members
 from tasks.files import run_folder, sha256_of
 from tasks.flatten import flatten_members
 from tasks.options import LoadOptions
+from tasks.pages import members_query
 from tasks.publish import write_csv
 from tasks.s3 import S3Object, Snapshot
 from tasks.schema import inspect_schema
@@ -45,11 +46,7 @@ def throw_away() -> None:
         http = requests.Session()
 
         def read(page: int) -> int:
-            query: dict[str, str | int] = {
-                "_filter": f"departmentId eq guid'{department}'",
-                "_limit": 1000,
-                "_offset": page,
-            }
+            query = members_query(department, page, 1000)
             answer = http.get(f"{session.account.rest_api_url}/users", params=query, headers=headers, timeout=60)
             return len(answer.content)
 

@@ -42,7 +42,8 @@ class PrefectServer:
             if self._database:
                 must(self.run("-m", "sandbox.prefect_database", environment=self._database))
             self._start("server", "start", "--host", "127.0.0.1", "--port", str(self.port), environment=self._database)
-            self._wait()
+            if not answers(f"{self.url}/health", self._processes[0]):
+                raise RuntimeError(f"the Prefect server did not start:\n{self._log('server').read_text()[-2000:]}")
         except BaseException:
             self.__exit__(None, None, None)
             raise
@@ -77,17 +78,6 @@ class PrefectServer:
             stdin=subprocess.DEVNULL,
         )
 
-    def _wait(self) -> None:
-        for _ in range(600):
-            if self._processes[0].poll() is not None:
-                break
-            try:
-                with urllib.request.urlopen(f"{self.url}/health", timeout=1):  # noqa: S310 - our own address
-                    return
-            except (urllib.error.URLError, OSError):
-                time.sleep(0.2)
-        raise RuntimeError(f"the Prefect server did not start:\n{self._log('server').read_text()[-2000:]}")
-
     def _log(self, name: str) -> Path:
         return Path(self.environment["PREFECT_HOME"]) / f"{name}.log"
 
@@ -110,3 +100,15 @@ def must(done: subprocess.CompletedProcess[str]) -> None:
     """Raise what a command printed, unless it succeeded."""
     if done.returncode:
         raise RuntimeError(f"{done.args}\n{done.stdout}{done.stderr}")
+
+
+def answers(url: str, process: subprocess.Popen[bytes], patience_s: float = 120) -> bool:
+    """Whether a process that was just started serves that address, as soon as it does; False if it ends, or in vain."""
+    end = time.monotonic() + patience_s
+    while process.poll() is None and time.monotonic() < end:
+        try:
+            with urllib.request.urlopen(url, timeout=1):  # noqa: S310 - our own address
+                return True
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.2)
+    return False

@@ -7,14 +7,12 @@ import os
 import subprocess
 import sys
 import threading
-import time
-import urllib.error
-import urllib.request
 from types import TracebackType
 from typing import Self
 
 from sandbox.postgres import free_port
-from sandbox.prefect_server import ROOT
+from sandbox.prefect_server import answers
+from sandbox.stack import INHERITED, ROOT
 
 API_KEY = "sandbox-eventbridge-key-é"
 
@@ -32,7 +30,7 @@ class WebhookService:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.environment = {
-            **{name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ},
+            **{name: os.environ[name] for name in INHERITED if name in os.environ},
             **environment,
             "WEBHOOK_TOPIC_ARNS": topic_arn,
             "WEBHOOK_API_KEY": API_KEY,
@@ -48,13 +46,10 @@ class WebhookService:
             stdout=subprocess.DEVNULL,
             start_new_session=True,
         )
-        for _ in range(150):
-            try:
-                with urllib.request.urlopen(f"{self.url}/health", timeout=1):  # noqa: S310 - our own address
-                    return self
-            except (urllib.error.URLError, OSError):
-                time.sleep(0.2)
-        raise TimeoutError("the webhook service did not answer within 30 s")
+        if not answers(f"{self.url}/health", self._process, 30):
+            self._process.kill()
+            raise RuntimeError("the webhook service did not start within 30 s")
+        return self
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, at: TracebackType | None) -> None:
         if self._process.stdin:

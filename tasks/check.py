@@ -7,6 +7,7 @@ import argparse
 import logging
 import sys
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 
 import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
@@ -18,9 +19,9 @@ from tasks.database import execute, one_row, quoted, transaction
 from tasks.errors import AuthError, ConfigError, PipelineError
 from tasks.ledger import LEDGER
 from tasks.lms import LmsSession
-from tasks.merge import literal
+from tasks.pages import members_query
 from tasks.policy import LOCAL_SERVER
-from tasks.s3 import ABSENT, S3Object, s3_access
+from tasks.s3 import ABSENT, S3Object, object_key, s3_access
 from tasks.schema import inspect_schema
 from tasks.settings import ExtractSettings, LoadSettings, Resolver, extract_settings, load_settings
 from tasks.turn import limit_name
@@ -37,7 +38,7 @@ def check_lms(settings: ExtractSettings, blocks: str | None) -> Iterator[str]:
         yield f"signed in to {session.account.rest_api_url}"
         where = f"department {settings.department_id}"
         department = session.get(f"/departments/{settings.department_id}", {}, msgspec.json.decode, where)
-        query = {"_filter": f"departmentId eq guid'{settings.department_id}'", "_limit": 1, "_offset": 0}
+        query = members_query(settings.department_id, 0, 1)
         members = session.get("/users", query, msgspec.json.decode, where).get("totalItems")
         if not members:
             raise ConfigError(f"{where} has no members that this account sees. Check DEPARTMENT_ID and its role.")
@@ -46,9 +47,8 @@ def check_lms(settings: ExtractSettings, blocks: str | None) -> Iterator[str]:
 
 def check_bucket(settings: ExtractSettings, blocks: str | None) -> Iterator[str]:
     """Look at the snapshot that lies there, and begin an upload that is given up: nothing appears."""
-    target = S3Object(settings.bucket, settings.path_template.partition("{snapshot_at")[0])
-    if target.key == settings.path_template:
-        target = S3Object(settings.bucket, settings.path_template.format(department_id=settings.department_id))
+    key = object_key(settings.path_template, settings.department_id, datetime.now(UTC))
+    target = S3Object(settings.bucket, key)
     with s3_access(target, blocks) as client:
         upload = client.create_multipart_upload(Bucket=target.bucket, Key=target.key + ".check")
         client.abort_multipart_upload(Bucket=target.bucket, Key=target.key + ".check", UploadId=upload["UploadId"])
@@ -83,13 +83,9 @@ def check_database(settings: LoadSettings, blocks: str | None) -> Iterator[str]:
     """Sign in, inspect the table and its key, and ask for each right."""
     table = inspect_schema.fn(settings.schema, settings.table, blocks=blocks)
     yield f"signed in; {table.quoted} has {len(table.columns)} columns and a unique lms_user_id"
-    names = {
-        "table": literal(table.quoted),
-        "ledger": literal(quoted(settings.schema, LEDGER)),
-        "schema": literal(settings.schema),
-    }
+    names = {"table": table.quoted, "ledger": quoted(settings.schema, LEDGER), "schema": settings.schema}
     with transaction(blocks) as cursor:
-        execute(cursor, "rights", **names)
+        execute(cursor, "rights", names)
         may_write, may_delete, may_stage, may_record = one_row(cursor)
     missing = [
         right

@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pyarrow as pa
@@ -36,8 +37,13 @@ class Disagreement(Exception):
 
 def read_page(session: LmsSession, department_id: str, index: int, limit: int, keep: Callable[[bytes], Page]) -> Page:
     """Ask for one page; what `keep` makes of its body. A body that is cut is asked for again."""
-    params = {"_filter": f"departmentId eq guid'{department_id}'", "_limit": limit, "_offset": index}
+    params = members_query(department_id, index, limit)
     return session.get("/users", params, keep, f"department {department_id}, page {index}")
+
+
+def members_query(department_id: str, page: int, limit: int) -> dict[str, Any]:
+    """The parameters of GET /users for one 0-based page of a department."""
+    return {"_filter": f"departmentId eq guid'{department_id}'", "_limit": limit, "_offset": page}
 
 
 def keep_page(body: bytes, decoder: MemberDecoder, folder: Path, department_id: str, index: int) -> Page:

@@ -12,7 +12,7 @@ from prefect.runtime import flow_run
 from tasks.errors import SnapshotShrank
 from tasks.flatten import FlatSnapshot
 from tasks.policy import IN_MEMORY, RETRIED
-from tasks.s3 import ABSENT, FORMAT, S3Object, Snapshot, object_key, real_version, s3_access
+from tasks.s3 import ABSENT, FORMAT, REJECTS, S3Object, Snapshot, object_key, real_version, s3_access
 
 UPLOAD = TransferConfig(multipart_threshold=64 << 20, multipart_chunksize=8 << 20, max_concurrency=8)
 
@@ -119,7 +119,7 @@ def last_key(client: Any, bucket: str, path_template: str, flat: FlatSnapshot) -
     pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
     objects = (entry for page in pages for entry in page.get("Contents", []))
     newest = max(
-        (entry for entry in objects if ".rejected/" not in entry["Key"]),
+        (entry for entry in objects if REJECTS not in entry["Key"]),
         key=lambda entry: (entry["LastModified"], entry["Key"]),
         default=None,
     )

@@ -8,7 +8,7 @@ from prefect.runtime import flow_run
 
 from tasks.align import REJECT_COLUMNS
 from tasks.records import read_chunks, read_header
-from tasks.s3 import S3Object, Snapshot, s3_access
+from tasks.s3 import REJECTS, S3Object, Snapshot, s3_access
 from tasks.staging import Rejected
 
 _FIELD = rb'(?:"(?:[^"]|"")*"|[^,"\r\n]*),'
@@ -47,7 +47,7 @@ def reject_file(header: list[str], rejected: list[Rejected]) -> bytes:
 def publish_rejects(snapshot: Snapshot, rejected: list[Rejected], blocks: str | None) -> S3Object:
     """The reject file lies beside the object, under `<key>.rejected/`."""
     run = flow_run.id or f"by-hand-{snapshot.sha256[:12]}"
-    target = S3Object(snapshot.object.bucket, f"{snapshot.object.key}.rejected/{run}.csv")
+    target = S3Object(snapshot.object.bucket, f"{snapshot.object.key}{REJECTS}{run}.csv")
     body = reject_file(read_header(snapshot.path), rejected)
     with s3_access(target, blocks) as client:
         client.put_object(Bucket=target.bucket, Key=target.key, Body=body, ContentType="text/csv; charset=utf-8")

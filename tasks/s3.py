@@ -38,6 +38,7 @@ CLIENT_CONFIG = Config(retries={"total_max_attempts": 1}, connect_timeout=10, re
 DOWNLOAD_CHUNK = 1 << 20
 REFUSED = {"AccessDenied", "Forbidden", "403", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken"}
 ABSENT = {"404", "NotFound", "NoSuchKey", "NoSuchVersion"}
+REJECTS = ".rejected/"  # what follows the key of an object whose rejected rows lie there
 PATH_FIELDS = {"department_id", "snapshot_at"}
 
 

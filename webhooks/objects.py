@@ -6,7 +6,9 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import unquote_plus
 
-from pydantic import BaseModel, Field
+from pydantic import AliasChoices, BaseModel, Field
+
+from tasks.s3 import REJECTS
 
 EVENT = "s3.object.created"
 _NAMESPACE = uuid.UUID("6f1d3ea4-6a52-5c0e-9d1b-3a6b1f0a5b7e")
@@ -48,28 +50,34 @@ class Watched:
 
     def wants(self, found: CreatedObject) -> bool:
         """Whether that object is a snapshot."""
-        return found.bucket == self.bucket and found.key.startswith(self.prefix) and ".rejected/" not in found.key
+        return found.bucket == self.bucket and found.key.startswith(self.prefix) and REJECTS not in found.key
 
 
-class _Named(BaseModel):
+class _Bucket(BaseModel):
     name: str
 
 
 class _Object(BaseModel):
     key: str
-    versionId: str | None = None
-    eTag: str | None = None
+    version_id: str | None = Field(None, validation_alias=AliasChoices("versionId", "version-id"))
+    etag: str | None = Field(None, validation_alias=AliasChoices("eTag", "etag"))
     size: int | None = None
 
 
-class _S3(BaseModel):
-    bucket: _Named
+class _Told(BaseModel):
+    """What both say of an object; SNS's spelling first, then EventBridge's."""
+
+    bucket: _Bucket
     object: _Object
+
+    def created(self, key: str) -> CreatedObject:
+        """The object, under its decoded key."""
+        return CreatedObject(self.bucket.name, key, self.object.version_id, self.object.etag, self.object.size)
 
 
 class _Record(BaseModel):
     eventName: str
-    s3: _S3
+    s3: _Told
 
 
 class _Notification(BaseModel):
@@ -78,22 +86,10 @@ class _Notification(BaseModel):
     Records: list[_Record]
 
 
-class _EventObject(BaseModel):
-    key: str
-    version_id: str | None = Field(None, alias="version-id")
-    etag: str | None = None
-    size: int | None = None
-
-
-class _Detail(BaseModel):
-    bucket: _Named
-    object: _EventObject
-
-
 class _Event(BaseModel):
     """EventBridge's, https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html"""
 
-    detail: _Detail
+    detail: _Told
 
 
 def created_objects(message: Any) -> list[CreatedObject]:
@@ -105,20 +101,12 @@ def created_objects(message: Any) -> list[CreatedObject]:
     if not isinstance(message, dict):
         return []
     if "Records" in message:
-        records = _Notification.model_validate(message).Records
         return [
-            CreatedObject(
-                record.s3.bucket.name,
-                unquote_plus(record.s3.object.key),
-                record.s3.object.versionId,
-                record.s3.object.eTag,
-                record.s3.object.size,
-            )
-            for record in records
+            record.s3.created(unquote_plus(record.s3.object.key))
+            for record in _Notification.model_validate(message).Records
             if record.eventName.removeprefix("s3:").startswith("ObjectCreated:")
         ]
     if message.get("source") == "aws.s3" and message.get("detail-type") == "Object Created":
         detail = _Event.model_validate(message).detail
-        found = detail.object  # EventBridge does not encode the key
-        return [CreatedObject(detail.bucket.name, found.key, found.version_id, found.etag, found.size)]
+        return [detail.created(detail.object.key)]  # EventBridge does not encode the key
     return []

@@ -1,10 +1,12 @@
 """`python -m tasks.check`: each credential and right is tried, nothing is written, and what is wrong is said."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 import pytest
 
 from blocks.save import save_all
+from sandbox.people import DEPARTMENT
 from sandbox.stack import Sandbox
 from tasks.check import run
 from tasks.schema import create_statement
@@ -31,6 +33,15 @@ def test_all_is_well_and_nothing_was_written(ready: Sandbox, capsys: pytest.Capt
     assert ready.aws.s3.list_multipart_uploads(Bucket="lms-snapshots").get("Uploads", []) == []
     assert ready.aws.alerts() == []
     assert ready.query("SELECT to_regclass('lms_loads')") == [(None,)]
+
+
+def test_a_dated_path_is_tried_under_todays_key(
+    ready: Sandbox, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("S3_DEPARTMENT_MEMBERS_PATH", "{department_id}/{snapshot_at:%Y}/members.csv")
+    assert run(None)
+    key = f"{DEPARTMENT}/{datetime.now(UTC):%Y}/members.csv"
+    assert any(f"s3://lms-snapshots/{key} is not there yet" in line for line in lines(capsys))
 
 
 def test_the_saved_blocks_are_tried(
