@@ -11,11 +11,12 @@ from collections.abc import Sequence
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from prefect import Flow
-from prefect.settings import temporary_settings
+from prefect import Flow, tags
+from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
 from tasks.errors import PipelineError
-from tasks.policy import LOCAL_SERVER
+from tasks.events import TAG
+from tasks.policy import HEARTBEAT_S, LOCAL_SERVER
 
 
 def main(flow: Flow[..., Any], arguments: Sequence[str] | None = None) -> int:
@@ -25,7 +26,7 @@ def main(flow: Flow[..., Any], arguments: Sequence[str] | None = None) -> int:
         logging.getLogger(name).addFilter(_without_known_traceback)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that a run told to stop cleans up and tells of it
     try:
-        with temporary_settings(LOCAL_SERVER):
+        with temporary_settings({**LOCAL_SERVER, PREFECT_FLOWS_HEARTBEAT_FREQUENCY: HEARTBEAT_S}), tags(TAG):
             flow(**parameters)
     except PipelineError as error:
         sys.stderr.write(f"\n{flow.name} failed. {type(error).__name__}: {error}\n")

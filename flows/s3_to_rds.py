@@ -13,6 +13,7 @@ from prefect import flow
 
 from flows.command_line import main
 from tasks.alert import tell_of_failure
+from tasks.events import announce_load
 from tasks.files import run_folder
 from tasks.options import LoadOptions, OnDeparture, SchemaContract
 from tasks.policy import run_name
@@ -82,6 +83,7 @@ def apply_snapshot(
     """The story of the load: inspect the table, then align, stage and upsert in one transaction."""
     table = inspect_schema(settings.schema, settings.table, create_table=create_table, blocks=blocks)
     loaded = upsert_members(snapshot, table, options, blocks=blocks)
+    announce_load(snapshot, table, loaded, dry_run=options.dry_run)
     return tell("s3-to-rds", load_report(snapshot, table, loaded, dry_run=options.dry_run))
 
 

@@ -34,6 +34,8 @@ class PrefectServer:
             **environment,
             "PREFECT_API_URL": self.url,
             "PREFECT_WORKER_QUERY_SECONDS": "1",
+            "PREFECT_WORKER_HEARTBEAT_SECONDS": "5",
+            "PREFECT_SERVER_SERVICES_FOREMAN_LOOP_SECONDS": "5",
         }
         self._processes: list[subprocess.Popen[bytes]] = []
 

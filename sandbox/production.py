@@ -1,7 +1,7 @@
 """Production, small and on one machine: what a deployment has, all of it real, all on 127.0.0.1.
 
 The sandbox's LMS, S3, SNS and database; a Prefect server on PostgreSQL; workers that know no credential,
-for these lie in blocks; the webhook service; the deployments of prefect.yaml; S3's notifications.
+for these lie in blocks; the webhook service; the deployments of prefect.yaml; S3's notifications; the watch.
 """
 
 import subprocess
@@ -18,7 +18,7 @@ from urllib3.util import Retry
 from sandbox.postgres import PASSWORD, USER
 from sandbox.prefect_server import PrefectServer, must
 from sandbox.stack import Sandbox
-from sandbox.webhook_service import WebhookService
+from sandbox.webhook_service import WATCH_KEY, WebhookService
 from tasks.schema import create_statement
 
 POOL = "department-members"
@@ -61,11 +61,13 @@ class Production:
         self._stack.close()
 
     def deploy(self) -> None:
-        """Save the blocks, make the pool, deploy everything."""
+        """Save the blocks, make the pool, deploy everything, put the watch up."""
         self.server.environment["DEPLOY_BLOCKS"] = BLOCKS
         must(self.server.run("-m", "blocks.save", "--name", BLOCKS))
         must(self.server.command("work-pool", "create", POOL, "--type", "process"))
         must(self.server.command("--no-prompt", "deploy", "--all"))
+        watch = {"WATCH_API_KEY": WATCH_KEY, "WEBHOOK_URL": self.webhooks.url}
+        must(self.server.run("-m", "webhooks.watch", environment=watch))
 
     def start_workers(self) -> None:
         """As many workers as there should be, without a credential in their environment."""
@@ -85,6 +87,10 @@ class Production:
             answer = http.request(method, self.server.url + path, json=content, timeout=20)
             answer.raise_for_status()
             return answer.json() if answer.content else None
+
+    def patch(self, path: str, content: Any) -> None:
+        """Change something, as the UI does."""
+        requests.patch(self.server.url + path, json=content, timeout=20).raise_for_status()
 
     def start(self, name: str, **parameters: Any) -> str:
         """Run a deployment, as the UI's button does; the run's id."""

@@ -15,6 +15,7 @@ from sandbox.prefect_server import answers
 from sandbox.stack import INHERITED, ROOT
 
 API_KEY = "sandbox-eventbridge-key-é"
+WATCH_KEY = "sandbox-watch-key"
 
 
 class WebhookService:
@@ -34,6 +35,7 @@ class WebhookService:
             **environment,
             "WEBHOOK_TOPIC_ARNS": topic_arn,
             "WEBHOOK_API_KEY": API_KEY,
+            "WATCH_API_KEY": WATCH_KEY,
             "SANDBOX_CERTIFICATES": certificates_url,
         }
 

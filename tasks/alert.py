@@ -10,6 +10,7 @@ from prefect.utilities.urls import url_for
 
 from blocks.resolve import alert_topic
 from tasks.errors import PipelineError
+from tasks.events import failure_told
 
 SUBJECT_LIMIT = 99
 
@@ -21,6 +22,7 @@ def tell_of_failure(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) 
     """
     log = flow_run_logger(flow_run, flow)
     if flow_run.parent_task_run_id is not None:
+        failure_told(flow_run, "the outer run")
         return
     try:
         topic = alert_topic(flow_run.parameters.get("blocks"))
@@ -28,6 +30,7 @@ def tell_of_failure(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) 
             log.warning("no alert topic is set (SNS_TOPIC_ARN), so nobody is told of this failure")
             return
         topic.publish(*message(flow, flow_run, state))
+        failure_told(flow_run, "its own hook")
         log.info("the failure was published to %s", topic.topic_arn)
     except Exception as error:
         log.error(
@@ -45,7 +48,6 @@ def message(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> tuple
         what = "The run was ended from outside before it was done. What was not committed is undone; run it again."
     else:
         what = f"An unexpected {kind}. The run's log has the details."
-    subject = f"department-members: {flow.name} failed ({kind})"
     lines = [
         f"Flow: {flow.name}",
         f"Run:  {flow_run.name} ({flow_run.id})",
@@ -54,8 +56,25 @@ def message(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> tuple
         f"{kind}: {what}",
         "",
         f"Look: {url_for(flow_run) or 'the log of the machine that ran it'}",
+        f"Help: docs/runbook/{page(error, state)}.md",
     ]
-    return subject.encode("ascii", "replace").decode()[:SUBJECT_LIMIT], "\n".join(lines)
+    return subject_line(f"{flow.name} failed ({kind})"), "\n".join(lines)
+
+
+def subject_line(text: str) -> str:
+    """A subject that SNS takes: one line of less than 100 ASCII characters.
+
+    >>> subject_line("no load into Geschäft.members")
+    'department-members: no load into Gesch?ft.members'
+    """
+    line = " ".join(f"department-members: {text}".split())
+    return line.encode("ascii", "replace").decode()[:SUBJECT_LIMIT]
+
+
+def page(error: object, state: State[Any]) -> str:
+    """The name of the runbook's page: that of the error's branch of the tree, where it is ours."""
+    ours = [kind.__name__ for kind in type(error).__mro__ if PipelineError in kind.__bases__]
+    return next(iter(ours), "Crashed" if state.is_crashed() else "Unexpected")
 
 
 def step_of(error: object) -> str:

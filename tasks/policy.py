@@ -32,6 +32,9 @@ def run_name() -> str:
     return " ".join(filter(None, (flow_run.flow_name, subject, f"{datetime.now(UTC):%Y-%m-%d %H:%M}")))
 
 
+HEARTBEAT_S = 30
+"""How often a run says that it lives: the shortest that Prefect allows. prefect.yaml has it for workers."""
+
 # Where no Prefect server is set, Prefect starts one for the run. Its telemetry locks the new database and logs a
 # traceback; making that database takes longer than the default of 20 s on a busy machine.
 LOCAL_SERVER: dict[Any, Any] = {

@@ -1,7 +1,7 @@
-"""The web service: `POST /sns` and `POST /eventbridge` become Prefect events.
+"""The web service: `POST /sns` and `POST /eventbridge` become Prefect events, `POST /watch` an alert.
 
-Answers 200 once Prefect has the events, so that AWS stops; 4xx for what no repetition betters; 503
-while Prefect, or Amazon's certificate, is out of reach, so that AWS delivers again.
+Answers 200 once Prefect, or SNS, has what it was given; 4xx for what no repetition betters; 503 while Prefect,
+Amazon's certificate or SNS is out of reach, so that AWS delivers again. Prefect calls once and does not repeat.
 """
 
 import hmac
@@ -12,9 +12,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import httpx
+from botocore.exceptions import BotoCoreError, ClientError
 from fastapi import FastAPI, HTTPException, Request
+from fastapi.concurrency import run_in_threadpool
 from pydantic import ValidationError
 
+from blocks.alerts import AlertTopic
+from webhooks.alerts import ALERT, message
 from webhooks.objects import Watched, created_objects
 from webhooks.sns import Envelope, Fetch, Forged, Verifier
 
@@ -26,6 +30,14 @@ log = logging.getLogger("webhooks")
 
 
 @dataclass(frozen=True)
+class WatchSettings:
+    """What the watch's automations send as x-api-key, and where their messages go."""
+
+    key: str
+    topic: AlertTopic
+
+
+@dataclass(frozen=True)
 class Settings:
     """What the service takes, and from whom.
 
@@ -33,11 +45,13 @@ class Settings:
         watched: the snapshots' bucket and prefix.
         topics: the SNS topics whose messages are taken.
         api_key: what EventBridge's API destination sends as x-api-key; None takes nothing from there.
+        watch: how the watch's calls become messages; None takes none.
     """
 
     watched: Watched
     topics: frozenset[str]
     api_key: str | None
+    watch: WatchSettings | None = None
 
 
 def create_app(settings: Settings, *, fetch: Fetch, emit: Emit) -> FastAPI:
@@ -68,9 +82,7 @@ def create_app(settings: Settings, *, fetch: Fetch, emit: Emit) -> FastAPI:
 
     @app.post("/eventbridge")
     async def eventbridge(request: Request) -> dict[str, int]:
-        given = request.headers.get("x-api-key", "").encode("latin-1")  # the bytes as they were sent
-        if settings.api_key is None or not hmac.compare_digest(given, settings.api_key.encode()):
-            raise HTTPException(401, "expected the API destination's key as x-api-key")
+        check_key(request, settings.api_key, "the API destination's key")
         return await take(parsed(await bounded_body(request)))
 
     @app.post("/sns")
@@ -92,7 +104,35 @@ def create_app(settings: Settings, *, fetch: Fetch, emit: Emit) -> FastAPI:
             raise HTTPException(503, "Amazon is out of reach; deliver again") from None
         return await take(parsed(envelope.Message)) if envelope.Type == "Notification" else {"events": 0}
 
+    if settings.watch is not None:
+        take_alerts(app, settings.watch)
     return app
+
+
+def take_alerts(app: FastAPI, settings: WatchSettings) -> None:
+    """Let the app publish what the watch's automations call it with."""
+
+    @app.post("/watch")
+    async def watch(request: Request) -> dict[str, int]:
+        check_key(request, settings.key, "the watch's key")
+        try:
+            subject, text = message(ALERT.validate_json(await bounded_body(request)))
+        except ValidationError:
+            raise HTTPException(400, "expected an alert of webhooks/automations.py, found another form") from None
+        try:
+            await run_in_threadpool(settings.topic.publish, subject, text)
+        except (ClientError, BotoCoreError) as error:
+            log.error("%s: not published (%s). Check SNS_TOPIC_ARN and the AWS rights", subject, type(error).__name__)
+            raise HTTPException(503, "SNS did not take the message") from None
+        log.info("published: %s", subject)
+        return {"alerts": 1}
+
+
+def check_key(request: Request, expected: str | None, name: str) -> None:
+    """Return if the request brings that key as x-api-key; else 401."""
+    given = request.headers.get("x-api-key", "").encode("latin-1")  # the bytes as they were sent
+    if expected is None or not hmac.compare_digest(given, expected.encode()):
+        raise HTTPException(401, f"expected {name} as x-api-key")
 
 
 async def bounded_body(request: Request) -> bytes:

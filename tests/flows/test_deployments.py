@@ -15,6 +15,8 @@ from prefect import Flow
 from prefect.events import DeploymentEventTrigger
 
 from sandbox.prefect_server import ROOT, PrefectServer
+from tasks.events import TAG
+from tasks.policy import HEARTBEAT_S
 
 DEPLOYED = yaml.safe_load((ROOT / "prefect.yaml").read_text(encoding="utf-8"))
 DEPLOYMENTS = {deployment["name"]: deployment for deployment in DEPLOYED["deployments"]}
@@ -50,6 +52,14 @@ def test_no_key_is_misspelt_and_every_parameter_exists(name: str) -> None:
     assert set(deployment) <= KNOWN_KEYS
     assert set(deployment["parameters"]) <= set(inspect.signature(flow_of(deployment).fn).parameters)
     assert deployment["concurrency_limit"] == {"limit": 1, "collision_strategy": "ENQUEUE"}
+
+
+def test_every_run_says_that_it_lives_as_often_as_the_watch_expects() -> None:
+    beats = [
+        each["work_pool"]["job_variables"]["env"]["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"] for each in DEPLOYMENTS.values()
+    ]
+    assert beats == [str(HEARTBEAT_S)] * 3
+    assert all(TAG in deployment["tags"] for deployment in DEPLOYMENTS.values())
 
 
 def test_the_schedule_has_no_misspelt_key() -> None:

@@ -1,0 +1,114 @@
+"""`python -m webhooks.watch`: the automations are put up once, and brought up to date."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from prefect.automations import AutomationCore
+from prefect.blocks.webhook import Webhook
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import StateType
+
+from tasks.policy import HEARTBEAT_S
+from webhooks.automations import Patience, automations
+from webhooks.watch import BLOCK, apply, main, take_down
+
+URL, KEY = "http://127.0.0.1:9", "a key of some length"
+
+
+@pytest.fixture(autouse=True)
+def bare(prefect_api: None) -> Iterator[None]:
+    yield
+    take_down()
+
+
+def there() -> dict[str, Any]:
+    with get_client(sync_client=True) as client:
+        return {automation.name: automation for automation in client.read_automations()}
+
+
+def test_what_is_put_up_is_there_once_and_a_second_time_changes_nothing() -> None:
+    first = apply(URL, KEY, Patience())
+    before = there()
+    again = apply(URL, KEY, Patience())
+    assert {line.split(":")[0] for line in first} == {"made"}
+    assert {line.split(":")[0] for line in again} == {"is there"}
+    assert there() == before
+    assert len(before) == len(first) == 5
+
+
+def test_another_patience_changes_that_automation_alone_and_keeps_its_id() -> None:
+    apply(URL, KEY, Patience())
+    before = there()
+    done = apply(URL, KEY, Patience(silence=timedelta(hours=50)))
+    assert [line for line in done if line.startswith("updated")] == ["updated: department-members: no load"]
+    after = there()["department-members: no load"]
+    assert after.trigger.within == timedelta(hours=50)
+    assert after.id == before["department-members: no load"].id
+
+
+def test_an_automation_that_was_paused_stays_paused() -> None:
+    apply(URL, KEY, Patience())
+    with get_client(sync_client=True) as client:
+        client.pause_automation(there()["department-members: no load"].id)
+    done = apply(URL, KEY, Patience(silence=timedelta(hours=50)))
+    assert "updated, and is paused: department-members: no load" in done
+    assert not there()["department-members: no load"].enabled
+
+
+def test_a_copy_made_by_hand_is_removed() -> None:
+    apply(URL, KEY, Patience())
+    with get_client(sync_client=True) as client:
+        client.create_automation(AutomationCore.model_validate(there()["department-members: no load"].model_dump()))
+        assert len(client.read_automations_by_name("department-members: no load")) == 2
+        apply(URL, KEY, Patience())
+        assert len(client.read_automations_by_name("department-members: no load")) == 1
+
+
+def test_the_block_calls_the_service_with_its_key() -> None:
+    apply(URL + "/", KEY, Patience())
+    block = Webhook.load(BLOCK)
+    assert block.url.get_secret_value() == f"{URL}/watch"
+    assert block.headers.get_secret_value() == {"x-api-key": KEY}
+
+
+def test_a_dead_runs_patience_spans_several_heartbeats() -> None:
+    assert Patience().lifeless.total_seconds() >= 3 * HEARTBEAT_S
+
+
+def test_only_a_lifeless_run_is_changed_and_to_crashed() -> None:
+    made = automations(Patience(), webhook=uuid4())
+    changes = [action for each in made for action in each.actions if action.type != "call-webhook"]
+    assert [(action.type, action.state) for action in changes] == [("change-flow-run-state", StateType.CRASHED)]
+
+
+def test_the_command_says_what_it_did(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("WATCH_API_KEY", KEY)
+    monkeypatch.setenv("DEPARTMENT_ID", "5B0C9F5E-3D0A-4F0B-9A53-0A4F6A0C7D11")
+    assert main(["--url", URL, "--silence-hours", "170"]) == 0
+    told = capsys.readouterr().out
+    assert told.count("made: department-members: ") == 5
+    assert "loads of department 5b0c9f5e-3d0a-4f0b-9a53-0a4f6a0c7d11 into public.department_members" in told
+    assert there()["department-members: no load"].trigger.within == timedelta(hours=170)
+    assert main(["--remove"]) == 0
+    assert there() == {}
+
+
+@pytest.mark.parametrize(
+    ("environment", "problem"),
+    [
+        ({}, "WEBHOOK_URL must be"),
+        ({"WEBHOOK_URL": URL}, "WATCH_API_KEY must be"),
+        ({"WEBHOOK_URL": "hooks.example.org", "WATCH_API_KEY": KEY}, "WEBHOOK_URL must be"),
+    ],
+)
+def test_a_missing_setting_is_named_and_nothing_is_put_up(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], environment: dict[str, str], problem: str
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert main([]) == 1
+    assert problem in capsys.readouterr().err
+    assert there() == {}

@@ -1,0 +1,110 @@
+"""What the watch tells the service, and the message that becomes of each call."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Literal
+from uuid import UUID
+
+from prefect.utilities.urls import url_for
+from pydantic import BaseModel, BeforeValidator, Field, TypeAdapter
+
+from tasks.alert import subject_line
+
+TEXTS = {
+    "Crashed": (
+        "{flow} crashed",
+        "Expected the run to end by itself; found it ended from outside: its process or worker was killed or told to "
+        "stop, or its code could not be started. What was not committed is undone. Read the run's last state message, "
+        "mend what it names, and run it again.",
+    ),
+    "Untold": (
+        "{flow} failed, and its own alert did not go out",
+        "Expected the run to publish an alert of its own; found none. Read the run's log: it says why the run failed, "
+        "and why the alert could not be published.",
+    ),
+    "Stuck": (
+        "{flow} has not ended after {hours:g} hours",
+        "Expected the run to end within {hours:g} hours; found it at work or waiting. It was left alone. Read "
+        "its log for what it waits for; cancel it in the UI if it hangs: what was not committed is undone.",
+    ),
+    "NoLoad": (
+        "no load into {table} for {hours:g} hours",
+        "Expected a load of department {department} into {table} every {hours:g} hours; found none since {since}. Look "
+        "for the last runs of lms-to-s3 and s3-to-rds: did one fail, was none scheduled, or did S3's event not arrive?",
+    ),
+    "NoWorker": (
+        "work pool {pool} has no worker",
+        "Expected a worker that serves the work pool {pool}; found none since {since}. Nothing scheduled runs. Start "
+        "one; what is late then runs by itself.",
+    ),
+}
+"""Subject and text of each alert, by its page in the runbook."""
+
+
+class RunAlert(BaseModel):
+    """About a run. `run_id` is a UUID, or the id of the run's resource."""
+
+    alert: Literal["untold", "stuck"]
+    since: datetime
+    flow: str
+    run: str
+    run_id: Annotated[UUID, BeforeValidator(lambda value: str(value).removeprefix("prefect.flow-run."))]
+    state: str = ""
+    hours: float = 0
+
+    @property
+    def page(self) -> str:
+        """The alert's name in TEXTS and in the runbook."""
+        return "Stuck" if self.alert == "stuck" else "Crashed" if self.state == "Crashed" else "Untold"
+
+    @property
+    def where(self) -> list[str]:
+        """What to look at."""
+        return [f"Flow: {self.flow}", f"Run:  {self.run} ({self.run_id})", *look("flow-run", self.run_id)]
+
+
+class LoadAlert(BaseModel):
+    """About a department that was not loaded."""
+
+    alert: Literal["silent"]
+    since: datetime
+    table: str
+    department: str
+    hours: float
+    page: Literal["NoLoad"] = "NoLoad"
+
+    @property
+    def where(self) -> list[str]:
+        """What to look at."""
+        return [f"Table: {self.table}", f"Department: {self.department}"]
+
+
+class PoolAlert(BaseModel):
+    """About a work pool."""
+
+    alert: Literal["workerless"]
+    since: datetime
+    pool: str
+    page: Literal["NoWorker"] = "NoWorker"
+
+    @property
+    def where(self) -> list[str]:
+        """What to look at."""
+        return [f"Work pool: {self.pool}"]
+
+
+Alert = Annotated[RunAlert | LoadAlert | PoolAlert, Field(discriminator="alert")]
+ALERT: TypeAdapter[RunAlert | LoadAlert | PoolAlert] = TypeAdapter(Alert)
+
+
+def message(alert: RunAlert | LoadAlert | PoolAlert) -> tuple[str, str]:
+    """Subject and body."""
+    since = alert.since.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    subject, text = (part.format(**{**alert.model_dump(), "since": since}) for part in TEXTS[alert.page])
+    lines = [*alert.where, f"Since: {since}", "", text, "", f"Help: docs/runbook/{alert.page}.md"]
+    return subject_line(subject), "\n".join(lines)
+
+
+def look(kind: Literal["flow-run"], object_id: UUID) -> list[str]:
+    """A line with the address in Prefect's UI, where that is known."""
+    url = url_for(kind, object_id)
+    return [f"Look: {url}"] if url else []

@@ -1,0 +1,125 @@
+"""Put the watch up, or bring it up to date: `python -m webhooks.watch --url https://hooks.example.org`.
+
+Run it where Prefect's settings and the pipeline's environment are, once for each Prefect server or workspace.
+WEBHOOK_URL is where the webhook service is, as the Prefect server reaches it; WATCH_API_KEY is the key it expects.
+"""
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import cast
+from uuid import UUID
+
+from prefect.automations import AutomationCore
+from prefect.blocks.webhook import Webhook
+from prefect.client.orchestration import get_client
+from prefect.exceptions import PrefectHTTPStatusError
+from prefect.settings import PREFECT_API_URL
+from prefect.types import SecretDict
+from pydantic import SecretStr
+
+from blocks.environment import read_environment
+from tasks.errors import ConfigError
+from tasks.events import TAG, WATCHED, emit, table_resource
+from tasks.settings import DEFAULT_SCHEMA, DEFAULT_TABLE
+from webhooks.automations import POOL, Patience, automations
+from webhooks.settings import watch_key_problem
+
+BLOCK = "department-members-watch"
+
+
+def apply(url: str, key: str, patience: Patience, pool: str = POOL) -> list[str]:
+    """The automations are as webhooks/automations.py says, and the block by which they call the service at `url`.
+
+    Returns what became of each. One that is so already is left alone, since an update makes Prefect forget what it
+    waits for; one that was paused stays so.
+    """
+    block = Webhook(url=SecretStr(f"{url.rstrip('/')}/watch"), headers=SecretDict({"x-api-key": key}))
+    webhook = cast(UUID, block.save(BLOCK, overwrite=True))
+    return [f"{put_up(wanted)}: {wanted.name}" for wanted in automations(patience, webhook, pool)]
+
+
+def put_up(wanted: AutomationCore) -> str:
+    """One automation is there once, and as it should be."""
+    with get_client(sync_client=True) as client:
+        found = client.read_automations_by_name(wanted.name)
+        for copy in found[1:]:
+            client.delete_automation(copy.id)
+        if not found:
+            client.create_automation(wanted)
+            return "made"
+        wanted.enabled = found[0].enabled
+        paused = "" if wanted.enabled else ", and is paused"
+        if AutomationCore.model_validate(found[0].model_dump()) == wanted:
+            return "is there" + paused
+        client.update_automation(found[0].id, wanted)
+        return "updated" + paused
+
+
+def take_down() -> list[str]:
+    """None of the automations is there."""
+    with get_client(sync_client=True) as client:
+        ours = automations(Patience(), webhook=UUID(int=0))
+        found = [each for core in ours for each in client.read_automations_by_name(core.name)]
+        for automation in found:
+            client.delete_automation(automation.id)
+    return [f"removed: {automation.name}" for automation in found]
+
+
+def expect_loads(environment: Mapping[str, str]) -> str:
+    """From now on a load of the environment's department is expected, even though none has been yet."""
+    department = environment.get("DEPARTMENT_ID")
+    if department is None:
+        return "DEPARTMENT_ID is not set, so a missing load is told of from the first load on"
+    schema = environment.get("BUSINESS_TRACKING_SCHEMA", DEFAULT_SCHEMA)
+    table = environment.get("BUSINESS_TRACKING_TABLE", DEFAULT_TABLE)
+    emit(WATCHED, table_resource(schema, table, department.lower()), tags=[TAG])
+    return f"loads of department {department.lower()} into {schema}.{table} are expected from now on"
+
+
+def settings(environment: Mapping[str, str], url: str | None) -> tuple[str, str]:
+    """Where the service is, and its key.
+
+    Raises:
+        ConfigError: names everything that is missing.
+    """
+    url, key = url or environment.get("WEBHOOK_URL", ""), environment.get("WATCH_API_KEY", "")
+    problems = [
+        None if url.startswith(("https://", "http://")) else "WEBHOOK_URL must be the service's address, https://…",
+        watch_key_problem(key),
+    ]
+    if any(problems):
+        raise ConfigError("; ".join(filter(None, problems)))
+    return url, key
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit 0 once the watch is up, or down with --remove; 1 where a setting is missing or Prefect refuses."""
+    parser = argparse.ArgumentParser(prog="python -m webhooks.watch", description=(__doc__ or "").partition("`")[0])
+    parser.add_argument("--url", help="the webhook service, as Prefect's server reaches it; else WEBHOOK_URL")
+    parser.add_argument("--pool", default=POOL, help="the work pool that needs a worker")
+    parser.add_argument("--silence-hours", type=float, default=26, help="tell if there was no load for so long (26)")
+    parser.add_argument("--longest-run-hours", type=float, default=3, help="tell of a run that takes longer (3)")
+    parser.add_argument("--remove", action="store_true", help="take the watch down")
+    options = parser.parse_args(arguments)
+    environment = read_environment()
+    try:
+        if PREFECT_API_URL.value() is None:
+            raise ConfigError("PREFECT_API_URL is not set: no Prefect to watch")
+        if options.remove:
+            done = take_down()
+        else:
+            patience = Patience(
+                longest=timedelta(hours=options.longest_run_hours), silence=timedelta(hours=options.silence_hours)
+            )
+            done = [*apply(*settings(environment, options.url), patience, options.pool), expect_loads(environment)]
+    except (ConfigError, PrefectHTTPStatusError) as error:
+        sys.stderr.write(f"{type(error).__name__}: {error}\n")
+        return 1
+    sys.stdout.write("\n".join(done) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
