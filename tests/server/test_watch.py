@@ -79,44 +79,60 @@ def state(production: Production, run: str) -> str:
     return str(production.api(f"/flow_runs/{run}")["state"]["type"])
 
 
-def test_a_killed_process_is_told_of_by_its_hook_and_not_by_the_watch(watched: Production) -> None:
-    watch(watched, untold=20)
-    with held(watched) as run:
-        os.kill(process_of(watched, run), signal.SIGKILL)
-        ends(watched, run, "CRASHED")
-    time.sleep(35)
-    assert told(watched, run) == ["department-members: department-sync failed (Crashed)"]
+@pytest.mark.parametrize("what", ["killed", "unpublished", "unimportable"])
+def test_what_failed_or_crashed_is_told_of_once(failed: tuple[Production, dict[str, str]], what: str) -> None:
+    production, runs = failed
+    subjects = {
+        "killed": "department-sync failed (Crashed)",  # by its own hook, which the worker ran
+        "unpublished": "lms-to-s3 failed, and its own alert did not go out",
+        "unimportable": "lms-to-s3 crashed",
+    }
+    assert told(production, runs[what]) == [f"department-members: {subjects[what]}"]
 
 
-def test_a_hook_that_cannot_publish_has_the_watch_publish(watched: Production) -> None:
-    watch(watched, untold=15)
-    watched.box.lms.password = "another"
-    with temporary_settings({PREFECT_API_URL: watched.server.url}):
+@pytest.fixture(scope="module")
+def failed(running: Production) -> tuple[Production, dict[str, str]]:
+    """Three runs that ended badly, and the time in which a second message of one of them would have come."""
+    running.box.lms.add_people(5)
+    watch(running, untold=20)
+    runs = {"killed": killed(running), "unpublished": unpublished(running), "unimportable": unimportable(running)}
+    for what in ("unpublished", "unimportable"):
+        eventually(lambda what=what: told(running, runs[what]), 60)
+    time.sleep(25)
+    watch(running)
+    return running, runs
+
+
+def killed(production: Production) -> str:
+    with held(production) as run:
+        os.kill(process_of(production, run), signal.SIGKILL)
+        ends(production, run, "CRASHED")
+    eventually(lambda: told(production, run), 30)
+    return run
+
+
+def unpublished(production: Production) -> str:
+    """Its hook does not know the topic."""
+    with temporary_settings({PREFECT_API_URL: production.server.url}):
         topic = AlertTopic.load(BLOCKS)
-        unreachable = topic.model_copy(update={"topic_arn": topic.topic_arn + "-gone"})
-        unreachable.save(BLOCKS, overwrite=True)
+        topic.model_copy(update={"topic_arn": topic.topic_arn + "-gone"}).save(BLOCKS, overwrite=True)
         try:
-            run = watched.start("lms-to-s3")
-            ends(watched, run, "FAILED")
+            run = production.start("lms-to-s3", bucket="no-such-bucket")
+            ends(production, run, "FAILED")
         finally:
             topic.save(BLOCKS, overwrite=True)
-    eventually(lambda: told(watched, run), 40)
-    time.sleep(20)
-    assert told(watched, run) == ["department-members: lms-to-s3 failed, and its own alert did not go out"]
+    return run
 
 
-def test_code_that_cannot_be_imported_is_told_of_once(watched: Production) -> None:
-    watch(watched, untold=15)
-    deployment = watched.api("/deployments/name/lms-to-s3/lms-to-s3")["id"]
-    watched.patch(f"/deployments/{deployment}", {"entrypoint": "flows/gone.py:lms_to_s3"})
+def unimportable(production: Production) -> str:
+    deployment = production.api("/deployments/name/lms-to-s3/lms-to-s3")["id"]
+    production.patch(f"/deployments/{deployment}", {"entrypoint": "flows/gone.py:lms_to_s3"})
     try:
-        run = watched.start("lms-to-s3")
-        ends(watched, run, "CRASHED")
+        run = production.start("lms-to-s3")
+        ends(production, run, "CRASHED")
     finally:
-        watched.patch(f"/deployments/{deployment}", {"entrypoint": "flows/lms_to_s3.py:lms_to_s3"})
-    eventually(lambda: told(watched, run), 40)
-    time.sleep(20)
-    assert told(watched, run) == ["department-members: lms-to-s3 crashed"]
+        production.patch(f"/deployments/{deployment}", {"entrypoint": "flows/lms_to_s3.py:lms_to_s3"})
+    return run
 
 
 def test_workers_told_to_stop_leave_a_run_that_the_watch_ends_and_tells_of(watched: Production) -> None:
