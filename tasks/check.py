@@ -21,7 +21,7 @@ from tasks.ledger import LEDGER
 from tasks.lms import LmsSession
 from tasks.pages import members_query
 from tasks.policy import LOCAL_SERVER
-from tasks.s3 import ABSENT, S3Object, object_key, s3_access
+from tasks.s3 import S3Object, listed, object_key, s3_access
 from tasks.schema import inspect_schema
 from tasks.settings import ExtractSettings, LoadSettings, Resolver, extract_settings, load_settings
 from tasks.turn import limit_name
@@ -53,13 +53,11 @@ def check_bucket(settings: ExtractSettings, blocks: str | None) -> Iterator[str]
         upload = client.create_multipart_upload(Bucket=target.bucket, Key=target.key + ".check")
         client.abort_multipart_upload(Bucket=target.bucket, Key=target.key + ".check", UploadId=upload["UploadId"])
         yield f"may put objects into s3://{target.bucket}"
-        try:
+        if any(entry["Key"] == target.key for entry in listed(client, target.bucket, target.key)):
             client.head_object(Bucket=target.bucket, Key=target.key)
-            yield f"may get {target}"
-        except ClientError as error:
-            if error.response["Error"]["Code"] not in ABSENT:
-                raise
-            yield f"{target} is not there yet"
+            yield f"may list and get {target}"
+        else:
+            yield f"may list; {target} is not there yet"
 
 
 def check_topic(blocks: str | None) -> Iterator[str]:

@@ -5,14 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from boto3.s3.transfer import TransferConfig
-from botocore.exceptions import ClientError
 from prefect import task
 from prefect.runtime import flow_run
 
 from tasks.errors import SnapshotShrank
 from tasks.flatten import FlatSnapshot
 from tasks.policy import IN_MEMORY, RETRIED
-from tasks.s3 import ABSENT, FORMAT, REJECTS, S3Object, Snapshot, object_key, real_version, s3_access
+from tasks.s3 import FORMAT, REJECTS, S3Object, Snapshot, listed, object_key, real_version, s3_access
 
 UPLOAD = TransferConfig(multipart_threshold=64 << 20, multipart_chunksize=8 << 20, max_concurrency=8)
 
@@ -99,12 +98,7 @@ def rows_last_published(client: Any, bucket: str, path_template: str, flat: Flat
     key = last_key(client, bucket, path_template, flat)
     if key is None:
         return None
-    try:
-        head = client.head_object(Bucket=bucket, Key=key)
-    except ClientError as error:
-        if error.response["Error"]["Code"] in ABSENT:
-            return None
-        raise
+    head = client.head_object(Bucket=bucket, Key=key)
     metadata = {name.lower(): value for name, value in head["Metadata"].items()}
     rows = metadata.get("rows", "")
     same = metadata.get("department-id") == flat.department_id
@@ -112,15 +106,10 @@ def rows_last_published(client: Any, bucket: str, path_template: str, flat: Flat
 
 
 def last_key(client: Any, bucket: str, path_template: str, flat: FlatSnapshot) -> str | None:
-    """The key last written: the fixed one, or the newest under what comes before `{snapshot_at`."""
-    if "{snapshot_at" not in path_template:
-        return object_key(path_template, flat.department_id, flat.snapshot_at)
-    prefix = object_key(path_template.split("{snapshot_at")[0], flat.department_id, flat.snapshot_at)
-    pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
-    objects = (entry for page in pages for entry in page.get("Contents", []))
-    newest = max(
-        (entry for entry in objects if REJECTS not in entry["Key"]),
-        key=lambda entry: (entry["LastModified"], entry["Key"]),
-        default=None,
-    )
+    """The key last written: the fixed one, or the newest under what comes before `{snapshot_at`; None if none is."""
+    before, dated, _ = path_template.partition("{snapshot_at")
+    prefix = object_key(before, flat.department_id, flat.snapshot_at)
+    found = listed(client, bucket, prefix)
+    snapshots = (entry for entry in found if (REJECTS not in entry["Key"] if dated else entry["Key"] == prefix))
+    newest = max(snapshots, key=lambda entry: (entry["LastModified"], entry["Key"]), default=None)
     return None if newest is None else str(newest["Key"])

@@ -38,6 +38,7 @@ CLIENT_CONFIG = Config(retries={"total_max_attempts": 1}, connect_timeout=10, re
 DOWNLOAD_CHUNK = 1 << 20
 REFUSED = {"AccessDenied", "Forbidden", "403", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken"}
 ABSENT = {"404", "NotFound", "NoSuchKey", "NoSuchVersion"}
+READS = {"GetObject", "HeadObject"}
 REJECTS = ".rejected/"  # what follows the key of an object whose rejected rows lie there
 PATH_FIELDS = {"department_id", "snapshot_at"}
 
@@ -151,6 +152,17 @@ def path_problem(path_template: str) -> str | None:
     return None
 
 
+def listed(client: Any, bucket: str, prefix: str) -> Iterator[dict[str, Any]]:
+    """What S3 lists of every object whose key begins with `prefix`, in the order of their keys.
+
+    The way to find out whether an object is there: of an absent one, HeadObject answers 403 to a role
+    whose s3:ListBucket is limited to a prefix, because a HEAD names none.
+    https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html
+    """
+    for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+        yield from page.get("Contents", [])
+
+
 def real_version(response: dict[str, Any]) -> str | None:
     """The version id, or None in a bucket that keeps no versions."""
     version = response.get("VersionId")
@@ -185,7 +197,10 @@ def explained(error: Exception, target: S3Object) -> PipelineError:
     code = str(error.response.get("Error", {}).get("Code", ""))
     action = error.operation_name
     if code in REFUSED:
-        return AuthError(f"{target}: {action} was refused ({code}). Check the AWS keys or role, and its rights there.")
+        absent = " An absent object is refused too, to who may not list." if action in READS else ""
+        return AuthError(
+            f"{target}: {action} was refused ({code}). Check the AWS keys or role, and its rights there.{absent}"
+        )
     if code == "NoSuchBucket":
         return ConfigError(f"there is no bucket {target.bucket}. Check S3_BUCKET_NAME and the region.")
     if code in ABSENT:

@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,21 @@ def test_every_step_is_prefects_and_every_value_comes_from_a_step_that_is_there(
         module, _, function = name.rpartition(".")
         accepted = inspect.signature(getattr(importlib.import_module(module), function)).parameters
         assert set(options) - {"id"} <= set(accepted)
+
+
+@pytest.mark.parametrize(
+    ("shell", "file", "expected"),
+    [({}, "", "by default"), ({}, "A='in the file'", "in the file"), ({"A": "in $HOME"}, "A=x", "in $HOME"), ({"A": ""}, "A='$B'", "$B")],
+)  # fmt: skip
+def test_a_setting_comes_from_the_shell_else_from_the_env_file_else_by_default(
+    tmp_path: Path, shell: dict[str, str], file: str, expected: str
+) -> None:
+    (tmp_path / ".env").write_text(file)
+    done = subprocess.run(
+        [sys.executable, ROOT / "deploy" / "setting.py", "A", "by default"],
+        cwd=tmp_path, env=shell, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout == expected + "\n"
 
 
 SOURCES = {

@@ -13,6 +13,7 @@ from tasks.errors import AuthError, ConfigError, LoadFailed, ObjectInvalid, Snap
 from tasks.flatten import FlatSnapshot, flatten_members
 from tasks.publish import Published, write_csv
 from tasks.s3 import S3Object, path_problem, read_object
+from tests.deploy.calls import recorded
 from tests.tasks.snapshots import raw_snapshot
 
 KEY = "members/{department_id}.csv"
@@ -104,6 +105,27 @@ def test_with_a_date_in_the_path_the_newest_object_is_the_one_to_compare_with(
     aws.s3.put_object(Bucket=BUCKET, Key=f"members/{DEPARTMENT}/2026/03/02.csv.rejected/run.csv", Body=b"x")
     assert publish(flat(tmp_path, 4, day=3), DATED).previous_rows == 8
     assert sorted(aws.objects())[:1] == [f"members/{DEPARTMENT}/2026/03/01.csv"]
+
+
+@pytest.mark.parametrize("key", [KEY, DATED])
+def test_only_an_object_that_is_listed_is_asked_about(aws: SimulatedAws, tmp_path: Path, key: str) -> None:
+    """S3 refuses the head of an absent object to a role that may not list the whole bucket."""
+    with recorded() as first:
+        publish(flat(tmp_path, day=1), key)
+    assert [call.operation for call in first] == ["ListObjectsV2", "PutObject", "HeadObject"]
+    with recorded() as second:
+        publish(flat(tmp_path, day=2), key)
+    assert [call.operation for call in second] == ["ListObjectsV2", "HeadObject", "PutObject", "HeadObject"]
+
+
+def test_what_lies_beside_a_fixed_key_is_nothing_to_compare_with(aws: SimulatedAws, tmp_path: Path) -> None:
+    key = publish(flat(tmp_path, 10)).object.key
+    copy = {"Bucket": BUCKET, "CopySource": {"Bucket": BUCKET, "Key": key}}
+    for beside in (f"{key}.old", f"{key}.rejected/run.csv"):
+        aws.s3.copy_object(**copy, Key=beside)
+    aws.s3.delete_object(Bucket=BUCKET, Key=key)
+    assert publish(flat(tmp_path, 1)).previous_rows is None
+    assert publish(flat(tmp_path, 2)).previous_rows == 1
 
 
 def test_another_departments_object_is_nothing_to_compare_with(aws: SimulatedAws, tmp_path: Path) -> None:
@@ -200,6 +222,20 @@ def test_a_refused_right_is_an_auth_error_that_names_the_action(
     error = explained(denied, S3Object("b", "k"))
     assert isinstance(error, AuthError)
     assert "PutObject was refused" in str(error)
+    assert "absent" not in str(error)
+
+
+@pytest.mark.parametrize(("operation", "code"), [("GetObject", "AccessDenied"), ("HeadObject", "403")])
+def test_a_refused_read_may_mean_that_the_object_is_absent(operation: str, code: str) -> None:
+    from botocore.exceptions import ClientError
+
+    from tasks.s3 import explained
+
+    denied = ClientError({"Error": {"Code": code}}, operation)
+    assert str(explained(denied, S3Object("b", "k"))) == (
+        f"s3://b/k: {operation} was refused ({code}). Check the AWS keys or role, and its rights there. An absent object is "
+        "refused too, to who may not list."
+    )
 
 
 @pytest.mark.parametrize(
