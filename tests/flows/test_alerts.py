@@ -85,6 +85,7 @@ def test_each_failure_is_told_of_exactly_once_and_changes_nothing(
     [alert] = in_process.aws.alerts()
     assert alert["Subject"] == f"department-members: department-sync failed ({error.__name__})"
     assert f"Step: {step}" in alert["Message"]
+    assert f"Help: docs/runbook/{error.__name__}.md" in alert["Message"]
     assert len(alert["Subject"]) < 100
     assert alert["Subject"].isascii()
 
@@ -110,7 +111,8 @@ def test_a_database_out_of_reach_is_retried_and_told_of_once(
     monkeypatch.setenv("BUSINESS_TRACKING_PORT", "9")
     with pytest.raises(LoadFailed, match="out of reach"):
         s3_to_rds()
-    assert len(in_process.aws.alerts()) == 1
+    [alert] = in_process.aws.alerts()
+    assert "Help: docs/runbook/LoadFailed.md" in alert["Message"]
 
 
 def test_a_failure_nobody_foresaw_tells_its_kind_and_not_its_words(
@@ -125,6 +127,7 @@ def test_a_failure_nobody_foresaw_tells_its_kind_and_not_its_words(
     [alert] = in_process.aws.alerts()
     assert "ZeroDivisionError" in alert["Message"]
     assert "Lovelace" not in alert["Message"]
+    assert "Help: docs/runbook/Unexpected.md" in alert["Message"]
 
 
 def test_a_topic_that_is_down_hides_no_error(

@@ -1,0 +1,130 @@
+"""The documents hold: pages are there, links lead somewhere, and every command line is one that its program takes."""
+
+import importlib
+import inspect
+import itertools
+import re
+import shlex
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from prefect import Flow
+
+from flows.command_line import parser
+from sandbox.stack import ROOT
+from tasks.errors import PipelineError
+from webhooks.alerts import TEXTS
+
+RUNBOOK = ROOT / "docs" / "runbook"
+DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = {error.__name__ for error in PipelineError.__subclasses__()} | set(TEXTS) | {"Unexpected"}
+SECTIONS = ["What it means", "Look", "Do", "It is over when"]
+
+
+def commands(program: str) -> list[str]:
+    """Every command line of the documents that begins with that program, backslashes joined, once each."""
+    found: set[str] = set()
+    for path in DOCS:
+        text = path.read_text(encoding="utf-8").replace("\\\n", " ")
+        lines = re.findall(rf"^\s*(?:\$ )?(?:[A-Z_]+=\S+ )*({program} .+)$", text, re.MULTILINE)
+        inline = re.findall(rf"`({program} [^`]+)`", text)
+        found |= {line.split(" > ")[0].replace("…", "x") for line in [*lines, *inline] if not line.endswith("…")}
+    return sorted(found)
+
+
+def test_the_runbook_has_a_page_for_each_error_and_alert_and_no_other() -> None:
+    assert {path.stem for path in RUNBOOK.glob("*.md")} == PAGES | {"README"}
+    index = (RUNBOOK / "README.md").read_text(encoding="utf-8")
+    assert [page for page in PAGES if f"]({page}.md)" not in index] == []
+
+
+@pytest.mark.parametrize("page", sorted(PAGES))
+def test_each_page_says_what_it_means_how_to_look_what_to_do_and_when_it_is_over(page: str) -> None:
+    text = (RUNBOOK / f"{page}.md").read_text(encoding="utf-8")
+    assert text.startswith(f"# {page}: ")
+    assert re.findall(r"^## (.+)$", text, re.MULTILINE) == SECTIONS
+
+
+@pytest.mark.parametrize("path", DOCS, ids=[str(path.relative_to(ROOT)) for path in DOCS])
+def test_every_link_leads_somewhere(path: str) -> None:
+    targets = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", path.read_text(encoding="utf-8"))
+    assert [target for target in targets if not (path.parent / target).exists()] == []
+
+
+def test_every_flows_flags_exist() -> None:
+    found = [line for line in commands("python") if re.match(r"python (flows/|-m flows\.)", line)]
+    assert len(found) > 5
+    for line in found:
+        words = shlex.split(line)
+        name = re.split(r"[/.]", words[1] if words[1].startswith("flows/") else words[2])[1]
+        flags = words[2:] if words[1].startswith("flows/") else words[3:]
+        if "--help" not in flags:
+            parser(flow(name)).parse_args(flags)
+
+
+def test_every_modules_flags_exist() -> None:
+    """By what `--help` lists."""
+    found = [line for line in commands("python") if re.match(r"python (-m (?!flows)[a-z]|deploy/)", line)]
+    asked = {line: helps for line, helps in zip(found, in_parallel([called(line) for line in found]), strict=True)}
+    assert len(found) > 5
+    assert unknown_flags(asked) == []
+
+
+def called(line: str) -> list[str]:
+    """The program and `--help`."""
+    words = shlex.split(line)
+    return [sys.executable, *(words[1:3] if words[1] == "-m" else words[1:2]), "--help"]
+
+
+@pytest.mark.slow
+def test_every_prefect_command_and_flag_exists() -> None:
+    found = commands("prefect")
+    calls = [tuple(itertools.takewhile(re.compile("[a-z-]+").fullmatch, words_of(line))) for line in found]
+    known = sorted(set(calls))
+    helps = dict(zip(known, in_parallel([[sys.executable, "-m", *call, "--help"] for call in known]), strict=True))
+    assert len(found) > 15
+    assert unknown_flags({line: helps[call] for line, call in zip(found, calls, strict=True)}) == []
+
+
+def words_of(line: str) -> list[str]:
+    """The line's words, without what only keeps Prefect from asking."""
+    return [word for word in shlex.split(line) if word != "--no-prompt"]
+
+
+def test_every_parameter_that_a_deployment_is_run_with_exists() -> None:
+    found = [line for line in commands("prefect") if line.startswith("prefect deployment run")]
+    assert len(found) > 5
+    for line in found:
+        name = shlex.split(line)[3].split("/")[0].replace("-", "_")
+        given = re.findall(r" -p (\w+)=", line)
+        assert set(given) <= set(inspect.signature(flow(name).fn).parameters), line
+
+
+def flow(name: str) -> Flow:
+    found = getattr(importlib.import_module(f"flows.{name}"), name)
+    assert isinstance(found, Flow)
+    return found
+
+
+def in_parallel(calls: list[list[str]]) -> list[str]:
+    """What each prints."""
+
+    def printed(call: list[str]) -> str:
+        done = subprocess.run(call, cwd=ROOT, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, (call, done.stdout, done.stderr)
+        return done.stdout
+
+    with ThreadPoolExecutor(2) as pool:
+        return list(pool.map(printed, calls))
+
+
+def unknown_flags(asked: dict[str, str]) -> list[str]:
+    """The lines with a flag that the help does not list."""
+    return [
+        line
+        for line, helps in asked.items()
+        for word in shlex.split(line)
+        if word.startswith("-") and word not in ("-m", "--no-prompt") and not re.search(rf"(?<![\w-]){word}\b", helps)
+    ]
