@@ -18,7 +18,21 @@ POOL = "department-members"
 FAILED = {"prefect.flow-run.Failed", "prefect.flow-run.TimedOut", "prefect.flow-run.Crashed"}
 COMPLETED = "prefect.flow-run.Completed"
 ENDED = {*FAILED, COMPLETED, "prefect.flow-run.Cancelled"}
+STARTED = {"prefect.flow-run.Pending", "prefect.flow-run.Running"}
 HEARTBEAT = "prefect.flow-run.heartbeat"
+
+
+def label(name: str) -> str:
+    """A template for a label of the event's resource, as JSON."""
+    return f"{{{{ event.resource['{name}']|tojson }}}}"
+
+
+RUN_FIELDS = {
+    "flow": "{{ flow.name|tojson }}",
+    "run": label("prefect.resource.name"),
+    "run_id": label("prefect.resource.id"),
+}
+LOAD_FIELDS = {"table": label("prefect.resource.name"), "department": label(DEPARTMENT)}
 Labels = dict[str, str | list[str]]
 OURS: Labels = {"prefect.resource.role": "tag", "prefect.resource.id": f"prefect.tag.{TAG}"}
 RUN: Labels = {"prefect.resource.id": "prefect.flow-run.*"}
@@ -43,18 +57,44 @@ class Patience:
 
 def automations(patience: Patience, webhook: UUID, pool: str = POOL) -> list[AutomationCore]:
     """All of the watch; each waits for the absence of something, and acts once."""
-    run = {
-        "flow": "{{ flow.name|tojson }}",
-        "run": label("prefect.resource.name"),
-        "run_id": label("prefect.resource.id"),
-    }
+    return [
+        *about_runs(patience, webhook),
+        AutomationCore(
+            name="department-members: no load",
+            description="A department was loaded, or put under watch, and not loaded since.",
+            trigger=absence(
+                {LOADED, WATCHED},
+                {LOADED},
+                patience.silence,
+                match={"prefect.resource.id": "department-members.table.*", DEPARTMENT: "*"},
+                each={*EACH, DEPARTMENT},
+            ),
+            actions=[call(webhook, "silent", **LOAD_FIELDS, hours=hours(patience.silence))],
+        ),
+        AutomationCore(
+            name="department-members: no worker",
+            description="The work pool has no worker: nothing scheduled will run.",
+            trigger=absence(
+                {"prefect.work-pool.not-ready"},
+                {"prefect.work-pool.ready"},
+                patience.workerless,
+                match={"prefect.resource.id": "prefect.work-pool.*", "prefect.resource.name": pool},
+                related={},
+            ),
+            actions=[call(webhook, "workerless", pool=label("prefect.resource.name"))],
+        ),
+    ]
+
+
+def about_runs(patience: Patience, webhook: UUID) -> list[AutomationCore]:
+    """Runs that ended untold of, whose process is gone, or that do not end."""
     return [
         AutomationCore(
             name="department-members: a failure that nobody was told of",
             description="A run failed or crashed, and its own hook has not said that it published: crashes without "
             "a hook (a killed worker, code that cannot be imported), and hooks that could not publish.",
             trigger=absence(FAILED, {FAILURE_TOLD, COMPLETED}, patience.untold, match=RUN),
-            actions=[call(webhook, "untold", **run, state=label("prefect.state-name"))],
+            actions=[call(webhook, "untold", **RUN_FIELDS, state=label("prefect.state-name"))],
         ),
         AutomationCore(
             name="department-members: a run without a sign of life",
@@ -74,42 +114,8 @@ def automations(patience: Patience, webhook: UUID, pool: str = POOL) -> list[Aut
         AutomationCore(
             name="department-members: a run that takes too long",
             description="A run started, lives, and has not ended. It is left alone.",
-            trigger=absence(
-                {"prefect.flow-run.Pending", "prefect.flow-run.Running"}, ENDED, patience.longest, match=RUN
-            ),
-            actions=[call(webhook, "stuck", **run, hours=hours(patience.longest))],
-        ),
-        AutomationCore(
-            name="department-members: no load",
-            description="A department was loaded, or put under watch, and not loaded since.",
-            trigger=absence(
-                {LOADED, WATCHED},
-                {LOADED},
-                patience.silence,
-                match={"prefect.resource.id": "department-members.table.*", DEPARTMENT: "*"},
-                each={*EACH, DEPARTMENT},
-            ),
-            actions=[
-                call(
-                    webhook,
-                    "silent",
-                    table=label("prefect.resource.name"),
-                    department=label(DEPARTMENT),
-                    hours=hours(patience.silence),
-                )
-            ],
-        ),
-        AutomationCore(
-            name="department-members: no worker",
-            description="The work pool has no worker: nothing scheduled will run.",
-            trigger=absence(
-                {"prefect.work-pool.not-ready"},
-                {"prefect.work-pool.ready"},
-                patience.workerless,
-                match={"prefect.resource.id": "prefect.work-pool.*", "prefect.resource.name": pool},
-                related={},
-            ),
-            actions=[call(webhook, "workerless", pool=label("prefect.resource.name"))],
+            trigger=absence(STARTED, ENDED, patience.longest, match=RUN),
+            actions=[call(webhook, "stuck", **RUN_FIELDS, hours=hours(patience.longest))],
         ),
     ]
 
@@ -133,11 +139,6 @@ def absence(
         for_each=each,
         posture=Posture.Proactive,
     )
-
-
-def label(name: str) -> str:
-    """A template for a label of the event's resource, as JSON."""
-    return f"{{{{ event.resource['{name}']|tojson }}}}"
 
 
 def hours(time: timedelta) -> str:

@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import cast
 from uuid import UUID
 
+import httpx
 from prefect.automations import AutomationCore
 from prefect.blocks.webhook import Webhook
 from prefect.client.orchestration import get_client
@@ -67,6 +68,25 @@ def take_down() -> list[str]:
     return [f"removed: {automation.name}" for automation in found]
 
 
+def hearing(url: str, key: str) -> str:
+    """Whether the service hears the watch, asked by a call that says nothing.
+
+    Raises:
+        ConfigError: it does not, and would not hear Prefect either.
+    """
+    address = f"{url.rstrip('/')}/watch"
+    try:
+        status = httpx.post(address, json={}, headers={"x-api-key": key}, timeout=5).status_code
+    except httpx.HTTPError as error:
+        return f"{address} is out of reach from here ({type(error).__name__}); Prefect's server must reach it"
+    if status == 400:
+        return f"{address} hears the watch"
+    raise ConfigError(
+        f"{address} answered {status}: expected the webhook service with the same WATCH_API_KEY. Set it there, restart "
+        "the service, and run this again."
+    )
+
+
 def expect_loads(environment: Mapping[str, str]) -> str:
     """From now on a load of the environment's department is expected, even though none has been yet."""
     department = environment.get("DEPARTMENT_ID")
@@ -113,7 +133,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             patience = Patience(
                 longest=timedelta(hours=options.longest_run_hours), silence=timedelta(hours=options.silence_hours)
             )
-            done = [*apply(*settings(environment, options.url), patience, options.pool), expect_loads(environment)]
+            url, key = settings(environment, options.url)
+            done = [hearing(url, key), *apply(url, key, patience, options.pool), expect_loads(environment)]
     except (ConfigError, PrefectHTTPStatusError) as error:
         sys.stderr.write(f"{type(error).__name__}: {error}\n")
         return 1

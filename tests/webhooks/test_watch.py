@@ -11,8 +11,13 @@ from prefect.blocks.webhook import Webhook
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import StateType
 
+from blocks.environment import alert_topic_from, read_environment
+from sandbox.aws import SimulatedAws
 from tasks.policy import HEARTBEAT_S
+from tests.webhooks.test_alerts import served
 from webhooks.automations import Patience, automations
+from webhooks.objects import Watched
+from webhooks.service import Settings, WatchSettings
 from webhooks.watch import BLOCK, apply, main, take_down
 
 URL, KEY = "http://127.0.0.1:9", "a key of some length"
@@ -112,3 +117,29 @@ def test_a_missing_setting_is_named_and_nothing_is_put_up(
     assert main([]) == 1
     assert problem in capsys.readouterr().err
     assert there() == {}
+
+
+@pytest.mark.parametrize("key", [None, "another key of some length"])
+def test_a_service_that_would_not_hear_the_watch_stops_the_command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], aws: SimulatedAws, key: str | None
+) -> None:
+    topic = alert_topic_from(read_environment(), [])
+    assert topic is not None
+    monkeypatch.setenv("WATCH_API_KEY", KEY)
+    settings = Settings(Watched("b", ""), frozenset(), None, WatchSettings(key, topic) if key else None)
+    for address in served(settings):
+        assert main(["--url", address.removesuffix("/watch")]) == 1
+    assert f"answered {401 if key else 404}: expected the webhook service" in capsys.readouterr().err
+    assert there() == {}
+
+
+def test_a_service_that_hears_the_watch_is_said_to(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], aws: SimulatedAws
+) -> None:
+    topic = alert_topic_from(read_environment(), [])
+    assert topic is not None
+    monkeypatch.setenv("WATCH_API_KEY", KEY)
+    for address in served(Settings(Watched("b", ""), frozenset(), None, WatchSettings(KEY, topic))):
+        assert main(["--url", address.removesuffix("/watch")]) == 0
+    assert "/watch hears the watch" in capsys.readouterr().out
+    assert aws.alerts() == []
