@@ -1,7 +1,8 @@
 """Run the service: `python -m webhooks --port 8300`.
 
-Configured by the environment: WEBHOOK_TOPIC_ARNS and WEBHOOK_API_KEY (one of them at least),
-S3_BUCKET_NAME, S3_DEPARTMENT_MEMBERS_PATH, and Prefect's own PREFECT_API_URL. Put TLS in front of it.
+Configured by the environment or `.env`: S3_BUCKET_NAME, S3_DEPARTMENT_MEMBERS_PATH, and Prefect's own PREFECT_API_URL;
+WEBHOOK_TOPIC_ARNS for SNS, WEBHOOK_API_KEY for EventBridge, WATCH_API_KEY and SNS_TOPIC_ARN for the watch (one of the
+three at least). Put TLS in front of it.
 """
 
 import argparse
@@ -24,8 +25,6 @@ def main() -> int:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8300)
     options = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)
     try:
         settings = read_settings(read_environment())
         if PREFECT_API_URL.value() is None:
@@ -33,7 +32,13 @@ def main() -> int:
     except ConfigError as error:
         sys.stderr.write(f"webhooks: {error}\n")
         return 1
+    # Prefect, once its settings are read, has put handlers of its own on the root; ours take their place.
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", force=True)
+    logging.getLogger("httpx").setLevel(logging.WARNING)
     app = create_app(settings, fetch=fetch_from_amazon, emit=emit_to_prefect)
+    paths = {"/sns": settings.topics, "/eventbridge": settings.api_key, "/watch": settings.watch}
+    taken = ", ".join(path for path, given in paths.items() if given)
+    logging.getLogger("webhooks").info("listening on http://%s:%d for %s", options.host, options.port, taken)
     uvicorn.run(app, host=options.host, port=options.port, log_level="warning", server_header=False)
     return 0
 
