@@ -1,5 +1,6 @@
 """One SNS message a failed run, with nothing secret and nothing personal in it."""
 
+import re
 import traceback
 from typing import Any
 
@@ -45,13 +46,13 @@ def message(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> tuple
     if isinstance(error, PipelineError):
         what = str(error)
     elif state.is_crashed():
-        what = "The run was ended from outside before it was done. What was not committed is undone; run it again."
+        what = f"The run was ended from outside{exit_code(state)} before it was done. What was not committed is undone."
     else:
         what = f"An unexpected {kind}. The run's log has the details."
     lines = [
         f"Flow: {flow.name}",
         f"Run:  {flow_run.name} ({flow_run.id})",
-        f"Step: {step_of(error)}",
+        f"Step: {step_of(error) if state.is_failed() else 'not known'}",
         "",
         f"{kind}: {what}",
         "",
@@ -69,6 +70,12 @@ def subject_line(text: str) -> str:
     """
     line = " ".join(f"department-members: {text}".split())
     return line.encode("ascii", "replace").decode()[:SUBJECT_LIMIT]
+
+
+def exit_code(state: State[Any]) -> str:
+    """The process's exit code, where a worker saw it; nothing else of the state's message, which may say anything."""
+    found = re.search(r"status code[: ]+(-?\d+)", state.message or "")
+    return f" (exit code {found[1]})" if found else ""
 
 
 def page(error: object, state: State[Any]) -> str:

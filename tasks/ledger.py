@@ -4,6 +4,7 @@ python -m tasks.ledger --last 10
 """
 
 import argparse
+import logging
 import sys
 from typing import Any
 
@@ -78,6 +79,7 @@ def main() -> int:
     parser.add_argument("--schema-name", help="else BUSINESS_TRACKING_SCHEMA")
     parser.add_argument("--blocks", help="the name under which the blocks are saved; else the environment")
     options = parser.parse_args()
+    logging.disable(logging.WARNING)
     try:
         loads = last_loads(
             load_settings(Resolver(options.blocks), options.schema_name, None).schema, options.last, options.blocks

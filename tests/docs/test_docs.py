@@ -30,7 +30,9 @@ def commands(program: str) -> list[str]:
         text = path.read_text(encoding="utf-8").replace("\\\n", " ")
         lines = re.findall(rf"^\s*(?:\$ )?(?:[A-Z_]+=\S+ )*({program} .+)$", text, re.MULTILINE)
         inline = re.findall(rf"`({program} [^`]+)`", text)
-        found |= {line.split(" > ")[0].replace("…", "x") for line in [*lines, *inline] if not line.endswith("…")}
+        found |= {
+            re.split(r" [>|] ", line)[0].replace("…", "x") for line in [*lines, *inline] if not line.endswith("…")
+        }
     return sorted(found)
 
 

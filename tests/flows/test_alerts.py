@@ -1,8 +1,11 @@
 """One SNS message a failed run, for every error of the tree, whatever else is down."""
 
 from typing import Any
+from uuid import uuid4
 
 import pytest
+from prefect.client.schemas.objects import FlowRun
+from prefect.states import Crashed
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.department_sync import department_sync
@@ -10,6 +13,7 @@ from flows.lms_to_s3 import lms_to_s3
 from flows.s3_to_rds import s3_to_rds
 from sandbox import faults
 from sandbox.stack import Sandbox
+from tasks.alert import message
 from tasks.errors import (
     AuthError,
     ConfigError,
@@ -165,3 +169,20 @@ def test_a_flow_inside_a_flow_leaves_the_alert_to_the_outer_one(in_process: Sand
         outer()
     [alert] = in_process.aws.alerts()
     assert "outer failed" in alert["Subject"]
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        ("Flow run process exited with non-zero status code -9.", "ended from outside (exit code -9) before"),
+        ("Ada Lovelace interrupted it", "ended from outside before"),
+        (None, "ended from outside before"),
+    ],
+)
+def test_a_crash_tells_the_exit_code_and_no_word_of_the_states_message(told: str | None, expected: str) -> None:
+    run = FlowRun(flow_id=uuid4(), name="a run")
+    subject, text = message(lms_to_s3, run, Crashed(message=told))
+    assert subject == "department-members: lms-to-s3 failed (Crashed)"
+    assert expected in text
+    assert "Step: not known" in text
+    assert "Lovelace" not in text

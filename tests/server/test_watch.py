@@ -88,6 +88,7 @@ def test_what_failed_or_crashed_is_told_of_once(failed: tuple[Production, dict[s
         "unimportable": "lms-to-s3 crashed",
     }
     assert told(production, runs[what]) == [f"department-members: {subjects[what]}"]
+    assert what != "killed" or told(production, runs[what], "(exit code -9)")
 
 
 @pytest.fixture(scope="module")
