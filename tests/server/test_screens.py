@@ -1,4 +1,4 @@
-"""What a person sees in Prefect's UI, as pictures by a headless Chromium; those of the README among them.
+"""What a person sees in Prefect's UI, as pictures by a headless Chromium; those of the documents among them.
 
 SCREENSHOTS=docs/images make test-server ARGS="-k screens" takes them anew.
 """
@@ -28,7 +28,7 @@ def picture(url: str, path: Path) -> None:
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
 @pytest.mark.timeout(600)
-def test_the_screens_show_the_runs_and_their_reports(production: Production, tmp_path: Path) -> None:
+def test_the_screens_show_the_runs_their_reports_and_the_watch(production: Production, tmp_path: Path) -> None:
     folder = Path(os.environ.get("SCREENSHOTS", tmp_path))
     folder.mkdir(parents=True, exist_ok=True)
     production.box.lms.add_people(3000)
@@ -40,6 +40,7 @@ def test_the_screens_show_the_runs_and_their_reports(production: Production, tmp
     pages = {
         "run": f"{ui}/runs/flow-run/{extract}",
         "report-load": f"{ui}/artifacts/artifact/{artifact(production, load)}",
+        "watch": f"{ui}/automations",
     }
     for name, url in pages.items():
         picture(url, tmp_path / f"{name}.png")
