@@ -7,8 +7,9 @@ bad row costs nothing.
 
 import io
 import re
-from bisect import bisect_right
+from bisect import bisect_left
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 import psycopg2
 import pyarrow as pa
@@ -154,18 +155,23 @@ def malformed(chunk: Chunk, width: int) -> ObjectInvalid:
 
 
 def copy_around_refused(cursor: Cursor, records: list[Record], staged: Staged) -> None:
-    """Copy records, but for those that PostgreSQL refuses: split at each, go on behind it."""
+    """Copy records, but for those that PostgreSQL refuses: split at each, go on behind it.
+
+    A record is rejected only once it was refused alone; the line that PostgreSQL names is where to look first.
+    """
     while records:
         data = b"".join(record.data for record in records)
         try:
             staged.rows += copy(cursor, data, staged.rows + 1, staged.alignment, records[0].line)
             return
         except RowRefused as refused:
+            if len(records) == 1:
+                staged.reject(records[0], refused.column, refused.reason)
+                return
             index = record_at(records, refused.line)
-            before = b"".join(record.data for record in records[:index])
-            staged.rows += copy(cursor, before, staged.rows + 1, staged.alignment, records[0].line)
-            staged.reject(records[index], refused.column, refused.reason)
-            records = records[index + 1 :]
+        copy_around_refused(cursor, records[:index], staged)
+        copy_around_refused(cursor, records[index : index + 1], staged)
+        records = records[index + 1 :]
 
 
 class RowRefused(Exception):
@@ -222,9 +228,18 @@ def refusal(error: psycopg2.Error, alignment: Alignment, first_line: int) -> Row
 
 
 def record_at(records: list[Record], line: int) -> int:
-    """The index of the record that holds a line, counted from 1 at the first record."""
-    target = records[0].line + line - 1
-    return bisect_right(records, target, key=lambda record: record.line) - 1
+    """The index of the record in which PostgreSQL's count of lines is at `line`, from 1 where the first record begins.
+
+    Inside quotes it counts what ends the file's lines (CR alone for CR LF), and in the first record, whose end tells
+    it which that is, CR. Source: CopyReadLineText in its copyfromparse.c.
+
+    >>> record_at([Record(2, b'"a\\n\\nb"\\n'), Record(5, b'"c\\nd"\\n'), Record(7, b"e\\n")], 3)
+    1
+    """
+    first, *others = (record.data for record in records)
+    line_end = b"\r" if first.endswith(b"\r\n") else b"\n"
+    counted = accumulate([1 + first.removesuffix(b"\r\n").count(b"\r"), *(data.count(line_end) for data in others)])
+    return min(bisect_left(list(counted), line), len(records) - 1)
 
 
 _CONTEXT = re.compile(r"^COPY staging, line (?P<line>\d+)(?:, column (?P<column>.+?)(?::|$))?", re.MULTILINE)

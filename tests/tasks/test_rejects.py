@@ -1,12 +1,13 @@
 """Rows that cannot be loaded are set aside with their reason, whatever refuses them."""
 
 import random
+import re
 
 import pytest
 
 from tasks.errors import TooManyRejected
 from tests.tasks.loader import COLUMNS, SCHEMA, TABLE, Loader, Row, counts, member, uid
-from tests.tasks.snapshots import snapshot
+from tests.tasks.snapshots import snapshot, write_csv
 
 
 def reasons(loader: Loader) -> list[str]:
@@ -97,6 +98,25 @@ def test_line_numbers_count_the_lines_inside_quotes(loader: Loader) -> None:
     rows = [member(1, "a\nb\nc"), member(2), member(3, gender="x"), member(4, "much too long")]
     assert loader.load(rows, max_rejected="2").rejected == 2
     assert [reason.split(",")[0] for reason in reasons(loader)] == ["6", "7"]
+
+
+@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
+@pytest.mark.parametrize("seed", range(6))
+def test_only_the_rows_that_postgresql_refuses_are_set_aside_wherever_line_ends_lie_inside_quotes(
+    loader: Loader, seed: int, line_end: str
+) -> None:
+    """PostgreSQL does not count them in the first line that it gets, nor bare ones in a file of CR LF."""
+    loader.create(COLUMNS.replace("gender integer", "gender integer CHECK (gender < 3)"))
+    rng = random.Random(seed)
+    bad = set(rng.sample(range(60), 6))
+    names = ["Ada", "a\nb", "a\n\n\nb", "a\rb", "\n", "a\r\nb"]
+    spoilt: list[Row] = [{"gender": "7"}, {"custom_fields": "{"}, {"date_edited": "2026-02-31"}]
+    rows = [{**member(n, rng.choice(names)), **(rng.choice(spoilt) if n in bad else {})} for n in range(60)]
+    path = write_csv(loader.folder / "quotes.csv", rows)
+    path.write_bytes(re.sub(rb'"\n(?="|$)', b'"' + line_end.encode(), path.read_bytes()))
+    loaded = loader.load(snapshot(path, rows=None))
+    assert counts(loaded) == {"read": 60, "inserted": 54, "rejected": 6}
+    assert {row[0] for row in loader.rows()} == {uid(n) for n in range(60)} - {uid(n) for n in bad}
 
 
 def test_too_many_rejected_rows_change_nothing(loader: Loader) -> None:
