@@ -132,6 +132,7 @@ def check_key(request: Request, expected: str | None, name: str) -> None:
     """Return if the request brings that key as x-api-key; else 401."""
     given = request.headers.get("x-api-key", "").encode("latin-1")  # the bytes as they were sent
     if expected is None or not hmac.compare_digest(given, expected.encode()):
+        log.warning("refused a call of %s: no or another key", request.url.path)
         raise HTTPException(401, f"expected {name} as x-api-key")
 
 

@@ -38,7 +38,8 @@ def apply(url: str, key: str, patience: Patience, pool: str = POOL) -> list[str]
     """
     block = Webhook(url=SecretStr(f"{url.rstrip('/')}/watch"), headers=SecretDict({"x-api-key": key}))
     webhook = cast(UUID, block.save(BLOCK, overwrite=True))
-    return [f"{put_up(wanted)}: {wanted.name}" for wanted in automations(patience, webhook, pool)]
+    done = [f"{put_up(wanted)}: {wanted.name}" for wanted in automations(patience, webhook, pool)]
+    return [f"saved: webhook/{BLOCK}, with the service's address and key", *done]
 
 
 def put_up(wanted: AutomationCore) -> str:

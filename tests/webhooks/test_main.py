@@ -34,12 +34,14 @@ def test_its_log_says_what_it_takes_and_what_became_of_each_object(tmp_path: Pat
                 f"http://127.0.0.1:{port}/eventbridge", json=event, headers={"x-api-key": KEY}, timeout=9
             )
             assert told.json() == {"events": 0}
+            assert requests.post(f"http://127.0.0.1:{port}/eventbridge", json=event, timeout=9).status_code == 401
         finally:
             service.terminate()
             service.wait(20)
     text = (tmp_path / "log").read_text()
     assert f"listening on http://127.0.0.1:{port} for /eventbridge\n" in text
     assert "s3://other/m/x.csv: not a snapshot, ignored" in text
+    assert "WARNING webhooks refused a call of /eventbridge: no or another key" in text
 
 
 def test_what_is_missing_is_named(tmp_path: Path) -> None:
