@@ -23,7 +23,7 @@ SQL_FOLDER = Path(__file__).parent / "sql"
 SESSION = "SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO, YMD'; SET LOCAL lock_timeout = '60s'"
 
 PASSING_CLASSES = {"08", "40", "53", "57", "58"}  # connection, rollback, resources, shutdown, system
-PASSING_STATES = {"55P03", "25006"}  # lock timeout; read only, as a standby is until it is promoted
+LOCKED, READ_ONLY = "55P03", "25006"  # by a lock timeout; as a standby is until it is promoted
 SERVER_CLASSES = {*PASSING_CLASSES, "0A", "0B", "25", "28", "2D", "3D", "3F", "42", "55", "F0", "HV", "XX"}
 """What the statement or the server did wrong. Anything else that PostgreSQL says is about a row."""
 
@@ -104,7 +104,12 @@ def explained(error: BaseException) -> PipelineError:
         )
     if state.startswith("3D"):
         return ConfigError("there is no such database. Check BUSINESS_TRACKING_DBNAME.")
-    if state[:2] in PASSING_CLASSES or state in PASSING_STATES:
+    if state == LOCKED:
+        return Unreachable(
+            f"another session held a lock on the table for a minute ({name}, SQLSTATE {state}). Nothing was changed. "
+            "In the database, pg_blocking_pids tells which it is; run again when it has ended."
+        )
+    if state[:2] in PASSING_CLASSES or state == READ_ONLY:
         return Unreachable(f"the database ended the work ({name}, SQLSTATE {state}). Nothing was changed; run again.")
     if state.startswith("42"):
         return SchemaMismatch(f"the table does not fit the statement ({name}: {without_values(error)}).")

@@ -113,7 +113,7 @@ def load(
         keep_newer=options.replay or snapshot.is_plain,
         revive=options.on_departure == "mark",
     )
-    differences = first_differences(cursor, merge, options.show_values) if options.dry_run else ()
+    differences = first_differences(cursor, merge, options.show_values) if options.dry_run else []
     merged = merge_rows(cursor, merge, staged.rows, limit - len(staged.rejected))
     rejected = staged.rejected + rejected_records(snapshot.path, merged.refused, alignment.position(KEY))
     departed = depart(cursor, table, snapshot, options, [row.key for row in rejected])
@@ -133,7 +133,7 @@ def load(
         ignored_columns=alignment.ignored,
         untouched_columns=alignment.untouched,
         added_columns=alignment.added,
-        differences=differences,
+        differences=tuple(f"{key}: {what}" for key, what in differences if key not in {row.key for row in rejected}),
     )
     record_load(cursor, table, snapshot, loaded.counts(), rejects.key if rejects else None)
     return loaded
@@ -196,7 +196,7 @@ def drop_duplicates(cursor: Cursor, alignment: Alignment) -> int:
     return cursor.rowcount
 
 
-def first_differences(cursor: Cursor, merge: Merge, show_values: bool) -> tuple[str, ...]:
-    """For a dry run: the first members that would be new or changed, and in which columns."""
+def first_differences(cursor: Cursor, merge: Merge, show_values: bool) -> list[tuple[str, str]]:
+    """For a dry run: the first members that would be new or changed, and in which columns, if the table takes them."""
     execute(cursor, "differences", **merge.difference_parts(show_values), **merge.parts())
-    return tuple(f"{key}: {what}" for key, what in cursor.fetchall())
+    return [(key, what) for key, what in cursor.fetchall()]

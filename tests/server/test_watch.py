@@ -118,7 +118,7 @@ def unpublished(production: Production) -> str:
         topic = AlertTopic.load(BLOCKS)
         topic.model_copy(update={"topic_arn": topic.topic_arn + "-gone"}).save(BLOCKS, overwrite=True)
         try:
-            run = production.start("lms-to-s3", bucket="no-such-bucket")
+            run = production.start("lms-to-s3", bucket="never-made")
             ends(production, run, "FAILED")
         finally:
             topic.save(BLOCKS, overwrite=True)

@@ -3,7 +3,7 @@
 import pytest
 
 from tasks.errors import SchemaMismatch, TooManyDepartures
-from tests.tasks.loader import Loader, counts, member, uid
+from tests.tasks.loader import TABLE, Loader, counts, member, uid
 
 
 def test_leavers_are_kept_unless_told_otherwise(loader: Loader) -> None:
@@ -77,3 +77,9 @@ def test_a_dry_run_shows_values_only_when_asked(loader: Loader) -> None:
     loader.load([member(1)])
     dry = loader.load([member(1, None)], dry_run=True, show_values=True)
     assert dry.differences == (f"{uid(1)}: first_name 'Ada' -> null",)
+
+
+def test_a_dry_run_lists_no_difference_of_a_row_that_the_table_refuses(loader: Loader) -> None:
+    loader.database.query(f"ALTER TABLE {TABLE} ADD CHECK (gender < 3) NOT VALID")
+    dry = loader.load([member(1), member(2, gender="7")], dry_run=True)
+    assert (dry.inserted, dry.rejected, dry.differences) == (1, 1, (f"{uid(1)}: new",))

@@ -97,7 +97,7 @@ def test_a_table_that_somebody_holds_ends_in_a_lock_timeout(
     monkeypatch.setattr(module, "SESSION", module.SESSION.replace("60s", "300ms"))
     holder = database.connect()
     holder.cursor().execute("LOCK TABLE department_members IN SHARE ROW EXCLUSIVE MODE")
-    with pytest.raises(Unreachable, match="55P03"):
+    with pytest.raises(Unreachable, match="another session held a lock .* 55P03"):
         load(files[1], 1)
     holder.close()
     assert load(files[1], 1).updated == ROWS - 100
