@@ -116,7 +116,8 @@ def load(
     differences = first_differences(cursor, merge, options.show_values) if options.dry_run else []
     merged = merge_rows(cursor, merge, staged.rows, limit - len(staged.rejected))
     rejected = staged.rejected + rejected_records(snapshot.path, merged.refused, alignment.position(KEY))
-    departed = depart(cursor, table, snapshot, options, [row.key for row in rejected])
+    refused = [row.key for row in rejected]
+    departed = depart(cursor, table, snapshot, options, refused)
     rejects = publish_rejects(snapshot, rejected, blocks) if rejected and not options.dry_run else None
 
     loaded = Loaded(
@@ -133,7 +134,7 @@ def load(
         ignored_columns=alignment.ignored,
         untouched_columns=alignment.untouched,
         added_columns=alignment.added,
-        differences=tuple(f"{key}: {what}" for key, what in differences if key not in {row.key for row in rejected}),
+        differences=tuple(f"{key}: {what}" for key, what in differences if key not in refused),
     )
     record_load(cursor, table, snapshot, loaded.counts(), rejects.key if rejects else None)
     return loaded

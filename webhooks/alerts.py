@@ -59,7 +59,8 @@ class RunAlert(BaseModel):
     @property
     def where(self) -> list[str]:
         """What to look at."""
-        return [f"Flow: {self.flow}", f"Run:  {self.run} ({self.run_id})", *look("flow-run", self.run_id)]
+        url = url_for("flow-run", self.run_id)
+        return [f"Flow: {self.flow}", f"Run:  {self.run} ({self.run_id})", *([f"Look: {url}"] if url else [])]
 
 
 class LoadAlert(BaseModel):
@@ -92,19 +93,13 @@ class PoolAlert(BaseModel):
         return [f"Work pool: {self.pool}"]
 
 
-Alert = Annotated[RunAlert | LoadAlert | PoolAlert, Field(discriminator="alert")]
-ALERT: TypeAdapter[RunAlert | LoadAlert | PoolAlert] = TypeAdapter(Alert)
+Alert = RunAlert | LoadAlert | PoolAlert
+ALERT: TypeAdapter[Alert] = TypeAdapter(Annotated[Alert, Field(discriminator="alert")])
 
 
-def message(alert: RunAlert | LoadAlert | PoolAlert) -> tuple[str, str]:
+def message(alert: Alert) -> tuple[str, str]:
     """Subject and body."""
     since = alert.since.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     subject, text = (part.format(**{**alert.model_dump(), "since": since}) for part in TEXTS[alert.page])
     lines = [*alert.where, f"Since: {since}", "", text, "", f"Help: docs/runbook/{alert.page}.md"]
     return subject_line(subject), "\n".join(lines)
-
-
-def look(kind: Literal["flow-run"], object_id: UUID) -> list[str]:
-    """A line with the address in Prefect's UI, where that is known."""
-    url = url_for(kind, object_id)
-    return [f"Look: {url}"] if url else []
