@@ -46,6 +46,7 @@ def department_sync(
     max_rejected: str | None = None,
     on_departure: OnDeparture = "keep",
     max_departures: str = "20%",
+    max_emptied: str | None = None,
     dry_run: bool = False,
     show_values: bool = False,
     blocks: str | None = None,
@@ -70,6 +71,7 @@ def department_sync(
         max_rejected: rows that may be refused, as a number or a percentage; else 1 %, at least 10.
         on_departure: members who left are kept, marked in departed_at, or deleted.
         max_departures: the most who may leave at once, as a number or a percentage.
+        max_emptied: the most stored values of a column that may become null, or a percentage; else 50 %, at least 10.
         dry_run: do everything but write to S3 or the table: real counts and the first differences.
         show_values: let the differences show values, which are personal data.
         blocks: the name under which this environment's blocks are saved; without it, the environment.
@@ -78,7 +80,13 @@ def department_sync(
     extract = extract_settings(resolver, department_id, bucket, path, column_names, exclude_columns)
     load = load_settings(resolver, schema_name, table_name)
     options = LoadOptions(
-        schema_contract, max_rejected, on_departure, max_departures, dry_run=dry_run, show_values=show_values
+        schema_contract,
+        max_rejected,
+        on_departure,
+        max_departures,
+        max_emptied,
+        dry_run=dry_run,
+        show_values=show_values,
     ).checked(resolver.problems)
     resolver.finish()
     with run_folder() as folder:

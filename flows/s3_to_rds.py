@@ -42,6 +42,7 @@ def s3_to_rds(
     max_rejected: str | None = None,
     on_departure: OnDeparture = "keep",
     max_departures: str = "20%",
+    max_emptied: str | None = None,
     replay: bool = False,
     dry_run: bool = False,
     show_values: bool = False,
@@ -60,6 +61,7 @@ def s3_to_rds(
         max_rejected: rows that may be refused, as a number or a percentage; else 1 %, at least 10.
         on_departure: members who left are kept, marked in departed_at, or deleted.
         max_departures: the most who may leave at once, as a number or a percentage.
+        max_emptied: the most stored values of a column that may become null, or a percentage; else 50 %, at least 10.
         replay: apply a snapshot again, or an older one; even so no row gives way to an older date_edited.
         dry_run: do everything, then undo it: real counts and the first differences, nothing written.
         show_values: let the differences show values, which are personal data.
@@ -69,7 +71,7 @@ def s3_to_rds(
     source = source_object(resolver, bucket, key, version_id)
     settings = load_settings(resolver, schema_name, table_name)
     options = LoadOptions(
-        schema_contract, max_rejected, on_departure, max_departures, replay, dry_run, show_values
+        schema_contract, max_rejected, on_departure, max_departures, max_emptied, replay, dry_run, show_values
     ).checked(resolver.problems)
     resolver.finish()
     with run_folder() as folder:

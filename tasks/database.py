@@ -1,6 +1,5 @@
 """Connections to the database, and what its errors mean."""
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -19,13 +18,31 @@ from blocks.resolve import database
 from tasks.errors import AuthError, ConfigError, LoadFailed, PipelineError, SchemaMismatch, Unreachable
 
 SQL_FOLDER = Path(__file__).parent / "sql"
-# No offset means UTC; how a date is read must not depend on the server's or the role's settings.
-SESSION = "SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO, YMD'; SET LOCAL lock_timeout = '60s'"
+# No offset means UTC. How a value is read or written, and so whether two are the same, must not depend on what
+# the server, the database, the role or PGOPTIONS set.
+SESSION = (
+    "SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO, YMD'; SET LOCAL IntervalStyle = 'postgres'; "
+    "SET LOCAL extra_float_digits = 1; SET LOCAL bytea_output = 'hex'; SET LOCAL xmloption = 'content'; "
+    "SET LOCAL array_nulls = on; SET LOCAL standard_conforming_strings = on; SET LOCAL lock_timeout = '60s'"
+)
 
-PASSING_CLASSES = {"08", "40", "53", "57", "58"}  # connection, rollback, resources, shutdown, system
-LOCKED, READ_ONLY = "55P03", "25006"  # by a lock timeout; as a standby is until it is promoted
-SERVER_CLASSES = {*PASSING_CLASSES, "0A", "0B", "25", "28", "2D", "3D", "3F", "42", "55", "F0", "HV", "XX"}
+LOCKED, READ_ONLY, DENIED = "55P03", "25006", "42501"  # 25006: a standby, until it is promoted
+TRANSIENT = {"40001", "40P01", "53200", "53300", "55006", "57P01", "57P02", "57P03", "58000", "58030", READ_ONLY}
+"""With class 08, what may be over in some seconds."""
+SERVER_CLASSES = {
+    *("08", "0A", "0B", "25", "28", "2D", "3D", "3F", "40", "42", "53", "55", "57", "58", "F0", "HV", "XX")
+}
 """What the statement or the server did wrong. Anything else that PostgreSQL says is about a row."""
+SHOWN_CLASSES = {"0A", "25", "53", "54", "55", "57"}
+"""Errors whose text is PostgreSQL's own and holds no value of a row, unless a function raised them."""
+WHAT_TO_DO = {
+    "57014": "If it was a timeout, raise it for the loader: ALTER ROLE ... SET statement_timeout = '1h'.",
+    "25P03": "Raise idle_in_transaction_session_timeout for the loader's role.",
+    "25P04": "Raise transaction_timeout for the loader's role.",
+    "53100": "Free disk space on the database server.",
+    "53400": "Raise the limit that the message names, for the loader's role.",
+    "0A000": "Change the table so that INSERT ... ON CONFLICT DO UPDATE works on it.",
+}
 
 
 def open_engine(blocks: str | None) -> Engine:
@@ -89,16 +106,16 @@ def database_errors() -> Iterator[None]:
 
 
 def explained(error: BaseException) -> PipelineError:
-    """The error of our tree that one of PostgreSQL's means. Its own text may hold values, so it stays out."""
+    """The error of our tree that one of PostgreSQL's means. Its own text may hold values, so most of it stays out."""
     state = getattr(error, "pgcode", None)
     if state is None:
         return _not_connected(str(error))
     name = type(error).__name__
     if state.startswith("28"):
         return AuthError(_SIGN_IN)
-    if state == "42501":
+    if state == DENIED:
         return AuthError(
-            f"the database refused a right ({name}: {without_values(error)}). "
+            f"the database denied a right ({name}: {own_words(error)}). "
             "A load needs SELECT, INSERT and UPDATE on the table (DELETE for on_departure delete), SELECT and INSERT "
             "on lms_loads (CREATE on the schema, where it does not exist yet) and TEMPORARY on the database."
         )
@@ -106,14 +123,18 @@ def explained(error: BaseException) -> PipelineError:
         return ConfigError("there is no such database. Check BUSINESS_TRACKING_DBNAME.")
     if state == LOCKED:
         return Unreachable(
-            f"another session held a lock on the table for a minute ({name}, SQLSTATE {state}). Nothing was changed. "
+            f"another session held a lock on the table for too long ({name}, SQLSTATE {state}). Nothing was changed. "
             "In the database, pg_blocking_pids tells which it is; run again when it has ended."
         )
-    if state[:2] in PASSING_CLASSES or state == READ_ONLY:
+    if state.startswith("08") or state in TRANSIENT:
         return Unreachable(f"the database ended the work ({name}, SQLSTATE {state}). Nothing was changed; run again.")
     if state.startswith("42"):
-        return SchemaMismatch(f"the table does not fit the statement ({name}: {without_values(error)}).")
-    return LoadFailed(f"the database refused the work ({name}, SQLSTATE {state}). Nothing was changed.")
+        return SchemaMismatch(f"the table does not fit the statement (SQLSTATE {state}: {own_words(error)}).")
+    said = f": {own_words(error)}" if state[:2] in SHOWN_CLASSES else ""
+    return LoadFailed(
+        f"the database refused the work ({name}, SQLSTATE {state}{said}). Nothing was changed. "
+        f"{WHAT_TO_DO.get(state, 'Look into the server log for more.')}"
+    )
 
 
 _SIGN_IN = (
@@ -141,25 +162,29 @@ def _not_connected(text: str) -> PipelineError:
 
 
 def is_about_a_row(error: psycopg2.Error) -> bool:
-    """Whether a row is to blame: a cast, a constraint, a trigger; not the connection, rights or statement."""
-    return error.pgcode is not None and error.pgcode[:2] not in SERVER_CLASSES
+    """Whether a row is to blame: a cast, a constraint, a trigger, a policy; not the connection, rights or statement."""
+    if error.pgcode is None:
+        return False
+    return raised_by_function(error) or is_row_policy(error) or error.pgcode[:2] not in SERVER_CLASSES
 
 
-def without_values(error: BaseException) -> str:
-    """PostgreSQL's own sentence, with what may be a person's data left out.
-
-    >>> class E(Exception): diag = type("D", (), {"message_primary": 'value "77777" is out of range for type smallint'})
-    >>> without_values(E())
-    'value … is out of range for type smallint'
-    """
+def raised_by_function(error: BaseException) -> bool:
+    """Whether PL/pgSQL's RAISE made the error: then its SQLSTATE, text and names are whatever its author wrote."""
     diag: Any = getattr(error, "diag", None)
-    state = getattr(error, "pgcode", None) or "22"
-    message = str(getattr(diag, "message_primary", None) or type(error).__name__)
-    if state.startswith(("23", "42")):
-        return message
-    if not state.startswith("22"):
-        return f"refused by a trigger or function of the table (SQLSTATE {state})"
-    return re.sub(r':? "(?:[^"]|"")*"', " …", message).removesuffix(" …")
+    return getattr(diag, "source_function", None) == "exec_stmt_raise"
+
+
+def is_row_policy(error: psycopg2.Error) -> bool:
+    """Whether row level security refused a row; a missing right has the same SQLSTATE."""
+    return error.pgcode == DENIED and error.diag.source_function == "ExecWithCheckOptions"
+
+
+def own_words(error: BaseException) -> str:
+    """PostgreSQL's own sentence, unless it comes from a function of the table, where it may hold a value."""
+    diag: Any = getattr(error, "diag", None)
+    if diag is None or raised_by_function(error) or not (diag.context or "COPY ").startswith("COPY "):
+        return "in a trigger or function of the table"
+    return str(diag.message_primary)
 
 
 @cache
@@ -171,6 +196,11 @@ def statement(name: str) -> str:
 def quoted(*names: str) -> str:
     """A quoted identifier, qualified where several names are given."""
     return ".".join('"' + name.replace('"', '""') + '"' for name in names)
+
+
+def literal(text: str) -> str:
+    """A quoted SQL string."""
+    return "'" + text.replace("'", "''") + "'"
 
 
 def execute(cursor: Cursor, name: str, data: dict[str, Any] | None = None, /, **parts: str) -> None:

@@ -1,18 +1,38 @@
 """Leavers: members of the snapshot's department who are in the table and no longer in the LMS.
 
-The LMS tells of nobody who left; absence from a complete snapshot is all there is. So only a proved
+The LMS says nothing of those who left; absence from a complete snapshot is all there is. So only a proved
 snapshot, only its own department, and never more than a ceiling.
 """
 
+from dataclasses import dataclass
+
+import psycopg2
 from psycopg2.extensions import cursor as Cursor
 
-from tasks.database import execute, one_row
+from tasks.align import Alignment
+from tasks.columns import KEY
+from tasks.database import execute, is_about_a_row, one_row, quoted
 from tasks.errors import SchemaMismatch, TooManyDepartures
 from tasks.options import LoadOptions, OnDeparture, allowed
+from tasks.plan import DEPARTED_AT
+from tasks.reasons import Reasons
+from tasks.rejects import Rejected
 from tasks.s3 import Snapshot
 from tasks.schema import TableSchema
 
-DEPARTED_AT = "departed_at"
+NAMED = 10
+"""As many kept leavers are named by their keys."""
+
+
+@dataclass(frozen=True)
+class Departures:
+    """What became of the leavers."""
+
+    departed: int = 0
+    kept: tuple[str, ...] = ()
+    """The keys of those that the table did not let go, each with the reason."""
+    skipped: str = ""
+    """Why nobody was looked for."""
 
 
 def check_columns(table: TableSchema, on_departure: OnDeparture) -> None:
@@ -27,34 +47,81 @@ def check_columns(table: TableSchema, on_departure: OnDeparture) -> None:
             )
 
 
-def depart(
+def leave_statement(table: TableSchema, options: LoadOptions, snapshot: Snapshot) -> str | None:
+    """What becomes of leavers, as SQL; None where they stay."""
+    if options.on_departure == "keep" or snapshot.is_plain:
+        return None
+    match = f"WHERE t.{quoted(KEY)} = l._key"
+    if options.on_departure == "delete":
+        return f"DELETE FROM {table.quoted} AS t USING pg_temp.leavers AS l {match}"
+    return f"UPDATE {table.quoted} AS t SET {DEPARTED_AT} = l._at FROM pg_temp.leavers AS l {match}"
+
+
+def find_leavers(
     cursor: Cursor,
     table: TableSchema,
+    alignment: Alignment,
     snapshot: Snapshot,
     options: LoadOptions,
-    rejected_keys: list[str],
-) -> int:
-    """Mark or delete the leavers; how many they were.
+    rejected: list[Rejected],
+) -> str:
+    """Fill `pg_temp.leavers`; why nobody was looked for, or "".
 
     Raises:
         TooManyDepartures: they are more than `max_departures` of those present.
     """
-    if options.on_departure == "keep" or snapshot.is_plain:
-        return 0
-    values = {
-        "department_id": snapshot.department_id,
-        "snapshot_at": snapshot.snapshot_at,
-        "rejected": [key.lower() for key in rejected_keys],
-    }
-    marks = options.on_departure == "mark"
-    execute(cursor, "absent", values, table=table.quoted, present=f"AND t.{DEPARTED_AT} IS NULL" if marks else "")
-    present, absent = one_row(cursor)
-    if absent > allowed(options.max_departures, present):
+    key_type = alignment.key.staged_as
+    cursor.execute(
+        f"CREATE TEMPORARY TABLE leavers (_number serial, _key {key_type}, _at timestamptz) ON COMMIT DROP;"
+        f"CREATE TEMPORARY TABLE rejected_keys (_key {key_type}) ON COMMIT DROP"
+    )
+    if leave_statement(table, options, snapshot) is None:
+        return ""
+    unreadable = sum(not keep_key(cursor, row.key) for row in rejected)
+    if unreadable:
+        return (
+            f"{unreadable} rejected rows have no key that can be read, and could be anybody's; nobody is taken for a "
+            "leaver until they are corrected"
+        )
+    present = f"AND t.{DEPARTED_AT} IS NULL" if options.on_departure == "mark" else ""
+    parts = {"table": table.quoted, "key": quoted(KEY), "staged_key": alignment.key.staged, "present": present}
+    values = {"department_id": snapshot.department_id}
+    execute(cursor, "leavers", values, **parts)
+    absent = cursor.rowcount
+    cursor.execute("UPDATE pg_temp.leavers SET _at = %s", (snapshot.snapshot_at,))
+    execute(cursor, "present", values, **parts)
+    [members] = one_row(cursor)
+    if absent > allowed(options.max_departures, members):
         raise TooManyDepartures(
-            f"department {snapshot.department_id}: expected at most {options.max_departures} of {present} members to "
+            f"department {snapshot.department_id}: expected at most {options.max_departures} of {members} members to "
             f"have left, found {absent} absent from {snapshot.object}. Nothing was changed. If so many did leave, run "
             "once with a higher max_departures."
         )
-    if absent:
-        execute(cursor, "mark_departed" if marks else "delete_departed", values, table=table.quoted)
-    return int(absent)
+    return ""
+
+
+def keep_key(cursor: Cursor, key: str | None) -> bool:
+    """Remember a rejected row's key, as its column's type reads it; False where it cannot be read."""
+    if key is None or not key.strip():
+        return False
+    cursor.execute("SAVEPOINT reading")
+    try:
+        cursor.execute("INSERT INTO pg_temp.rejected_keys VALUES (%s)", (key,))
+    except (psycopg2.Error, ValueError) as error:  # ValueError: psycopg2 sends no NUL
+        if isinstance(error, psycopg2.Error) and not is_about_a_row(error):
+            raise
+        cursor.execute("ROLLBACK TO SAVEPOINT reading")
+        return False
+    cursor.execute("RELEASE SAVEPOINT reading")
+    return True
+
+
+def count_departures(cursor: Cursor, table: TableSchema, options: LoadOptions, refused: Reasons) -> Departures:
+    """Who left, by looking into the table again; and who was kept, because the table refused or ignored it."""
+    still = f"WHERE t.{DEPARTED_AT} IS NULL" if options.on_departure == "mark" else ""
+    execute(cursor, "kept_leavers", table=table.quoted, key=quoted(KEY), still_there=still)
+    kept = cursor.fetchall()
+    cursor.execute("SELECT count(*) FROM pg_temp.leavers")
+    silent = "", "a trigger, rule or policy of the table kept it"
+    named = tuple(f"{key} ({refused.get(number, silent)[1]})" for number, key in kept)
+    return Departures(int(one_row(cursor)[0]) - len(kept), named)

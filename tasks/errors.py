@@ -10,6 +10,7 @@
     ├── SchemaMismatch      change the table, or the columns, as the message says
     ├── TooManyRejected     mend the rows or the table; then run again, or raise max_rejected
     ├── TooManyDepartures   look whether so many people really left; then raise max_departures
+    ├── ColumnEmptied       see whether the LMS still sends the field; then raise max_emptied
     └── LoadFailed          S3 or the database stayed out of reach: run again
 
 A message says where it happened, what was expected, what was found and what to do. It never holds
@@ -58,6 +59,10 @@ class TooManyRejected(PipelineError):
 
 class TooManyDepartures(PipelineError):
     """More members than max_departures are absent; nothing was loaded."""
+
+
+class ColumnEmptied(PipelineError):
+    """More of a column's values than max_emptied would become null; nothing was loaded."""
 
 
 class LoadFailed(PipelineError):

@@ -1,225 +1,219 @@
-"""From the staging table into the members: one statement, unless the table itself refuses a row.
+"""From the staging table into the target: the whole snapshot as one final state, but for rows that the table refuses.
 
-Then the rows are merged by stretches, each in a savepoint, and a stretch that is refused is halved
-until the rows to blame stand alone: whatever refused them, a constraint, a foreign key or a trigger.
+One statement takes leavers out and brings new and changed rows in. If the table refuses it, the rows are put in an
+order in which each finds what it needs (`tasks.conflicts`), written in stretches, and a stretch that is refused is
+halved until the rows to blame stand alone. Those are tried once more at the end: no rejected row could be added.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import psycopg2
 from psycopg2.extensions import cursor as Cursor
 
-from tasks.align import AlignedColumn, Alignment
 from tasks.columns import KEY
-from tasks.database import execute, is_about_a_row, one_row, quoted, without_values
-from tasks.errors import TooManyRejected
-from tasks.schema import TableSchema
+from tasks.conflicts import Group, groups_in_order, park_values
+from tasks.database import execute, is_about_a_row, one_row, quoted
+from tasks.plan import Merge
+from tasks.reasons import DROPPED, Reason, Reasons, reason_of
 
 STRETCH = 4096
-Reasons = dict[int, tuple[str, str]]
-"""Record number to the column that was refused, or "" for the row, and why."""
-SWALLOWED = "the table dropped the row without an error: a trigger, rule or policy"
-DEPARTED = AlignedColumn("departed_at", value="NULL::timestamptz")
-EDITED = "date_edited"
-
-
-@dataclass
-class Merged:
-    """How many rows were written, and which records the table refused: column and reason of each."""
-
-    inserted: int = 0
-    updated: int = 0
-    returned: int = 0
-    refused: Reasons = field(default_factory=dict)
+SLOW_PATH = """
+    CREATE TEMPORARY TABLE wanted (_record integer, place bigint) ON COMMIT DROP;
+    CREATE INDEX ON pg_temp.staging (_record);
+    CREATE INDEX ON pg_temp.changes (_record);
+    ANALYZE pg_temp.staging, pg_temp.changes;
+"""
+NO_DETOUR = (
+    "exchanges a value with another row, and the table refuses the detour that this takes; "
+    "make the constraint DEFERRABLE"
+)
 
 
 class Refused(Exception):
     """The table refuses one of the rows that were sent."""
 
+    def __init__(self, reason: Reason) -> None:
+        super().__init__(reason)
+        self.reason = reason
 
-@dataclass(frozen=True)
-class Merge:
-    """The upsert of the staged rows into one table.
 
-    Args:
-        keep_newer: leave a row alone whose `date_edited` in the table is later than in the file.
-        revive: clear `departed_at` of members who are back.
+@dataclass
+class Refusals:
+    """What the table refused: rows of the file by record, leavers by their number."""
+
+    rows: Reasons = field(default_factory=dict)
+    leavers: Reasons = field(default_factory=dict)
+
+    def add(self, node: int, reason: Reason) -> None:
+        """A negative node is a leaver."""
+        (self.rows if node > 0 else self.leavers)[abs(node)] = reason
+
+    @property
+    def nodes(self) -> list[int]:
+        """All of them."""
+        return [*sorted(self.rows), *(-number for number in sorted(self.leavers))]
+
+
+def compare(cursor: Cursor, merge: Merge) -> tuple[int, int]:
+    """Find the staged rows that are new or changed; how many there are, and how many are the same."""
+    columns = "_record integer, is_new boolean, returns boolean, emptied integer[]"
+    cursor.execute(f"CREATE TEMPORARY TABLE changes ({columns}) ON COMMIT DROP")
+    execute(cursor, "compare", **merge.compare_parts())
+    changed, same = one_row(cursor)
+    return int(changed), int(same)
+
+
+def merge_rows(cursor: Cursor, merge: Merge, max_refused: int) -> Refusals:
+    """Every changed row is in the table as the file has it and every leaver is gone, but for the refused.
+
+    Stops early once more than `max_refused` rows are refused; the caller fails then.
     """
-
-    table: TableSchema
-    alignment: Alignment
-    keep_newer: bool
-    revive: bool
-
-    def columns(self) -> list[AlignedColumn]:
-        """What is written, in order."""
-        return [*self.alignment.loaded, *([DEPARTED] if self.revive else [])]
-
-    def parts(self) -> dict[str, str]:
-        """The pieces of SQL that make tasks/sql/upsert.sql this table's."""
-        columns = self.columns()
-        changing = [column for column in columns if column.name != KEY]
-        newer = self.keep_newer and self.alignment.has(EDITED)
-        return {
-            "table": self.table.quoted,
-            "columns": ", ".join(quoted(column.name) for column in columns),
-            "values": ", ".join(str(column.value) for column in columns),
-            "differs": " OR ".join(differs(column) for column in changing) or "false",
-            "not_older": f" AND (t.{EDITED} > {self.value(EDITED)}) IS NOT TRUE" if newer else "",
-            "assignments": ", ".join(
-                f"{quoted(column.name)} = EXCLUDED.{quoted(column.name)}" for column in changing or columns
-            ),
-        }
-
-    def difference_parts(self, show_values: bool) -> dict[str, str]:
-        """The pieces of SQL that make tasks/sql/differences.sql tell what would change, with values or without."""
-        told = [
-            f"CASE WHEN {differs(column)} THEN {literal(column.name)}"
-            + (
-                f" || ' ' || {told_value('t.' + quoted(column.name))} || ' -> ' || {told_value(str(column.value))}"
-                if show_values
-                else ""
-            )
-            + " END"
-            for column in self.columns()
-            if column.name != KEY
-        ]
-        return {"changes": f"array_to_string(ARRAY[{', '.join(told)}], ', ')"}
-
-    def value(self, name: str) -> str:
-        """The SQL of one loaded column's value."""
-        return next(str(column.value) for column in self.alignment.loaded if column.name == name)
+    key_type = merge.alignment.key.staged_as
+    cursor.execute(f"CREATE TEMPORARY TABLE written (_key {key_type}) ON COMMIT DROP")
+    broken = broken_checks(cursor, merge)
+    withdraw(cursor, broken)
+    if len(broken) > max_refused or attempt(cursor, merge) is None:
+        return Refusals(broken)
+    refusals = Refusals()
+    groups = groups_in_order(cursor, merge)
+    cursor.execute(SLOW_PATH)
+    for stretch in stretches(groups):
+        halve(cursor, merge, stretch, refusals)
+        if len(broken) + len(refusals.rows) > max_refused:
+            break
+    else:
+        retry(cursor, merge, refusals)
+    withdraw(cursor, refusals.rows)
+    return Refusals(broken | refusals.rows, refusals.leavers)
 
 
-def differs(column: AlignedColumn) -> str:
-    """SQL that tells whether the staged value is another than the table's."""
-    name, value = f"t.{quoted(column.name)}", column.value
-    return f"{name} IS DISTINCT FROM {value}" if column.equal else f"{name}::text IS DISTINCT FROM {value}::text"
+def stretches(groups: list[Group]) -> list[list[Group]]:
+    """Groups in order, put together into stretches of about STRETCH rows."""
+    found: list[list[Group]] = [[]]
+    rows = 0
+    for group in groups:
+        if rows >= STRETCH:
+            found.append([])
+            rows = 0
+        found[-1].append(group)
+        rows += len(group.nodes)
+    return found
 
 
-def told_value(value: str) -> str:
-    """SQL for a value as a person reads it."""
-    return f"coalesce(quote_literal({value}::text), 'null')"
+def halve(cursor: Cursor, merge: Merge, groups: list[Group], refusals: Refusals) -> None:
+    """Write these groups; those that are refused stand alone in the end."""
+    if not groups or (reason := attempt(cursor, merge, groups)) is None:
+        return
+    if len(groups) > 1:
+        middle = len(groups) // 2
+        halve(cursor, merge, groups[:middle], refusals)
+        halve(cursor, merge, groups[middle:], refusals)
+    elif len(groups[0].nodes) == 1:
+        refusals.add(groups[0].nodes[0], reason)
+    else:  # none of them can come without the others; each says why by itself
+        for node in groups[0].nodes:
+            alone = attempt(cursor, merge, [Group([node])])
+            if alone is not None:
+                refusals.add(node, reason if reason[1] == NO_DETOUR and node in groups[0].parked else alone)
 
 
-def literal(text: str) -> str:
-    """A quoted SQL string."""
-    return "'" + text.replace("'", "''") + "'"
+def retry(cursor: Cursor, merge: Merge, refusals: Refusals) -> None:
+    """Try the refused ones again, as what stood in their way may have moved since, until none can be added."""
+    progress = True
+    while progress:
+        progress = False
+        for node in refusals.nodes:
+            reason = attempt(cursor, merge, [Group([node])])
+            if reason is None:
+                (refusals.rows if node > 0 else refusals.leavers).pop(abs(node))
+                progress = True
 
 
-def merge_rows(cursor: Cursor, merge: Merge, rows: int, max_refused: int) -> Merged:
-    """Every staged row is in the table as the file has it, or among the refused.
-
-    Raises:
-        TooManyRejected: the table refuses more than `max_refused` rows.
-    """
-    merged = Merged()
-    away = marked(cursor, merge)
-    everything = range(1, rows + 1)
-    if everything and halve(cursor, merge, everything, merged, whole=True):
-        unmatched = unmatched_references(cursor, merge)
-        set_aside(cursor, merged, unmatched, max_refused)
-        if not unmatched or halve(cursor, merge, everything, merged, whole=True):
-            set_aside(cursor, merged, merge_around_refused(cursor, merge, everything, merged, max_refused), max_refused)
-    execute(cursor, "swallowed", table=merge.table.quoted)
-    set_aside(cursor, merged, {record: ("", SWALLOWED) for (record,) in cursor.fetchall()}, max_refused)
-    merged.returned = away - marked(cursor, merge)
-    return merged
-
-
-def set_aside(cursor: Cursor, merged: Merged, refused: Reasons, limit: int) -> None:
-    """Take refused rows out of the staging table; TooManyRejected where they are more than allowed."""
-    merged.refused |= refused
-    check_limit(merged.refused, limit)
-    if refused:
-        cursor.execute("DELETE FROM pg_temp.staging WHERE _record = ANY (%s)", (list(refused),))
-
-
-def check_limit(refused: Reasons, limit: int) -> None:
-    """Raise TooManyRejected, with the first reason, where more rows are refused than allowed."""
-    if len(refused) > limit:
-        column, reason = next(iter(refused.values()))
-        raise TooManyRejected(
-            f"the table refuses more rows than the {limit} that may still be rejected, the first for "
-            f"{column or 'the row'}: {reason}. Nothing was changed. Mend the rows or the table, or raise max_rejected."
-        )
-
-
-def marked(cursor: Cursor, merge: Merge) -> int:
-    """How many staged members the table has as departed: those who are back, until they are merged."""
-    if not merge.revive:
-        return 0
-    execute(cursor, "marked", table=merge.table.quoted)
-    return int(one_row(cursor)[0])
-
-
-def unmatched_references(cursor: Cursor, merge: Merge) -> Reasons:
-    """Rows whose foreign key has no counterpart, neither in the table it names nor, for its own, in the file.
-
-    Found for all rows at once: rows that refer to each other must not be judged a stretch at a time.
-    """
-    refused: Reasons = {}
-    for key in merge.table.foreign_keys:
-        if not all(merge.alignment.has(name) for name in key.columns):
-            continue
-        own = key.referred == merge.table.quoted and all(merge.alignment.has(name) for name in key.referred_columns)
-        values = [merge.value(name) for name in key.columns]
-        pairs = list(zip(map(quoted, key.referred_columns), values, strict=True))
-        parts = {
-            "given": " AND ".join(f"{value} IS NOT NULL" for value in values),
-            "referred": key.referred,
-            "matches": " AND ".join(f"r.{name} = {value}" for name, value in pairs),
-            "staged": " AND ".join(f"o.{name} = {value}" for name, value in pairs) if own else "false",
-        }
-        found = None
-        while found != []:  # a row that goes may be the one that others refer to
-            execute(cursor, "unmatched", {"refused": list(refused)}, **parts)
-            found = [record for (record,) in cursor.fetchall()]
-            refused |= {record: (key.columns[0], f'nothing to refer to (foreign key "{key.name}")') for record in found}
-    return refused
-
-
-def merge_around_refused(cursor: Cursor, merge: Merge, rows: range, merged: Merged, limit: int) -> Reasons:
-    """Merge all rows but those that are refused; these once more at the end, by when what they refer to is there."""
-    cursor.execute(
-        "CREATE INDEX ON pg_temp.staging (_record); ANALYZE pg_temp.staging"
-    )  # each stretch now costs its rows
-    refused: Reasons = {}
-    for start in range(0, len(rows), STRETCH):
-        refused |= halve(cursor, merge, rows[start : start + STRETCH], merged)
-        check_limit(refused, limit)
-    while refused and len(again := halve(cursor, merge, list(refused), merged)) < len(refused):
-        refused = again
-    return refused
-
-
-def halve(cursor: Cursor, merge: Merge, records: Sequence[int], merged: Merged, *, whole: bool = False) -> Reasons:
-    """Merge these records; those that are refused stand alone in the end, unless they are to be taken `whole`."""
-    try:
-        merge_stretch(cursor, merge, records, merged)
-        return {}
-    except Refused as refused:
-        if whole or len(records) == 1:
-            column, reason = refused.args
-            return {records[0]: (column, reason)}
-    middle = len(records) // 2
-    return halve(cursor, merge, records[:middle], merged) | halve(cursor, merge, records[middle:], merged)
-
-
-def merge_stretch(cursor: Cursor, merge: Merge, records: Sequence[int], merged: Merged) -> None:
-    """Merge these records, all or none."""
+def attempt(cursor: Cursor, merge: Merge, groups: list[Group] | None = None) -> Reason | None:
+    """Write these groups, or everything, all or nothing; why the table refused, or None."""
     cursor.execute("SAVEPOINT merging")
-    only = None if isinstance(records, range) else list(records)
     try:
-        values = {"first": records[0], "last": records[-1], "only": only}
-        execute(cursor, "upsert", values, **merge.parts())
-        inserted, updated = one_row(cursor)
+        write(cursor, merge, groups)
+    except Refused as refused:
+        cursor.execute("ROLLBACK TO SAVEPOINT merging")
+        return refused.reason
     except psycopg2.Error as error:
         if not is_about_a_row(error):
             raise
         cursor.execute("ROLLBACK TO SAVEPOINT merging")
-        raise Refused(error.diag.column_name or "", without_values(error)) from None
+        return reason_of(error, merge.table)
     cursor.execute("RELEASE SAVEPOINT merging")
-    merged.inserted += inserted
-    merged.updated += updated
+    return None
+
+
+def write(cursor: Cursor, merge: Merge, groups: list[Group] | None) -> None:
+    """One statement for these groups, or for everything; then what PostgreSQL would check only at the commit."""
+    parts = {**merge.upsert_parts(), "only": "", "in_order": ""}
+    if groups is not None:
+        nodes = [node for group in groups for node in group.nodes]
+        cursor.execute("TRUNCATE pg_temp.wanted")
+        cursor.execute("INSERT INTO pg_temp.wanted SELECT * FROM unnest(%s::integer[]) WITH ORDINALITY", (nodes,))
+        park(cursor, merge, groups)
+        parts = {
+            **merge.upsert_parts(" AND -l._number IN (SELECT _record FROM pg_temp.wanted)"),
+            "only": "JOIN pg_temp.wanted AS w USING (_record)",
+            "in_order": "ORDER BY w.place",
+        }
+    execute(cursor, "upsert", **parts)
+    if groups is not None and any(g.parked for g in groups) and cursor.rowcount < sum(node > 0 for node in nodes):
+        raise Refused(("", DROPPED))  # a parked row must not stay so
+    cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+
+
+def park(cursor: Cursor, merge: Merge, groups: list[Group]) -> None:
+    """Take the values that rows of a cycle exchange out of the way, by UPDATE, before each gets its new one."""
+    parked = [node for group in groups for node in group.parked]
+    if not parked:
+        return
+    names = {name for group in groups for name in group.parked_columns}
+    values = park_values(merge, sorted(names))
+    newer = merge.newer()
+    guard = f" AND NOT {newer}" if newer else ""
+    key = merge.alignment.key.staged
+    statement = (
+        f"UPDATE {merge.table.quoted} AS t SET {', '.join(values)} FROM pg_temp.staging AS s "
+        f"WHERE t.{quoted(KEY)} = s.{key} AND s._record = ANY (%s){guard}"
+    )
+    cursor.execute("SAVEPOINT parking")
+    try:
+        cursor.execute(statement, (parked,))
+    except psycopg2.Error as error:
+        if not is_about_a_row(error):
+            raise
+        cursor.execute("ROLLBACK TO SAVEPOINT parking")
+        raise Refused((", ".join(sorted(names)), NO_DETOUR)) from None
+
+
+def broken_checks(cursor: Cursor, merge: Merge) -> Reasons:
+    """Changed rows that a CHECK of the table refuses, found at once; where it cannot be asked, the merge finds them.
+
+    Not asked where a trigger may change the row first.
+    """
+    reasons: Reasons = {}
+    names = {column.name for column in merge.columns}
+    for check in merge.table.checks if not merge.table.rewrites_rows else ():
+        if not set(check.columns) <= names:
+            continue
+        cursor.execute("SAVEPOINT checking")
+        try:
+            execute(cursor, "broken_checks", image=merge.image(), check=check.expression)
+            broken = [record for (record,) in cursor.fetchall()]
+            reasons |= {r: (", ".join(check.columns), f'breaks the table\'s check "{check.name}"') for r in broken}
+        except psycopg2.Error as error:
+            if not is_about_a_row(error):
+                raise
+            cursor.execute("ROLLBACK TO SAVEPOINT checking")
+            continue
+        cursor.execute("RELEASE SAVEPOINT checking")
+    return reasons
+
+
+def withdraw(cursor: Cursor, refused: Reasons) -> None:
+    """Take refused rows from those that are to be written."""
+    if refused:
+        cursor.execute("DELETE FROM pg_temp.changes WHERE _record = ANY (%s)", (list(refused),))

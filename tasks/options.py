@@ -21,13 +21,16 @@ class LoadOptions:
     """Rows, or a percentage; None is 1 %, at least 10."""
     on_departure: OnDeparture = "keep"
     max_departures: str = "20%"
+    max_emptied: str | None = None
+    """Stored values of a column that may become null, or a percentage of them; None is 50 %, at least 10."""
     replay: bool = False
     dry_run: bool = False
     show_values: bool = False
 
     def checked(self, problems: list[str]) -> Self:
         """Itself; a malformed limit goes to `problems`."""
-        for name, limit in (("max_rejected", self.max_rejected), ("max_departures", self.max_departures)):
+        for name in ("max_rejected", "max_departures", "max_emptied"):
+            limit = getattr(self, name)
             try:
                 allowed(limit or "0", 0)
             except ConfigError as error:
@@ -51,3 +54,8 @@ def allowed(limit: str, rows: int) -> int:
 def allowed_rejects(limit: str | None, rows: int) -> int:
     """How many of `rows` may be rejected; without a limit 1 %, at least 10."""
     return max(10, allowed("1%", rows)) if limit is None else allowed(limit, rows)
+
+
+def allowed_emptied(limit: str | None, values: int) -> int:
+    """How many of a column's `values` may become null; without a limit 50 %, at least 10."""
+    return max(10, allowed("50%", values)) if limit is None else allowed(limit, values)

@@ -5,6 +5,7 @@ from typing import Any
 
 from prefect.artifacts import create_markdown_artifact
 
+from tasks.departures import NAMED
 from tasks.fetch import RawSnapshot
 from tasks.flatten import FlatSnapshot
 from tasks.log import run_logger
@@ -52,6 +53,13 @@ def load_report(snapshot: Snapshot, table: TableSchema, loaded: Loaded, *, dry_r
         "rejected_because": loaded.rejected_because,
         "ignored_columns": ", ".join(loaded.ignored_columns),
         "added_columns": ", ".join(loaded.added_columns),
+        "altered_columns": ", ".join(loaded.altered_columns),
+        "cut_columns": ", ".join(loaded.cut_columns),
+        "kept_leavers": len(loaded.kept_leavers),
+        "leavers_kept_because": "; ".join(loaded.kept_leavers[:NAMED]),
+        "departures_skipped": loaded.departures_skipped,
+        "new_keys": ", ".join(loaded.new_keys),
+        "vanished_keys": ", ".join(loaded.vanished_keys),
         "untouched_columns": ", ".join(loaded.untouched_columns),
         "differences": "; ".join(loaded.differences),
         "load_seconds": round(loaded.seconds, 2),
@@ -102,6 +110,13 @@ def load_page(report: Report) -> str:
         *notes({
             "Rejected because": report["rejected_because"],
             "Rejected rows lie in": report["rejects"],
+            "Altered by the table": report["altered"] and f"{report['altered']:,} rows: {report['altered_columns']}",
+            "Digits of a second that the column's type cannot keep, cut": report["cut_columns"],
+            "Leavers whom the table kept": report["kept_leavers"]
+            and f"{report['kept_leavers']:,}: {report['leavers_kept_because']}",
+            "Leavers not looked for": report["departures_skipped"],
+            "New since the last load": report["new_keys"],
+            "Without a value since this load": report["vanished_keys"],
             "Columns of the file that the table lacks": report["ignored_columns"],
             "Columns added to the table": report["added_columns"],
             "Columns of the table that the file lacks": report["untouched_columns"],

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from string import Formatter
@@ -30,9 +30,10 @@ from tasks.errors import (
     Unreachable,
 )
 from tasks.files import create_private, sha256_of
+from tasks.metadata import FORMAT as FORMAT
+from tasks.metadata import OURS, checked_metadata, lower_names
 from tasks.policy import IN_MEMORY, RETRIED
 
-FORMAT = "1"
 # One attempt a request: the task's own retry is the layer that repeats, and it is seen in the UI.
 CLIENT_CONFIG = Config(retries={"total_max_attempts": 1}, connect_timeout=10, read_timeout=60)
 DOWNLOAD_CHUNK = 1 << 20
@@ -96,40 +97,35 @@ def read_object(source: S3Object, path: Path, *, blocks: str | None = None) -> S
 
 
 def vouched(source: S3Object, path: Path, response: dict[str, Any]) -> Snapshot:
-    """What lies at `path` with what its metadata says, if both agree.
+    """The file at `path` as a snapshot, checked against the object's metadata.
+
+    An object whose metadata names neither a department nor a snapshot time is a plain file, whatever else it names.
 
     Raises:
-        ObjectInvalid: they do not, or the metadata itself is malformed.
+        ObjectInvalid: the metadata is not what an extract writes, or the content differs from it. Extract again.
     """
-    metadata = {name.lower(): value for name, value in response.get("Metadata", {}).items()}
-    found = sha256_of(path)
+    metadata = lower_names(response.get("Metadata", {}))
     plain = Snapshot(
         path=path,
         object=S3Object(source.bucket, source.key, source.version_id or real_version(response)),
         etag=response["ETag"].strip('"'),
-        sha256=found,
+        sha256=sha256_of(path),
         bytes=path.stat().st_size,
     )
-    if "snapshot-at" not in metadata:
+    if not OURS & metadata.keys():
         return plain
-    try:
-        if metadata["format"] != FORMAT or metadata["kind"] != "full":
-            raise ObjectInvalid(
-                f"{source}: expected format {FORMAT} and kind full, found format {metadata['format']!r} and kind "
-                f"{metadata['kind']!r}. Load it with the version of this project that wrote it."
-            )
-        snapshot_at = datetime.fromisoformat(metadata["snapshot-at"])
-        rows, department_id, expected = int(metadata["rows"]), metadata["department-id"], metadata["sha256"]
-    except (KeyError, ValueError) as error:
+    expected = checked_metadata(str(source), metadata)
+    if plain.sha256 != expected["sha256"]:
         raise ObjectInvalid(
-            f"{source}: its metadata is not what an extract writes ({type(error).__name__}: {error}). Extract it again."
-        ) from None
-    if found != expected:
-        raise ObjectInvalid(
-            f"{source}: expected SHA-256 {expected}, found {found} in {plain.bytes} bytes. It was changed after it was "
-            "published, or read by half. Nothing was loaded; extract it again."
+            f"{source}: expected SHA-256 {expected['sha256']}, found {plain.sha256} in {plain.bytes} bytes. It was "
+            "changed after it was published, or only partly read. Nothing was loaded; extract it again."
         )
-    return Snapshot(**{**vars(plain), "rows": rows, "department_id": department_id, "snapshot_at": snapshot_at})
+    return replace(
+        plain,
+        rows=int(expected["rows"]),
+        department_id=expected["department-id"],
+        snapshot_at=datetime.fromisoformat(expected["snapshot-at"]),
+    )
 
 
 def object_key(path_template: str, department_id: str, snapshot_at: datetime) -> str:

@@ -25,6 +25,11 @@ class TableColumn:
     """NOT NULL, so that a row without a value is refused."""
     defaulted: bool = False
     writable: bool = True
+    element: str | None = None
+    """An array's element type as declared, and the base type under its domains."""
+    element_base: str | None = None
+    folds: bool = False
+    """Its collation takes different texts for equal."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,23 @@ class Check:
 
 
 @dataclass(frozen=True)
+class Uniqueness:
+    """A unique index or an exclusion constraint."""
+
+    names: tuple[str, ...]
+    """Its own first, then those of its partitions."""
+    columns: tuple[str, ...]
+    expressions: tuple[str, ...]
+    """What it compares: column names or expressions, as SQL."""
+    operators: tuple[str, ...]
+    predicate: str | None
+    immediate: bool
+    """Judged row by row; a deferrable one is judged at the end of a statement or of the transaction."""
+    is_key: bool
+    """Unique on the key alone, for every row: what ON CONFLICT needs, if it is immediate too."""
+
+
+@dataclass(frozen=True)
 class TableSchema:
     """The table that members are loaded into, as it is now."""
 
@@ -56,6 +78,9 @@ class TableSchema:
     columns: tuple[TableColumn, ...]
     foreign_keys: tuple[ForeignKey, ...] = ()
     checks: tuple[Check, ...] = ()
+    uniqueness: tuple[Uniqueness, ...] = ()
+    rewrites_rows: bool = False
+    """A BEFORE trigger may change a row, so that its constraints cannot be judged by the file's values."""
     missing: bool = False
     """Not there yet: the load makes it, in its own transaction."""
 
@@ -67,6 +92,15 @@ class TableSchema:
     def column(self, name: str) -> TableColumn | None:
         """The column of that name, or None."""
         return next((column for column in self.columns if column.name == name), None)
+
+    def constrained_columns(self, constraint: str) -> tuple[str, ...]:
+        """The columns that the constraint or index of that name is about; none where it is not known."""
+        constraints = (
+            *(((key.name,), key.columns) for key in self.foreign_keys),
+            *(((check.name,), check.columns) for check in self.checks),
+            *((unique.names, unique.columns) for unique in self.uniqueness),
+        )
+        return next((columns for names, columns in constraints if constraint in names), ())
 
 
 @task(name="inspect-schema", **IN_MEMORY, **RETRIED)
@@ -89,15 +123,19 @@ def inspect_schema(schema: str, table: str, *, create_table: bool = False, block
                 raise missing_table(inspector, schema, table)
             connection.exec_driver_sql(create_statement(schema, table))  # rolled back when the connection closes
             inspector = inspect(connection)
-        types = connection.exec_driver_sql(statement("column_types"), (quoted(schema, table),)).all()
-        checks = connection.exec_driver_sql(statement("checks"), (quoted(schema, table),)).all()
-        check_key(inspector, schema, table)
+        name = quoted(schema, table)
+        types = connection.exec_driver_sql(statement("column_types"), (name,)).all()
+        checks = connection.exec_driver_sql(statement("checks"), (name,)).all()
+        unique = uniqueness(connection.exec_driver_sql(statement("uniqueness"), (name,)).all())
+        check_key(inspector, schema, table, unique)
         return TableSchema(
             schema,
             table,
             table_columns(inspector, schema, table, types),
             foreign_keys(inspector, schema, table),
             tuple(Check(name, expression, tuple(columns)) for name, expression, columns in checks),
+            unique,
+            bool(connection.exec_driver_sql(statement("row_triggers"), {"table": name}).scalar()),
             missing,
         )
 
@@ -119,26 +157,41 @@ def missing_table(inspector: Inspector, schema: str, table: str) -> SchemaMismat
     )
 
 
-def check_key(inspector: Inspector, schema: str, table: str) -> None:
-    """Raise SchemaMismatch unless lms_user_id alone is unique, which ON CONFLICT needs."""
+def check_key(inspector: Inspector, schema: str, table: str, unique: tuple[Uniqueness, ...]) -> None:
+    """Raise SchemaMismatch unless lms_user_id alone is unique, row by row, which ON CONFLICT needs."""
     where = quoted(schema, table)
     if KEY not in {column["name"] for column in reflected(inspector, schema, table)}:
         raise SchemaMismatch(
             f"{where} has no column {KEY}, on which rows are matched. "
             f"Add it, or check BUSINESS_TRACKING_TABLE: ALTER TABLE {where} ADD COLUMN {KEY} uuid PRIMARY KEY."
         )
-    primary = inspector.get_pk_constraint(table, schema)["constrained_columns"]
-    unique = [constraint["column_names"] for constraint in inspector.get_unique_constraints(table, schema)]
-    indexes = [
-        index["column_names"]
-        for index in inspector.get_indexes(table, schema)
-        if index["unique"] and not index.get("dialect_options", {}).get("postgresql_where")
-    ]
-    if [KEY] not in [primary, *unique, *indexes]:
+    keys = [index for index in unique if index.is_key]
+    if not keys:
         raise SchemaMismatch(
             f"{where} has no unique constraint on {KEY} alone, so rows cannot be matched. "
             f"Add one: ALTER TABLE {where} ADD UNIQUE ({KEY}). Remove rows that share a key first."
         )
+    if not any(index.immediate for index in keys):
+        raise SchemaMismatch(
+            f"{where}: the unique constraint {quoted(keys[0].names[0])} on {KEY} is DEFERRABLE, and ON CONFLICT cannot "
+            f"match rows by one. Make it NOT DEFERRABLE, or add another: ALTER TABLE {where} ADD UNIQUE ({KEY})."
+        )
+
+
+def uniqueness(rows: Any) -> tuple[Uniqueness, ...]:
+    """What tasks/sql/uniqueness.sql found."""
+    return tuple(
+        Uniqueness(
+            names=tuple(names),
+            columns=tuple(columns),
+            expressions=tuple(expressions),
+            operators=tuple(operators or ["IS NOT DISTINCT FROM" if nulls_equal else "="] * len(expressions)),
+            predicate=predicate,
+            immediate=immediate,
+            is_key=expressions == [KEY] and operators is None and predicate is None,
+        )
+        for names, columns, expressions, operators, predicate, immediate, nulls_equal in rows
+    )
 
 
 def table_columns(inspector: Inspector, schema: str, table: str, types: Any) -> tuple[TableColumn, ...]:
@@ -152,8 +205,11 @@ def table_columns(inspector: Inspector, schema: str, table: str, types: Any) -> 
             required=not by_name[name]["nullable"],
             defaulted=by_name[name]["default"] is not None or bool(by_name[name].get("identity")),
             writable=not by_name[name].get("computed") and not (by_name[name].get("identity") or {}).get("always"),
+            element=element,
+            element_base=element_base,
+            folds=folds,
         )
-        for name, declared, base in types
+        for name, declared, base, element, element_base, folds in types
     )
 
 

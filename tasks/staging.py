@@ -1,246 +1,199 @@
-"""The file's rows, cast and checked, in a temporary staging table; those that cannot be, set aside.
+"""The file's rows in a temporary staging table, cast to the target's types; those that cannot be, set aside.
 
-Rows go in by COPY, a chunk in a savepoint. A chunk that PostgreSQL refuses names the line: the rows
-before it are copied, it is rejected, the rest follows. So ten bad rows cost ten small chunks, and no
-bad row costs nothing.
+Rows go in by COPY, a chunk per savepoint. A chunk that PostgreSQL refuses names the line: the rows before it are
+copied, it is rejected, the rest follows. So ten bad rows cost ten small chunks, and no bad row costs nothing.
 """
 
 import io
 import re
-from bisect import bisect_left
+from collections import Counter
 from dataclasses import dataclass, field
-from itertools import accumulate
 
+import numpy as np
 import psycopg2
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
 from psycopg2.extensions import cursor as Cursor
 
-from tasks.align import Alignment
-from tasks.columns import KEY
-from tasks.database import is_about_a_row, quoted, without_values
+from tasks.align import AlignedColumn, Alignment
+from tasks.database import is_about_a_row, quoted
 from tasks.errors import ObjectInvalid, TooManyRejected
-from tasks.records import Chunk, Record, read_chunks
+from tasks.prepare import RECORD, prepared_chunks
+from tasks.reasons import Reason, Reasons, reason_of
+from tasks.records import read_chunks
+from tasks.rejects import rejected_records, summary
 from tasks.s3 import Snapshot
-from tasks.shapes import misshapen_rows
+from tasks.schema import TableSchema
 
 STAGING = "pg_temp.staging"
-BAD_FILE_STATES = {"22P04", "22021"}  # a wrong number of fields; bytes that are not UTF-8
-
-
-@dataclass(frozen=True)
-class Rejected:
-    """One row that was refused: where it lies, why, and as it came."""
-
-    record: int
-    """From 1, below the header."""
-    line: int
-    column: str
-    reason: str
-    """Safe to log: it holds no value."""
-    key: str
-    data: bytes = field(repr=False)
 
 
 @dataclass
 class Staged:
     """What went into the staging table, and what did not."""
 
+    table: TableSchema
     alignment: Alignment
-    max_rejected: int
-    rows: int = 0
-    """Records read, rejected ones included."""
-    rejected: list[Rejected] = field(default_factory=list)
-
-    def reject(self, source: Record, column: str, reason: str) -> None:
-        """Set the next row aside.
-
-        Raises:
-            TooManyRejected: there are now more than allowed; the rest need not be read.
-        """
-        self.rows += 1
-        names = [column.name for column in self.alignment.columns]
-        key = dict(zip(names, source.fields(), strict=False)).get(KEY, "")
-        self.rejected.append(Rejected(self.rows, source.line, column, reason, key, source.data))
-        if len(self.rejected) > self.max_rejected:
-            raise TooManyRejected(
-                f"expected at most {self.max_rejected} rows that cannot be loaded, found more within the first "
-                f"{self.rows}: {summary(self.rejected)}. Nothing was changed. Mend the rows or the table, or raise "
-                "max_rejected (--max-rejected 500, --max-rejected 5%)."
-            )
+    read: int = 0
+    rejected: Reasons = field(default_factory=dict)
+    cut: Counter[str] = field(default_factory=Counter)
+    """Column to how many values lost digits of a second."""
+    filled: Counter[str] = field(default_factory=Counter)
+    """Column to how many values of the file are not null."""
 
 
-def summary(rejected: list[Rejected], most: int = 5) -> str:
-    """The first of each kind of rejection and how many there are of it: `line 7, gender: expected … (3 rows)`."""
-    kinds: dict[tuple[str, str], list[Rejected]] = {}
-    for row in rejected:
-        kinds.setdefault((row.column, row.reason), []).append(row)
-    told = [
-        f"line {rows[0].line}, {column or 'row'}: {reason}" + (f" ({len(rows)} rows)" if len(rows) > 1 else "")
-        for (column, reason), rows in kinds.items()
-    ]
-    return "; ".join(told[:most]) + (f"; and {len(told) - most} more kinds" if len(told) > most else "")
-
-
-def stage(cursor: Cursor, snapshot: Snapshot, alignment: Alignment, max_rejected: int) -> Staged:
+def stage(cursor: Cursor, snapshot: Snapshot, table: TableSchema, alignment: Alignment, max_rejected: int) -> Staged:
     """Every row of the file is in the staging table, or among the rejected.
 
     Raises:
-        ObjectInvalid: a row has the wrong number of fields, a quote is left open, bytes are not UTF-8,
-            or there are not as many rows as the metadata says. Names the line.
+        ObjectInvalid: the file is no strict CSV (see `tasks.records`), or has not as many rows as its metadata says.
         TooManyRejected: more than `max_rejected` rows were refused.
     """
     cursor.execute(staging_ddl(alignment))
-    staged = Staged(alignment, max_rejected)
-    for chunk in read_chunks(snapshot.path):
-        stage_chunk(cursor, chunk, staged)
-    if snapshot.rows not in (None, staged.rows):
+    staged = Staged(table, alignment)
+    chunks = read_chunks(snapshot.path, len(alignment.columns))
+    for prepared in prepared_chunks(chunks, alignment, judges_nulls=not table.rewrites_rows):
+        staged.read += prepared.read
+        staged.rejected |= prepared.misfits
+        staged.cut += prepared.cut
+        staged.filled += prepared.filled
+        check_limit(snapshot, alignment, staged.rejected, max_rejected)
+        try:
+            copy(cursor, prepared.rows, staged)
+        except RowRefused as refused:
+            copy_around_refused(cursor, prepared.rows, staged, refused)
+            check_limit(snapshot, alignment, staged.rejected, max_rejected)
+    if snapshot.rows not in (None, staged.read):
         raise ObjectInvalid(
-            f"{snapshot.object}: expected {snapshot.rows} rows, as its metadata says, found {staged.rows}. "
+            f"{snapshot.object}: expected {snapshot.rows} rows, as its metadata says, found {staged.read}. "
             "Nothing was loaded; extract it again."
         )
     return staged
 
 
+def check_limit(snapshot: Snapshot, alignment: Alignment, reasons: Reasons, limit: int) -> None:
+    """Raise TooManyRejected, with the first reasons, where more rows are refused than allowed."""
+    if len(reasons) > limit:
+        raise TooManyRejected(
+            f"{snapshot.object}: expected at most {limit} rows that cannot be loaded, found {len(reasons)} or more: "
+            f"{summary(rejected_records(snapshot.path, reasons, alignment))}. Nothing was changed. Correct the rows or "
+            "the table, or raise max_rejected (--max-rejected 500, --max-rejected 5%)."
+        )
+
+
 def staging_ddl(alignment: Alignment) -> str:
-    """The staging table: `_record`, numbered as in the file, and the file's columns as the plan casts them.
-
-    It has the table's own NOT NULL and CHECK constraints, so that COPY names the row that breaks one.
-    """
-    columns = ["_record bigserial"]
-    for column in alignment.columns:
-        required = " NOT NULL" if column.required or column.name == KEY else ""
-        columns.append(f"{quoted(column.name)} {column.staged_as}{required}")
-    for number, column in enumerate(alignment.columns):
-        if column.check is not None:
-            columns.append(f"CONSTRAINT check_{number} CHECK ({column.check})")
-    for number, check in enumerate(alignment.checks):
-        columns.append(f"CONSTRAINT table_check_{number} CHECK ({check.expression})")
-    return f"CREATE TEMPORARY TABLE staging ({', '.join(columns)}) ON COMMIT DROP"
-
-
-def stage_chunk(cursor: Cursor, chunk: Chunk, staged: Staged) -> None:
-    """Copy one chunk, but for the rows that pandas or PostgreSQL refuses."""
-    try:
-        misshapen = misshapen_rows(chunk, staged.alignment)
-        if not misshapen:
-            staged.rows += copy(cursor, chunk.data, staged.rows + 1, staged.alignment, chunk.first_line)
-            return
-    except pa.ArrowInvalid:
-        raise malformed(chunk, len(staged.alignment.columns)) from None
-    except RowRefused:
-        misshapen = {}
-    records = chunk.records()
-    start = 0
-    for index in [*sorted(misshapen), len(records)]:
-        copy_around_refused(cursor, records[start:index], staged)
-        if index < len(records):
-            staged.reject(records[index], *misshapen[index])
-        start = index + 1
-
-
-def malformed(chunk: Chunk, width: int) -> ObjectInvalid:
-    """Which of a chunk's records has another number of fields, or is not UTF-8."""
-    line = chunk.first_line
-    for record in chunk.records():
-        line = record.line
-        try:
-            record.data.decode()
-        except UnicodeDecodeError:
-            break
-        if len(record.fields()) != width:
-            break
-    return ObjectInvalid(
-        f"line {line}: expected {width} CSV fields in UTF-8, found otherwise. Nothing was loaded; extract it again."
-    )
-
-
-def copy_around_refused(cursor: Cursor, records: list[Record], staged: Staged) -> None:
-    """Copy records, but for those that PostgreSQL refuses: split at each, go on behind it.
-
-    A record is rejected only once it was refused alone; the line that PostgreSQL names is where to look first.
-    """
-    while records:
-        data = b"".join(record.data for record in records)
-        try:
-            staged.rows += copy(cursor, data, staged.rows + 1, staged.alignment, records[0].line)
-            return
-        except RowRefused as refused:
-            if len(records) == 1:
-                staged.reject(records[0], refused.column, refused.reason)
-                return
-            index = record_at(records, refused.line)
-        copy_around_refused(cursor, records[:index], staged)
-        copy_around_refused(cursor, records[index : index + 1], staged)
-        records = records[index + 1 :]
+    """The staging table: `_record`, numbered as in the file, and the staged columns as the plan casts them."""
+    columns = [f"{RECORD} integer", *(f"{column.staged} {column.staged_as}" for column in alignment.staged)]
+    proofs = [f"CONSTRAINT {c.staged} CHECK ({c.proof})" for c in alignment.staged if c.proof is not None]
+    return f"CREATE TEMPORARY TABLE staging ({', '.join([*columns, *proofs])}) ON COMMIT DROP"
 
 
 class RowRefused(Exception):
     """PostgreSQL refuses one row; `line` counts from 1 in the data that was sent."""
 
-    def __init__(self, line: int, column: str, reason: str) -> None:
-        super().__init__(line, column, reason)
-        self.line, self.column, self.reason = line, column, reason
+    def __init__(self, line: int, reason: Reason) -> None:
+        super().__init__(line, reason)
+        self.line, self.reason = line, reason
 
 
-def copy(cursor: Cursor, data: bytes, first_record: int, alignment: Alignment, first_line: int) -> int:
-    """Copy whole records, numbered from `first_record`; how many they were. All or none.
+def copy(cursor: Cursor, rows: pa.Table, staged: Staged) -> None:
+    """Copy these rows; all or none.
+
+    They are written anew as CSV in which every value is quoted, so that PostgreSQL reads just what we read.
 
     Raises:
-        RowRefused: a cast or a constraint refuses a row.
-        ObjectInvalid: the data is not CSV of that many fields, in UTF-8.
+        RowRefused: a cast or a proof refuses a row.
     """
-    if not data:
-        return 0
-    columns = ", ".join(quoted(column.name) for column in alignment.columns)
-    cursor.execute(
-        "SAVEPOINT copying; SELECT setval(pg_get_serial_sequence(%s, '_record'), %s, false)", (STAGING, first_record)
-    )
+    if not rows.num_rows:
+        return
+    data = io.BytesIO()
+    pa.csv.write_csv(rows, data, pa.csv.WriteOptions(include_header=False, quoting_style="all_valid"))
+    data.seek(0)
+    cursor.execute("SAVEPOINT copying")
     try:
-        cursor.copy_expert(f"COPY {STAGING} ({columns}) FROM STDIN (FORMAT csv)", io.BytesIO(data), size=1 << 20)
+        names = ", ".join(map(quoted, rows.column_names))
+        cursor.copy_expert(f"COPY {STAGING} ({names}) FROM STDIN (FORMAT csv)", data, size=1 << 20)
     except psycopg2.Error as error:
         if not is_about_a_row(error):
             raise
         cursor.execute("ROLLBACK TO SAVEPOINT copying")
-        raise refusal(error, alignment, first_line) from None
-    rows = cursor.rowcount
+        raise refusal(error, staged) from None
     cursor.execute("RELEASE SAVEPOINT copying")
-    return rows
 
 
-def refusal(error: psycopg2.Error, alignment: Alignment, first_line: int) -> RowRefused | ObjectInvalid:
-    """Which row PostgreSQL refused, by `COPY staging, line 3, column gender: …`, and why."""
-    context = _CONTEXT.search(error.diag.context or "")
-    line = int(context["line"]) if context else 1
-    if error.pgcode in BAD_FILE_STATES:
-        return ObjectInvalid(
-            f"line {first_line + line - 1}: expected {len(alignment.columns)} CSV fields in UTF-8, found otherwise. "
-            "Nothing was loaded; extract it again."
-        )
-    if (broken := _CHECK.fullmatch(error.diag.constraint_name or "")) is not None:
-        number = int(broken["number"])
-        if broken["table"]:
-            check = alignment.checks[number]
-            return RowRefused(line, ", ".join(check.columns), f'breaks the table\'s check "{check.name}"')
-        column = alignment.columns[number]
-        return RowRefused(line, column.name, f"expected {column.expected}")
-    column_name = error.diag.column_name or (context["column"] if context else None) or ""
-    return RowRefused(line, column_name, without_values(error))
+def copy_around_refused(cursor: Cursor, rows: pa.Table, staged: Staged, refused: RowRefused) -> None:
+    """Copy rows but for those that PostgreSQL refuses, `refused` being the first: split at each, go on behind it.
 
-
-def record_at(records: list[Record], line: int) -> int:
-    """The index of the record in which PostgreSQL's count of lines is at `line`, from 1 where the first record begins.
-
-    Inside quotes it counts what ends the file's lines (CR alone for CR LF), and in the first record, whose end tells
-    it which that is, CR. Source: CopyReadLineText in its copyfromparse.c.
-
-    >>> record_at([Record(2, b'"a\\n\\nb"\\n'), Record(5, b'"c\\nd"\\n'), Record(7, b"e\\n")], 3)
-    1
+    A row is rejected only once it was refused alone; the line that PostgreSQL names is where to look first.
     """
-    first, *others = (record.data for record in records)
-    line_end = b"\r" if first.endswith(b"\r\n") else b"\n"
-    counted = accumulate([1 + first.removesuffix(b"\r\n").count(b"\r"), *(data.count(line_end) for data in others)])
-    return min(bisect_left(list(counted), line), len(records) - 1)
+    while rows.num_rows:
+        if rows.num_rows == 1:
+            record = rows.column(RECORD)[0].as_py()
+            staged.rejected[record] = refused.reason if refused.reason[0] else blamed(cursor, rows, staged, refused)
+            return
+        index = row_at(rows, refused.line)
+        for part in (rows.slice(0, index), rows.slice(index, 1)):
+            try:
+                copy(cursor, part, staged)
+            except RowRefused as again:
+                copy_around_refused(cursor, part, staged, again)
+        rows = rows.slice(index + 1)
+        try:
+            copy(cursor, rows, staged)
+            return
+        except RowRefused as again:
+            refused = again
+
+
+def refusal(error: psycopg2.Error, staged: Staged) -> RowRefused:
+    """Which row PostgreSQL refused, by `COPY staging, line 3, column c7: …`, and why."""
+    context = _CONTEXT.search(error.diag.context or "")
+    by_name = {column.staged: column for column in staged.alignment.staged}
+    failed = by_name.get(error.diag.constraint_name or "") if error.diag.table_name == "staging" else None
+    if failed is not None:
+        reason = failed.name, f"expected {failed.format.expected}"
+    else:
+        column = by_name.get((context and context["column"]) or "")
+        reason = reason_of(error, staged.table, column.name if column else "")
+    return RowRefused(int(context["line"]) if context else 1, reason)
+
+
+def blamed(cursor: Cursor, row: pa.Table, staged: Staged, refused: RowRefused) -> Reason:
+    """The reason for a row whose cast failed inside a proof, where PostgreSQL names no column: ask each alone."""
+    for column in staged.alignment.staged:
+        if column.proof is not None and not holds(cursor, column, row.column(column.staged)[0].as_py()):
+            return column.name, f"expected {column.format.expected}"
+    return refused.reason
+
+
+def holds(cursor: Cursor, column: AlignedColumn, text: str | None) -> bool:
+    """Whether a text can be cast as the column's proof does."""
+    proof = str(column.proof).replace("%", "%%")
+    cursor.execute("SAVEPOINT asking")
+    try:
+        cursor.execute(f"SELECT {proof} FROM (SELECT %s::{column.staged_as} AS {column.staged}) AS one", (text,))
+    except psycopg2.Error as error:
+        if not is_about_a_row(error):
+            raise
+        cursor.execute("ROLLBACK TO SAVEPOINT asking")
+        return False
+    cursor.execute("RELEASE SAVEPOINT asking")
+    return True
+
+
+def row_at(rows: pa.Table, line: int) -> int:
+    """The index of the row in which PostgreSQL's count of lines is at `line`, from 1 where the first row begins.
+
+    Inside quotes it counts the character that ends the lines; in the first row, before it knows which that is, CR.
+    Source: CopyReadLineText in its copyfromparse.c.
+    """
+    lines = np.ones(rows.num_rows, np.int64)
+    for name in rows.column_names[1:]:
+        texts = rows.column(name)
+        lines += pc.fill_null(pc.count_substring(texts, "\n"), 0).to_numpy()
+        lines[0] += (texts[0].as_py() or "").count("\r") - (texts[0].as_py() or "").count("\n")
+    return int(min(np.searchsorted(np.cumsum(lines), line), rows.num_rows - 1))
 
 
 _CONTEXT = re.compile(r"^COPY staging, line (?P<line>\d+)(?:, column (?P<column>.+?)(?::|$))?", re.MULTILINE)
-_CHECK = re.compile(r"(?P<table>table_)?check_(?P<number>\d+)")

@@ -3,27 +3,32 @@
 import time
 from dataclasses import asdict, dataclass, field, replace
 
+import psycopg2
 from prefect import task
 from psycopg2.extensions import cursor as Cursor
 
-from tasks.align import Alignment, align
-from tasks.columns import KEY
-from tasks.database import execute, one_row, quoted, transaction
-from tasks.departures import check_columns, depart
-from tasks.errors import LoadFailed
-from tasks.ledger import open_ledger, reason_to_skip, record_load
+from tasks.align import EDITED, Alignment, align
+from tasks.database import LOCKED, execute, one_row, quoted, transaction
+from tasks.departures import check_columns, count_departures, find_leavers, leave_statement
+from tasks.emptied import check_emptied
+from tasks.errors import LoadFailed, Unreachable
+from tasks.ledger import Committed, check_clock, committed_by_this_run, open_ledger, reason_to_skip, record_load
 from tasks.log import run_logger
-from tasks.merge import EDITED, Merge, merge_rows
+from tasks.merge import compare, merge_rows
 from tasks.options import LoadOptions, allowed_rejects
+from tasks.plan import Merge
 from tasks.policy import IN_MEMORY, RETRIED
-from tasks.records import read_chunks, read_header
-from tasks.rejects import publish_rejects, rejected_records
+from tasks.records import count_records, read_header
+from tasks.rejects import publish_rejects, rejected_records, summary
 from tasks.s3 import S3Object, Snapshot
 from tasks.schema import TableSchema, create_statement
-from tasks.staging import stage, summary
+from tasks.staging import check_limit, stage
+from tasks.verify import read_back
 
 LOCK_TABLE = "SELECT pg_try_advisory_xact_lock(hashtextextended('department-members:' || %s, 0))"
 LONGEST_WAIT_S = 900.0
+ALTER_TRIES, ALTER_WAIT_S = 10, 2
+"""While ALTER TABLE waits for a reader to end, it holds up every later one: so it waits briefly, several times."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,17 @@ class Loaded:
     rejected: int = 0
     departed: int = 0
     returned: int = 0
+    altered: int = 0
+    """Of the inserted and updated: rows whose values the table's own trigger replaced."""
+    altered_columns: tuple[str, ...] = ()
+    cut_columns: tuple[str, ...] = ()
+    """Columns in which digits of a second were cut that their type cannot keep, each with the number of values."""
+    kept_leavers: tuple[str, ...] = ()
+    """Leavers whom the table did not let go: key and reason."""
+    departures_skipped: str = ""
+    new_keys: tuple[str, ...] = ()
+    vanished_keys: tuple[str, ...] = ()
+    """Columns and custom-field keys that have values since, or no more since, this load."""
     skipped: str | None = None
     rejects: S3Object | None = None
     rejected_because: str = ""
@@ -99,45 +115,94 @@ def load(
     wait_for_turn(cursor, table)
     create_missing(cursor, table)
     open_ledger(cursor, table)
+    check_clock(cursor, snapshot)
+    if (committed := committed_by_this_run(cursor, table, snapshot)) and not options.dry_run:
+        return as_committed(committed, snapshot)
     skipped = reason_to_skip(cursor, table, snapshot)
     if skipped and not options.replay:
         return Loaded(skipped=skipped)
-    add_columns(cursor, table, alignment)
 
     limit = allowed_rejects(options.max_rejected, known_rows(snapshot))
-    staged = stage(cursor, snapshot, alignment, limit)
+    staged = stage(cursor, snapshot, table, alignment, limit)
     duplicates = drop_duplicates(cursor, alignment)
     merge = Merge(
         table,
         alignment,
         keep_newer=options.replay or snapshot.is_plain,
         revive=options.on_departure == "mark",
+        scope=snapshot.department_id,
+        leave=leave_statement(table, options, snapshot),
+        without_new=options.dry_run,
     )
+    unread = rejected_records(snapshot.path, staged.rejected, alignment)
+    departures_skipped = find_leavers(cursor, table, alignment, snapshot, options, unread)
+    changed, same = compare(cursor, merge)
+    new_keys, vanished_keys = check_emptied(cursor, merge, snapshot, staged.filled, options.max_emptied)
     differences = first_differences(cursor, merge, options.show_values) if options.dry_run else []
-    merged = merge_rows(cursor, merge, staged.rows, limit - len(staged.rejected))
-    rejected = staged.rejected + rejected_records(snapshot.path, merged.refused, alignment.position(KEY))
-    refused = [row.key for row in rejected]
-    departed = depart(cursor, table, snapshot, options, refused)
+    if not options.dry_run:
+        add_columns(cursor, table, alignment)
+
+    refusals = merge_rows(cursor, merge, limit - len(staged.rejected))
+    reasons = staged.rejected | refusals.rows
+    check_limit(snapshot, alignment, reasons, limit)
+    written = read_back(cursor, merge, changed - len(refusals.rows))
+    reasons |= written.dropped
+    check_limit(snapshot, alignment, reasons, limit)
+    left = count_departures(cursor, table, options, refusals.leavers)
+    rejected = rejected_records(snapshot.path, reasons, alignment)
     rejects = publish_rejects(snapshot, rejected, blocks) if rejected and not options.dry_run else None
 
     loaded = Loaded(
-        read=staged.rows,
-        inserted=merged.inserted,
-        updated=merged.updated,
-        unchanged=staged.rows - merged.inserted - merged.updated - duplicates - len(rejected),
+        read=staged.read,
+        inserted=written.inserted,
+        updated=written.updated,
+        unchanged=same + written.kept,
         duplicates=duplicates,
         rejected=len(rejected),
-        departed=departed,
-        returned=merged.returned,
+        departed=left.departed,
+        returned=written.returned,
+        altered=written.altered,
+        altered_columns=numbered(written.altered_columns),
+        cut_columns=numbered(staged.cut),
+        kept_leavers=left.kept,
+        departures_skipped=departures_skipped,
+        new_keys=tuple(new_keys),
+        vanished_keys=tuple(vanished_keys),
         rejects=rejects,
         rejected_because=summary(rejected),
         ignored_columns=alignment.ignored,
         untouched_columns=alignment.untouched,
-        added_columns=alignment.added,
-        differences=tuple(f"{key}: {what}" for key, what in differences if key not in refused),
+        added_columns=tuple(column.name for column in alignment.added),
+        differences=tuple(f"{key}: {what}" for record, key, what in differences if record not in reasons),
     )
+    check_sum(loaded)
     record_load(cursor, table, snapshot, loaded.counts(), rejects.key if rejects else None)
     return loaded
+
+
+def as_committed(committed: Committed, snapshot: Snapshot) -> Loaded:
+    """What a load of this very run did, whose commit was made though its acknowledgement was lost."""
+    run_logger().warning("load %s of this run was committed before; these are its counts", committed.load_id)
+    rejects = S3Object(snapshot.object.bucket, committed.rejects_key) if committed.rejects_key else None
+    return replace(Loaded(**committed.counts), rejects=rejects)  # type: ignore[arg-type]
+
+
+def check_sum(loaded: Loaded) -> None:
+    """Raise LoadFailed where the counts, each counted by itself, do not add up to the rows that were read."""
+    parts = (loaded.inserted, loaded.updated, loaded.unchanged, loaded.duplicates, loaded.rejected)
+    if loaded.read != sum(parts):
+        raise LoadFailed(
+            f"expected {loaded.read} rows to be inserted, updated, unchanged, duplicates or rejected, found {parts}. "
+            "Nothing was changed. Please report this as an error of the load itself."
+        )
+
+
+def numbered(counts: dict[str, int]) -> tuple[str, ...]:
+    """
+    >>> numbered({"date_edited": 3, "date_added": 0})
+    ('date_edited (3 rows)',)
+    """
+    return tuple(f"{name} ({number} rows)" for name, number in counts.items() if number)
 
 
 def wait_for_turn(cursor: Cursor, table: TableSchema) -> None:
@@ -174,30 +239,52 @@ def create_missing(cursor: Cursor, table: TableSchema) -> None:
 
 
 def add_columns(cursor: Cursor, table: TableSchema, alignment: Alignment) -> None:
-    """With schema_contract evolve: the table has the file's new columns too."""
-    for column in alignment.loaded:
-        if column.name in alignment.added:
-            cursor.execute(f"ALTER TABLE {table.quoted} ADD COLUMN {quoted(column.name)} {column.staged_as}")
+    """With schema_contract evolve: the table has the file's new columns too.
+
+    Raises:
+        Unreachable: readers held the table all that time.
+    """
+    if not alignment.added:
+        return
+    added = ", ".join(f"ADD COLUMN {quoted(c.name)} {c.column.declared}" for c in alignment.added if c.column)
+    for tries_left in reversed(range(ALTER_TRIES)):
+        cursor.execute(f"SAVEPOINT altering; SET LOCAL lock_timeout = '{ALTER_WAIT_S}s'")
+        try:
+            cursor.execute(f"ALTER TABLE {table.quoted} {added}")
+        except psycopg2.Error as error:
+            if error.pgcode != LOCKED:
+                raise
+            cursor.execute("ROLLBACK TO SAVEPOINT altering")
+            if not tries_left:
+                raise Unreachable(
+                    f"{table.quoted}: expected to add the columns {', '.join(c.name for c in alignment.added)}, found the "
+                    f"table in use through {ALTER_TRIES} tries (SQLSTATE {LOCKED}). Nothing was changed; run again, or "
+                    "add them by hand."
+                ) from None
+            time.sleep(1)
+        else:
+            cursor.execute("SET LOCAL lock_timeout = '60s'; RELEASE SAVEPOINT altering")
+            return
 
 
 def known_rows(snapshot: Snapshot) -> int:
     """How many rows the file has, before it is read: by its metadata, else counted."""
-    if snapshot.rows is not None:
-        return snapshot.rows
-    return sum(len(chunk.records()) for chunk in read_chunks(snapshot.path))
+    return count_records(snapshot.path) if snapshot.rows is None else snapshot.rows
 
 
 def drop_duplicates(cursor: Cursor, alignment: Alignment) -> int:
-    """One row a key is left in the staging table; how many were dropped."""
-    execute(cursor, "repeated_keys")
+    """Keep one row per key in the staging table; how many were dropped."""
+    key = alignment.key.staged
+    execute(cursor, "repeated_keys", staged_key=key)
     if one_row(cursor)[0] == 0:
         return 0
-    newest_first = f"{EDITED} DESC NULLS LAST, " if any(c.name == EDITED for c in alignment.columns) else ""
-    execute(cursor, "drop_duplicates", newest_first=newest_first)
+    edited = alignment.find(EDITED)
+    newest_first = f"{edited.staged} DESC NULLS LAST, " if edited else ""
+    execute(cursor, "drop_duplicates", staged_key=key, newest_first=newest_first)
     return cursor.rowcount
 
 
-def first_differences(cursor: Cursor, merge: Merge, show_values: bool) -> list[tuple[str, str]]:
+def first_differences(cursor: Cursor, merge: Merge, show_values: bool, count: int = 10) -> list[tuple[int, str, str]]:
     """For a dry run: the first members that would be new or changed, and in which columns, if the table takes them."""
-    execute(cursor, "differences", **merge.difference_parts(show_values), **merge.parts())
-    return [(key, what) for key, what in cursor.fetchall()]
+    execute(cursor, "differences", {"count": count}, **merge.target, changes=merge.changes(show_values))
+    return [(record, key, what) for record, key, what in cursor.fetchall()]

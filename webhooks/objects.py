@@ -16,13 +16,17 @@ _NAMESPACE = uuid.UUID("6f1d3ea4-6a52-5c0e-9d1b-3a6b1f0a5b7e")
 
 @dataclass(frozen=True)
 class CreatedObject:
-    """An object that S3 says was created; the fields that a trigger's parameters may name, null where S3 gives none."""
+    """An object that S3 says was created: the fields that a trigger's parameters may name (null if S3 sends none).
+
+    `sequencer` is not one of them: it only distinguishes this creation from others of the same key.
+    """
 
     bucket: str
     key: str
     version_id: str | None
     etag: str | None
     size: int | None
+    sequencer: str | None = None
 
     @property
     def uri(self) -> str:
@@ -30,15 +34,25 @@ class CreatedObject:
         return f"s3://{self.bucket}/{self.key}"
 
     def event(self) -> dict[str, Any]:
-        """Prefect's event. Its id is the object's own, so a delivery that comes again starts nothing."""
-        identity = "\n".join((self.bucket, self.key, self.version_id or "", self.etag or ""))
+        """Prefect's event. A repeated delivery has the same id, so it starts nothing; a new publication has its own."""
+        payload = asdict(self)
+        del payload["sequencer"]
         return {
-            "id": str(uuid.uuid5(_NAMESPACE, identity)),
+            "id": str(uuid.uuid5(_NAMESPACE, "\n".join(self.identity()))),
             "occurred": datetime.now(UTC).isoformat(),
             "event": EVENT,
             "resource": {"prefect.resource.id": self.uri, "prefect.resource.name": self.key},
-            "payload": asdict(self),
+            "payload": payload,
         }
+
+    def identity(self) -> tuple[str, ...]:
+        """What distinguishes this creation: its version id, or its sequencer in a bucket that keeps no versions.
+
+        There a key may return to an earlier content, and so to an earlier ETag ("null" is the id of no version).
+        """
+        if self.version_id in (None, "", "null"):
+            return (self.bucket, self.key, "", self.etag or "", self.sequencer or "")
+        return (self.bucket, self.key, str(self.version_id), self.etag or "")
 
 
 @dataclass(frozen=True)
@@ -62,6 +76,7 @@ class _Object(BaseModel):
     version_id: str | None = Field(None, validation_alias=AliasChoices("versionId", "version-id"))
     etag: str | None = Field(None, validation_alias=AliasChoices("eTag", "etag"))
     size: int | None = None
+    sequencer: str | None = None
 
 
 class _Told(BaseModel):
@@ -70,13 +85,16 @@ class _Told(BaseModel):
     bucket: _Bucket
     object: _Object
 
-    def created(self, key: str) -> CreatedObject:
-        """The object, under its decoded key."""
-        return CreatedObject(self.bucket.name, key, self.object.version_id, self.object.etag, self.object.size)
+    def created(self, key: str, time: str | None) -> CreatedObject:
+        """The object, under its decoded key; S3-like stores that send no sequencer still send the time."""
+        found = self.object
+        sequencer = found.sequencer or time
+        return CreatedObject(self.bucket.name, key, found.version_id, found.etag, found.size, sequencer)
 
 
 class _Record(BaseModel):
     eventName: str
+    eventTime: str | None = None
     s3: _Told
 
 
@@ -89,6 +107,7 @@ class _Notification(BaseModel):
 class _Event(BaseModel):
     """EventBridge's, https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html"""
 
+    time: str | None = None
     detail: _Told
 
 
@@ -102,11 +121,11 @@ def created_objects(message: Any) -> list[CreatedObject]:
         return []
     if "Records" in message:
         return [
-            record.s3.created(unquote_plus(record.s3.object.key))
+            record.s3.created(unquote_plus(record.s3.object.key), record.eventTime)
             for record in _Notification.model_validate(message).Records
             if record.eventName.removeprefix("s3:").startswith("ObjectCreated:")
         ]
     if message.get("source") == "aws.s3" and message.get("detail-type") == "Object Created":
-        detail = _Event.model_validate(message).detail
-        return [detail.created(detail.object.key)]  # EventBridge does not encode the key
+        event = _Event.model_validate(message)
+        return [event.detail.created(event.detail.object.key, event.time)]  # EventBridge does not encode the key
     return []

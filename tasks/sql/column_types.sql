@@ -1,13 +1,27 @@
--- Each column's type as PostgreSQL writes it, and the base type under its domains, if it is one.
+-- Each column's type as PostgreSQL writes it and the base type under its domains ("enum" for any enumeration);
+-- for an array also the same two of its elements; and whether its collation takes different texts for equal.
 WITH RECURSIVE base AS (
     SELECT a.attnum, a.attname, a.atttypid AS type_id, a.atttypmod AS modifier,
-           format_type(a.atttypid, a.atttypmod) AS declared
-    FROM pg_attribute a
+           format_type(a.atttypid, a.atttypmod) AS declared, NOT coalesce(c.collisdeterministic, true) AS folds
+    FROM pg_attribute a LEFT JOIN pg_collation c ON c.oid = a.attcollation
     WHERE a.attrelid = %s::regclass AND a.attnum > 0 AND NOT a.attisdropped
     UNION ALL
-    SELECT b.attnum, b.attname, t.typbasetype, t.typtypmod, b.declared
+    SELECT b.attnum, b.attname, t.typbasetype, t.typtypmod, b.declared, b.folds
     FROM base b JOIN pg_type t ON t.oid = b.type_id AND t.typtype = 'd'
+), resolved AS (
+    SELECT b.*, t.typtype, t.typelem, t.typcategory
+    FROM base b JOIN pg_type t ON t.oid = b.type_id AND t.typtype <> 'd'
+), element AS (
+    SELECT r.attnum, r.typelem AS type_id, r.modifier, format_type(r.typelem, r.modifier) AS declared
+    FROM resolved r
+    WHERE r.typcategory = 'A'
+    UNION ALL
+    SELECT e.attnum, t.typbasetype, t.typtypmod, e.declared
+    FROM element e JOIN pg_type t ON t.oid = e.type_id AND t.typtype = 'd'
 )
-SELECT b.attname, b.declared, format_type(b.type_id, b.modifier)
-FROM base b JOIN pg_type t ON t.oid = b.type_id AND t.typtype <> 'd'
-ORDER BY b.attnum
+SELECT r.attname, r.declared,
+       CASE r.typtype WHEN 'e' THEN 'enum' ELSE format_type(r.type_id, r.modifier) END,
+       e.declared, CASE t.typtype WHEN 'e' THEN 'enum' ELSE format_type(e.type_id, e.modifier) END, r.folds
+FROM resolved r
+LEFT JOIN (element e JOIN pg_type t ON t.oid = e.type_id AND t.typtype <> 'd') ON e.attnum = r.attnum
+ORDER BY r.attnum

@@ -1,7 +1,7 @@
 -- The first members that a load would insert or change, and in which columns.
-SELECT s.lms_user_id::text, CASE WHEN t.lms_user_id IS NULL THEN 'new' ELSE {changes} END
-FROM pg_temp.staging AS s
-LEFT JOIN {table} AS t USING (lms_user_id)
-WHERE t.lms_user_id IS NULL OR ({differs}){not_older}
+SELECT s._record, s.{staged_key}::text, CASE WHEN c.is_new THEN 'new' ELSE {changes} END
+FROM pg_temp.changes AS c
+JOIN pg_temp.staging AS s USING (_record)
+LEFT JOIN {table} AS t ON t.{key} = s.{staged_key}
 ORDER BY s._record
-LIMIT 10
+LIMIT %(count)s

@@ -3,7 +3,7 @@ DELETE FROM pg_temp.staging
 WHERE _record IN (
     SELECT _record
     FROM (
-        SELECT _record, row_number() OVER (PARTITION BY lms_user_id ORDER BY {newest_first} _record DESC) AS place
+        SELECT _record, row_number() OVER (PARTITION BY {staged_key} ORDER BY {newest_first} _record DESC) AS place
         FROM pg_temp.staging
     ) AS ranked
     WHERE place > 1

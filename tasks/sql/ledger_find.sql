@@ -1,8 +1,20 @@
--- The same object, loaded before; and the newest snapshot that was applied for the department.
+-- Was this object loaded; which newer snapshot of its department was applied; and how many rows lie in the future.
 SELECT
-    (SELECT max(load_id) FROM {ledger}
-     WHERE table_name = %(table_name)s AND bucket = %(bucket)s AND object_key = %(object_key)s
-       AND version_id IS NOT DISTINCT FROM %(version_id)s AND etag = %(etag)s
-       AND snapshot_at IS NOT DISTINCT FROM %(snapshot_at)s),
-    (SELECT max(snapshot_at) FROM {ledger}
-     WHERE table_name = %(table_name)s AND department_id = %(department_id)s)
+    coalesce(
+        -- A version never changes, so it is loaded once, ever.
+        (SELECT max(load_id) FROM {ledger}
+         WHERE table_name = %(table_name)s AND bucket = %(bucket)s AND object_key = %(object_key)s
+           AND version_id = %(version_id)s),
+        -- Without versions a key may return to an earlier content: only the key's newest load counts.
+        (SELECT load_id
+         FROM (SELECT load_id, sha256, snapshot_at FROM {ledger}
+               WHERE table_name = %(table_name)s AND bucket = %(bucket)s AND object_key = %(object_key)s
+               ORDER BY load_id DESC
+               LIMIT 1) AS newest
+         WHERE %(version_id)s IS NULL AND sha256 = %(sha256)s AND snapshot_at IS NOT DISTINCT FROM %(snapshot_at)s)
+    ),
+    max(snapshot_at) FILTER (WHERE snapshot_at <= clock_timestamp() + %(clock_tolerance)s),
+    count(*) FILTER (WHERE snapshot_at > clock_timestamp() + %(clock_tolerance)s)
+FROM {ledger}
+WHERE table_name = %(table_name)s AND lower(department_id) = lower(%(department_id)s)
+  AND snapshot_at > %(snapshot_at)s

@@ -6,3 +6,4 @@ INSERT INTO {ledger} (
     %(read)s, %(inserted)s, %(updated)s, %(unchanged)s, %(duplicates)s, %(rejected)s, %(departed)s, %(returned)s,
     %(rejects_key)s, %(flow_run_id)s
 )
+RETURNING load_id

@@ -1,5 +1,5 @@
--- One row for each load that was committed, in the same transaction as its data. The load creates the
--- table on first use; run this by hand, once a schema, where its user may not create tables.
+-- One row per committed load, in the same transaction as its data. The load creates the table on first use. Where its
+-- user may not, the schema's owner runs this once per schema, with lms_loads for the name in braces.
 CREATE TABLE {ledger} (
     load_id       bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     loaded_at     timestamptz NOT NULL DEFAULT now(),

@@ -1,2 +1,2 @@
 -- How many keys the staging table holds more than once.
-SELECT count(*) FROM (SELECT 1 FROM pg_temp.staging GROUP BY lms_user_id HAVING count(*) > 1) AS repeated
+SELECT count(*) FROM (SELECT 1 FROM pg_temp.staging GROUP BY {staged_key} HAVING count(*) > 1) AS repeated

@@ -1,13 +1,15 @@
 """An object loads whole, once, and in order; or not at all."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
+import psycopg2
 import pytest
+from sqlalchemy.pool.base import _ConnectionFairy
 
-from tasks.errors import (
-    ObjectInvalid,
-)
+from tasks.errors import ObjectInvalid, Unreachable
+from tasks.s3 import S3Object
 from tests.tasks.loader import Loader, counts, member, uid
 from tests.tasks.snapshots import BEGAN, snapshot
 
@@ -50,6 +52,43 @@ def test_the_same_event_twice_is_skipped_and_says_so(loader: Loader) -> None:
     loader.load(source)
     again = loader.load(source)
     assert again.skipped == "already loaded (load 1 in lms_loads)"
+    assert loader.ledger() == [(1,)]
+
+
+def test_a_key_without_versions_that_returns_to_its_first_content_is_loaded_again(loader: Loader) -> None:
+    first, second = (
+        replace(loader.snapshot([member(1, name)], plain=True), object=S3Object("bucket", "by-hand.csv"))
+        for name in ("A", "B")
+    )
+    assert [loader.load(each).skipped for each in (first, second, first)] == [None, None, None]
+    assert loader.rows() == [(uid(1), "A")]
+    assert loader.load(first).skipped == "already loaded (load 3 in lms_loads)"
+
+
+def test_a_snapshot_from_the_future_changes_nothing(loader: Loader) -> None:
+    source = replace(loader.snapshot([member(1)]), snapshot_at=datetime.now(UTC) + timedelta(days=400))
+    with pytest.raises(ObjectInvalid, match="at most five minutes after the database's clock"):
+        loader.load(source, replay=True)
+    assert (loader.rows(), loader.load([member(1)]).skipped) == ([], None)
+
+
+@pytest.mark.parametrize("replay", [False, True])
+def test_a_load_whose_commit_was_not_acknowledged_is_reported_by_the_retry(
+    loader: Loader, monkeypatch: pytest.MonkeyPatch, replay: bool
+) -> None:
+    source = loader.snapshot([member(1), member(1), member(2, gender="x")])
+    monkeypatch.setenv("PREFECT__RUNTIME__FLOW_RUN__ID", "run-1")
+
+    def lose_the_answer(connection: Any) -> None:
+        connection.dbapi_connection.commit()
+        raise psycopg2.OperationalError("server closed the connection unexpectedly")
+
+    with monkeypatch.context() as patch, pytest.raises(Unreachable):
+        patch.setattr(_ConnectionFairy, "commit", lose_the_answer, raising=False)
+        loader.load(source, replay=replay)
+    again = loader.load(source, replay=replay)
+    assert (again.skipped, counts(again)) == (None, {"read": 3, "inserted": 1, "duplicates": 1, "rejected": 1})
+    assert again.rejects == S3Object("bucket", "members.csv.rejected/run.csv")
     assert loader.ledger() == [(1,)]
 
 

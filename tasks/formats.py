@@ -1,0 +1,155 @@
+"""Which texts each PostgreSQL type takes exactly, and how a type's stored text form is compared.
+
+PostgreSQL guesses: it reads `now`, `1_000` and `03/01/2021`, drops a timestamp's offset, rounds to numeric(p,s) and to
+a timestamp's precision, cuts to varchar(n). So a type that is known here has a pattern that leaves nothing to guess;
+any other is cast and compared back with the text.
+"""
+
+import re
+from dataclasses import dataclass
+
+_CLOCK = r"([01]\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d{1,7})?)?"
+_MIDNIGHT = r"24:00(:00(\.0{1,7})?)?"
+_OFFSET = r"(Z|[+-]\d{2}(:?\d{2})?)"
+INTEGER = r"[+-]?\d+"
+DECIMAL = r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?"
+BOOLEAN = r"(?i:true|false|t|f|yes|no|y|n|on|off|1|0)"
+DATE_TIME = rf"\d{{4}}-\d{{2}}-\d{{2}}([T ]{_CLOCK}{_OFFSET}?)?"
+TIME = rf"({_CLOCK}|{_MIDNIGHT})"
+_HEX4 = "[0-9a-fA-F]{4}"
+UUID = rf"({_HEX4}-?){{7}}{_HEX4}|\{{({_HEX4}-?){{7}}{_HEX4}\}}"
+BYTEA = r"\\x([0-9a-fA-F]{2})*|[^\\]*"
+_BYTE = r"(0|[1-9]\d{0,2})"
+INET = rf"{_BYTE}(\.{_BYTE}){{3}}(/\d{{1,2}})?|[0-9a-fA-F:.]*:[0-9a-fA-F:.]*(/\d{{1,3}})?"
+MACADDR = r"[0-9a-fA-F]{2}([:.-]?[0-9a-fA-F]{2}){5}"
+INTERVAL = (
+    r"([+-]?\d+ (year|mon|month|week|day|hour|minute|second)s?( |$))*([+-]?\d{2,}:[0-5]\d(:[0-5]\d(\.\d{1,6})?)?)?"
+    r"|P([+-]?\d+[YMWD])*(T([+-]?\d+[HM])*([+-]?\d+(\.\d{1,6})?S)?)?"
+)
+
+_DATE_TIME = "an ISO 8601 date-time of at most 7 fraction digits"
+PATTERNS = {
+    "smallint": (INTEGER, "an integer"),
+    "integer": (INTEGER, "an integer"),
+    "bigint": (INTEGER, "an integer"),
+    "numeric": (DECIMAL, "a number"),
+    "real": (DECIMAL, "a number that the column's type holds exactly"),
+    "double precision": (DECIMAL, "a number that the column's type holds exactly"),
+    "money": (DECIMAL, "an amount that the column's type holds exactly"),
+    "boolean": (BOOLEAN, "true or false"),
+    "date": (DATE_TIME, "an ISO 8601 date"),
+    "timestamp without time zone": (DATE_TIME, _DATE_TIME),
+    "timestamp with time zone": (DATE_TIME, _DATE_TIME),
+    "time without time zone": (TIME, "a time of day without an offset"),
+    "time with time zone": (TIME + _OFFSET + "?", "a time of day"),
+    "uuid": (UUID, "a UUID"),
+    "bytea": (BYTEA, r"bytes, as \x and hexadecimal digits"),
+    "inet": (INET, "an IP address"),
+    "cidr": (INET, "an IP network"),
+    "macaddr": (MACADDR, "a MAC address"),
+    "interval": (INTERVAL, "an interval"),
+    "json": (None, "JSON"),
+    "jsonb": (None, "JSON"),
+    "enum": (None, "a value of the enumeration"),
+}
+"""Base type to the whole text's pattern (RE2), if PostgreSQL's own reading needs one, and what to say of a misfit."""
+TEXTS = {"text", "character varying", "character", "bpchar"}
+JSON = {"json", "jsonb"}
+_TIMED = {"timestamp without time zone", "timestamp with time zone", "time without time zone", "time with time zone"}
+_BY_TEXT = {"real", "double precision", "money"}
+_EXACTLY_EQUAL = set(PATTERNS) - {"numeric", "real", "double precision", "money", "json", "interval", "inet", "cidr"}
+"""Types whose = is the same as having one text form; jsonb is compared by value, which is its =."""
+_TYPE = re.compile(
+    r"(?P<name>[a-z ]+?)(?:\((?P<first>\d+)(?:,(?P<second>-?\d+))?\))?(?P<rest> with(?:out)? time zone)?"
+)
+_ODD_JSON = r"\\u(0000|[dD][89abAB])|\d[eE][+-]?\d{4}|\d{200}"
+"""JSON that json stores and jsonb cannot: compared as text."""
+
+
+@dataclass(frozen=True)
+class Format:
+    """How the texts of one type (or of an array's elements) go into the staging table and on into the target.
+
+    `{c}` in the SQL stands for the staged column.
+    """
+
+    staged_as: str = "text"
+    expected: str = ""
+    pattern: str | None = None
+    max_chars: int | None = None
+    fraction_digits: int | None = None
+    """How many the type keeps; further ones are cut, never rounded up."""
+    day_only: bool = False
+    as_utc: bool = False
+    """The type keeps no offset, so that one must be converted to UTC before PostgreSQL drops it."""
+    proof: str | None = None
+    """What must hold of the staged value: that the cast changes nothing."""
+    value: str = "{c}"
+    """The target's value."""
+
+
+def format_of(declared: str, base: str, *, array: bool = False) -> Format:
+    """The format of a type, or of an array's elements, by its name as declared and by the base type under any domain.
+
+    >>> format_of("integer", "integer").staged_as, format_of("timestamp(0)", "timestamp(0) without time zone").fraction_digits
+    ('integer', 0)
+    """
+    name, first, second = parsed(base)
+    many = "[]" if array else ""
+    if name in TEXTS:
+        most = int(first) if first else 1 if name == "character" else None
+        return Format(expected=f"at most {most} characters" if most else "", max_chars=most)
+    if name not in PATTERNS or (name == "interval" and base != name):
+        # concat, unlike a cast to text, always takes the type's own output
+        text = f"{{c}}::{declared}[]::text[]" if array else f"concat({{c}}::{declared})"
+        expected = f"a value that {base} holds exactly as written"
+        return Format("text", expected, proof=f'{text} = {{c}} COLLATE "C"', value=f"{{c}}::{declared}{many}")
+    pattern, expected = PATTERNS[name]
+    if name in _BY_TEXT:
+        as_text = "" if name == "money" else f"::text{many}"
+        proof = f"{{c}}::{declared}{many}{as_text}::numeric{many} = {{c}}::numeric{many}"
+        return Format("text", expected, pattern, proof=proof, value=f"{{c}}::{declared}{many}")
+    if name == "numeric" and first:
+        limits = f"numeric({first},{second or 0})"
+        proof, value = f"{{c}} = {{c}}::{limits}{many}", f"{{c}}::{limits}{many}"
+        return Format("numeric", f"a number that {limits} holds", pattern, proof=proof, value=value)
+    if name == "timestamp without time zone" and not array:
+        digits, value = int(first or 6), "({c} AT TIME ZONE 'UTC')"
+        return Format("timestamptz", expected, pattern, fraction_digits=digits, value=value)
+    return Format(
+        declared,
+        expected,
+        pattern,
+        fraction_digits=int(first or 6) if name in _TIMED else None,
+        day_only=name == "date",
+        as_utc=name == "timestamp without time zone",
+    )
+
+
+def parsed(base: str) -> tuple[str, str | None, str | None]:
+    """
+    >>> parsed("numeric(5,2)"), parsed("timestamp(3) without time zone"), parsed("text[]")
+    (('numeric', '5', '2'), ('timestamp without time zone', '3', None), ('text[]', None, None))
+    """
+    match = _TYPE.fullmatch(base)
+    if match is None:
+        return base, None, None
+    return match["name"] + (match["rest"] or ""), match["first"], match["second"]
+
+
+def differs(stored: str, value: str, base: str, declared: str) -> str:
+    """SQL that says whether two values of one column have different stored text forms; JSON goes by value."""
+    name = parsed(base)[0]
+    if name in _EXACTLY_EQUAL:
+        return f"{stored} IS DISTINCT FROM {value}"
+    if name in {"character", "bpchar"}:  # their cast to text strips blanks that are stored
+        return f'textin(bpcharout({stored})) IS DISTINCT FROM textin(bpcharout({value}::{declared})) COLLATE "C"'
+    if name in TEXTS:
+        return f'{stored} COLLATE "C" IS DISTINCT FROM {value} COLLATE "C"'
+    if name == "json":
+        return (
+            f"CASE WHEN {stored}::text IS NOT DISTINCT FROM {value}::text THEN false "
+            f"WHEN concat({stored}, {value}) ~ '{_ODD_JSON}' THEN true "
+            f"ELSE {stored}::jsonb IS DISTINCT FROM {value}::jsonb END"
+        )
+    return f'{stored}::text COLLATE "C" IS DISTINCT FROM {value}::text COLLATE "C"'

@@ -1,0 +1,15 @@
+-- Each staged row beside the stored one. Those that are new or differ are written; the others are proved the same here.
+-- `emptied` is null for a new row, {{0}} for one that is the same, and else the numbers of the columns whose stored
+-- value would become null (-1 where custom fields differ).
+WITH compared AS MATERIALIZED (
+    SELECT s._record, {returns} AS returns,
+           CASE WHEN t.{key} IS NULL THEN NULL
+                WHEN ({differs}){not_older} THEN {emptied}
+                ELSE '{{0}}' END AS emptied
+    FROM pg_temp.staging AS s
+    LEFT JOIN {table} AS t ON t.{key} = s.{staged_key}
+), changed AS (
+    INSERT INTO pg_temp.changes (_record, is_new, returns, emptied)
+    SELECT _record, emptied IS NULL, returns, emptied FROM compared WHERE emptied IS DISTINCT FROM '{{0}}'
+)
+SELECT count(*) FILTER (WHERE emptied IS DISTINCT FROM '{{0}}'), count(*) FILTER (WHERE emptied = '{{0}}') FROM compared

@@ -1,0 +1,23 @@
+-- Each unique index and exclusion constraint of the table: the names it goes by (its partitions' included), the
+-- columns it is about, the expressions it compares and by which operators, and whether it is judged row by row.
+SELECT ARRAY(SELECT c.relname::text FROM pg_class c
+             WHERE c.oid = i.indexrelid OR c.oid IN (SELECT p.relid FROM pg_partition_tree(i.indexrelid) p)
+             ORDER BY c.oid <> i.indexrelid),
+       ARRAY(SELECT a.attname::text FROM pg_attribute a
+             WHERE a.attrelid = i.indrelid AND NOT a.attisdropped
+               AND (a.attnum = ANY (i.indkey) OR a.attnum IN (
+                   SELECT d.refobjsubid FROM pg_depend d
+                   WHERE d.classid = 'pg_class'::regclass AND d.objid = i.indexrelid AND d.refobjid = i.indrelid))
+             ORDER BY a.attnum),
+       ARRAY(SELECT pg_get_indexdef(i.indexrelid, n, false) FROM generate_series(1, i.indnkeyatts) n ORDER BY n),
+       (SELECT ARRAY(SELECT 'OPERATOR(' || quote_ident(s.nspname) || '.' || o.oprname || ')'
+                     FROM unnest(c.conexclop) WITH ORDINALITY AS used(id, n)
+                     JOIN pg_operator o ON o.oid = used.id JOIN pg_namespace s ON s.oid = o.oprnamespace
+                     ORDER BY n)
+        FROM pg_constraint c WHERE c.conindid = i.indexrelid AND c.contype = 'x'),
+       pg_get_expr(i.indpred, i.indrelid),
+       i.indimmediate,
+       coalesce((to_jsonb(i) ->> 'indnullsnotdistinct')::boolean, false)
+FROM pg_index i
+WHERE i.indrelid = %s::regclass AND i.indisvalid AND (i.indisunique OR i.indisexclusion)
+ORDER BY i.indexrelid
