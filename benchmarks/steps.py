@@ -19,6 +19,7 @@ from flows.command_line import main as run_script
 from flows.department_sync import department_sync
 from tasks.columns import ColumnNames
 from tasks.database import quoted, transaction
+from tasks.evolve import create_missing
 from tasks.fetch import authenticate, fetch_members
 from tasks.files import run_folder, sha256_of
 from tasks.flatten import flatten_members
@@ -28,7 +29,7 @@ from tasks.publish import write_csv
 from tasks.s3 import S3Object, Snapshot
 from tasks.schema import inspect_schema
 from tasks.settings import Resolver, extract_settings
-from tasks.upsert import create_missing, upsert_members
+from tasks.upsert import upsert_members
 
 ARGUMENTS = sys.argv[2:]
 

@@ -24,9 +24,14 @@ class AlignedColumn:
     name: str
     number: int = 0
     """Its position in the file, from 0."""
-    column: TableColumn | None = None
-    """The table's column; None for one that the table lacks or computes itself."""
+    is_loaded: bool = False
+    """Whether the table has such a column, which it does not compute itself."""
+    declared: str = "text"
+    base: str = "text"
+    required: bool = False
     format: Format = Format()
+    is_array: bool = False
+    """Its format is then about the elements."""
     is_new: bool = False
     """With `evolve`: the load adds it to the table."""
 
@@ -34,11 +39,6 @@ class AlignedColumn:
     def staged(self) -> str:
         """Its name in the staging table: a neutral one, so that no two can clash."""
         return f"c{self.number}"
-
-    @property
-    def is_array(self) -> bool:
-        """Whether its format is about the elements of an array."""
-        return self.column is not None and self.column.element is not None
 
     @property
     def staged_as(self) -> str:
@@ -58,13 +58,11 @@ class AlignedColumn:
     @property
     def differs(self) -> str:
         """SQL that says whether the table `t` holds another value than the one staged, before new columns are added."""
-        assert self.column is not None
-        return self.differs_from(f"NULL::{self.column.declared}" if self.is_new else f"t.{quoted(self.name)}")
+        return self.differs_from(f"NULL::{self.declared}" if self.is_new else f"t.{quoted(self.name)}")
 
     def differs_from(self, stored: str) -> str:
         """SQL that says whether a stored value is another than the one staged."""
-        assert self.column is not None
-        return differs(stored, self.value, "array" if self.is_array else self.column.base, self.column.declared)
+        return differs(stored, self.value, "array" if self.is_array else self.base, self.declared)
 
 
 @dataclass(frozen=True)
@@ -81,12 +79,12 @@ class Alignment:
     @property
     def loaded(self) -> tuple[AlignedColumn, ...]:
         """The columns that reach the table."""
-        return tuple(column for column in self.columns if column.column is not None)
+        return tuple(column for column in self.columns if column.is_loaded)
 
     @property
     def staged(self) -> tuple[AlignedColumn, ...]:
         """The columns that reach the staging table: those loaded, and what tells which of two rows is newer."""
-        return tuple(column for column in self.columns if column.column is not None or column.name == EDITED)
+        return tuple(column for column in self.columns if column.is_loaded or column.name == EDITED)
 
     @property
     def added(self) -> tuple[AlignedColumn, ...]:
@@ -133,7 +131,7 @@ def align(header: list[str], table: TableSchema, contract: SchemaContract = "ign
             f"{table.quoted}: {', '.join(blocking)} must have a value, and the file has no such column. "
             "Give the column a default, or extract it."
         )
-    ignored = tuple(c.name for c in columns if c.column is None and c.name not in REJECT_COLUMNS)
+    ignored = tuple(c.name for c in columns if not c.is_loaded and c.name not in REJECT_COLUMNS)
     untouched = tuple(c.name for c in table.columns if c.name not in names)
     return Alignment(columns, ignored, untouched)
 
@@ -146,10 +144,12 @@ def align_column(name: str, number: int, table: TableSchema, is_new: bool) -> Al
         column = TableColumn(name, kind, {"timestamptz": "timestamp with time zone"}.get(kind, kind))
     if column is None or not column.writable:
         return AlignedColumn(name, number)
-    if column.element is not None:
-        element = format_of(column.element, column.element_base or column.element, array=True)
-        return AlignedColumn(name, number, column, element)
-    return AlignedColumn(name, number, column, format_of(column.declared, column.base), is_new)
+    is_array = column.element is not None
+    declared, base = (column.element, column.element_base) if is_array else (column.declared, column.base)
+    wanted = format_of(str(declared), str(base), array=is_array)
+    return AlignedColumn(
+        name, number, True, column.declared, column.base, column.required, wanted, is_array=is_array, is_new=is_new
+    )
 
 
 def cut_name(name: str) -> str:

@@ -24,8 +24,8 @@ def elements(text: str, *, as_json: bool = False) -> tuple[Nested, list[str | No
     A JSON string gives its text, any other JSON value its JSON, digit by digit. With `as_json` each element is JSON,
     strings and inner arrays too.
 
-    >>> elements('["a", null, 1.50]'), elements('{a,NULL,"NULL"}'), elements('[[1],[2]]')
-    (([None, None, None], ['a', None, '1.50']), ([None, None, None], ['a', None, 'NULL']), ([[None], [None]], ['1', '2']))
+    >>> elements('["a", null, 1.50]'), elements('{{a,NULL},{b,"NULL"}}')
+    (([None, None, None], ['a', None, '1.50']), ([[None, None], [None, None]], ['a', None, 'b', 'NULL']))
 
     Raises:
         NotAnArray: see there.

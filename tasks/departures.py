@@ -9,12 +9,11 @@ from dataclasses import dataclass
 import psycopg2
 from psycopg2.extensions import cursor as Cursor
 
-from tasks.align import Alignment
 from tasks.columns import KEY
 from tasks.database import execute, is_about_a_row, one_row, quoted
 from tasks.errors import SchemaMismatch, TooManyDepartures
 from tasks.options import LoadOptions, OnDeparture, allowed
-from tasks.plan import DEPARTED_AT
+from tasks.plan import DEPARTED_AT, Merge
 from tasks.reasons import Reasons
 from tasks.rejects import Rejected
 from tasks.s3 import Snapshot
@@ -58,24 +57,19 @@ def leave_statement(table: TableSchema, options: LoadOptions, snapshot: Snapshot
 
 
 def find_leavers(
-    cursor: Cursor,
-    table: TableSchema,
-    alignment: Alignment,
-    snapshot: Snapshot,
-    options: LoadOptions,
-    rejected: list[Rejected],
+    cursor: Cursor, merge: Merge, snapshot: Snapshot, options: LoadOptions, rejected: list[Rejected]
 ) -> str:
     """Fill `pg_temp.leavers`; why nobody was looked for, or "".
 
     Raises:
         TooManyDepartures: they are more than `max_departures` of those present.
     """
-    key_type = alignment.key.staged_as
+    key_type = merge.alignment.key.staged_as
     cursor.execute(
         f"CREATE TEMPORARY TABLE leavers (_number serial, _key {key_type}, _at timestamptz) ON COMMIT DROP;"
         f"CREATE TEMPORARY TABLE rejected_keys (_key {key_type}) ON COMMIT DROP"
     )
-    if leave_statement(table, options, snapshot) is None:
+    if merge.leave is None:
         return ""
     unreadable = sum(not keep_key(cursor, row.key) for row in rejected)
     if unreadable:
@@ -84,7 +78,7 @@ def find_leavers(
             "leaver until they are corrected"
         )
     present = f"AND t.{DEPARTED_AT} IS NULL" if options.on_departure == "mark" else ""
-    parts = {"table": table.quoted, "key": quoted(KEY), "staged_key": alignment.key.staged, "present": present}
+    parts = {**merge.target, "present": present}
     values = {"department_id": snapshot.department_id}
     execute(cursor, "leavers", values, **parts)
     absent = cursor.rowcount
@@ -116,10 +110,10 @@ def keep_key(cursor: Cursor, key: str | None) -> bool:
     return True
 
 
-def count_departures(cursor: Cursor, table: TableSchema, options: LoadOptions, refused: Reasons) -> Departures:
+def count_departures(cursor: Cursor, merge: Merge, refused: Reasons) -> Departures:
     """Who left, by looking into the table again; and who was kept, because the table refused or ignored it."""
-    still = f"WHERE t.{DEPARTED_AT} IS NULL" if options.on_departure == "mark" else ""
-    execute(cursor, "kept_leavers", table=table.quoted, key=quoted(KEY), still_there=still)
+    still = f"WHERE t.{DEPARTED_AT} IS NULL" if merge.revive else ""  # leavers are marked, not deleted
+    execute(cursor, "kept_leavers", still_there=still, **merge.target)
     kept = cursor.fetchall()
     cursor.execute("SELECT count(*) FROM pg_temp.leavers")
     silent = "", "a trigger, rule or policy of the table kept it"

@@ -16,10 +16,10 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.runtime import flow_run
 from prefect.settings import PREFECT_API_URL
 
+from tasks.loaded import Loaded
 from tasks.log import run_logger
 from tasks.s3 import Snapshot
 from tasks.schema import TableSchema
-from tasks.upsert import Loaded
 
 LOADED = "department-members.loaded"
 FAILURE_TOLD = "department-members.failure-told"

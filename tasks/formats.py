@@ -91,8 +91,8 @@ class Format:
 def format_of(declared: str, base: str, *, array: bool = False) -> Format:
     """The format of a type, or of an array's elements, by its name as declared and by the base type under any domain.
 
-    >>> format_of("integer", "integer").staged_as, format_of("timestamp(0)", "timestamp(0) without time zone").fraction_digits
-    ('integer', 0)
+    >>> format_of("grade", "integer").staged_as, format_of("moment", "timestamp(0) with time zone").fraction_digits
+    ('grade', 0)
     """
     name, first, second = parsed(base)
     many = "[]" if array else ""

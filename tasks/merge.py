@@ -83,6 +83,7 @@ def merge_rows(cursor: Cursor, merge: Merge, max_refused: int) -> Refusals:
             break
     else:
         retry(cursor, merge, refusals)
+        exchange(cursor, merge, refusals)
     withdraw(cursor, refusals.rows)
     return Refusals(broken | refusals.rows, refusals.leavers)
 
@@ -129,6 +130,26 @@ def retry(cursor: Cursor, merge: Merge, refusals: Refusals) -> None:
                 progress = True
 
 
+def exchange(cursor: Cursor, merge: Merge, refusals: Refusals) -> None:
+    """Rows that exchange values which a trigger has changed, so that no order was found for them: all parked at once."""
+    names = {name for unique in merge.table.uniqueness if not unique.is_key for name in unique.columns}
+    stuck = [record for record, (of, _) in refusals.rows.items() if of and set(of.split(", ")) <= names]
+    while merge.table.rewrites_rows and len(stuck) > 1:
+        cursor.execute("SAVEPOINT exchanging")
+        try:
+            park(cursor, merge, stuck, names)
+        except Refused:
+            return
+        left = [record for record in stuck if attempt(cursor, merge, [Group([record])]) is not None]
+        execute(cursor, "unwritten", {"records": stuck}, **merge.target)
+        left += [record for (record,) in cursor.fetchall() if record not in left]  # a parked row must not stay so
+        if not left:
+            refusals.rows = {record: reason for record, reason in refusals.rows.items() if record not in stuck}
+            return
+        cursor.execute("ROLLBACK TO SAVEPOINT exchanging")
+        stuck = [record for record in stuck if record not in left]
+
+
 def attempt(cursor: Cursor, merge: Merge, groups: list[Group] | None = None) -> Reason | None:
     """Write these groups, or everything, all or nothing; why the table refused, or None."""
     cursor.execute("SAVEPOINT merging")
@@ -153,24 +174,27 @@ def write(cursor: Cursor, merge: Merge, groups: list[Group] | None) -> None:
         nodes = [node for group in groups for node in group.nodes]
         cursor.execute("TRUNCATE pg_temp.wanted")
         cursor.execute("INSERT INTO pg_temp.wanted SELECT * FROM unnest(%s::integer[]) WITH ORDINALITY", (nodes,))
-        park(cursor, merge, groups)
+        park(cursor, merge, *parked_in(groups))
         parts = {
             **merge.upsert_parts(" AND -l._number IN (SELECT _record FROM pg_temp.wanted)"),
             "only": "JOIN pg_temp.wanted AS w USING (_record)",
             "in_order": "ORDER BY w.place",
         }
     execute(cursor, "upsert", **parts)
-    if groups is not None and any(g.parked for g in groups) and cursor.rowcount < sum(node > 0 for node in nodes):
+    if groups is not None and parked_in(groups)[0] and cursor.rowcount < sum(node > 0 for node in nodes):
         raise Refused(("", DROPPED))  # a parked row must not stay so
     cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
 
 
-def park(cursor: Cursor, merge: Merge, groups: list[Group]) -> None:
+def parked_in(groups: list[Group]) -> tuple[list[int], set[str]]:
+    """The rows that are to be parked, and the columns that move out of the way."""
+    return [n for group in groups for n in group.parked], {name for group in groups for name in group.parked_columns}
+
+
+def park(cursor: Cursor, merge: Merge, parked: list[int], names: set[str]) -> None:
     """Take the values that rows of a cycle exchange out of the way, by UPDATE, before each gets its new one."""
-    parked = [node for group in groups for node in group.parked]
     if not parked:
         return
-    names = {name for group in groups for name in group.parked_columns}
     values = park_values(merge, sorted(names))
     newer = merge.newer()
     guard = f" AND NOT {newer}" if newer else ""

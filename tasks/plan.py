@@ -1,4 +1,4 @@
-"""The upsert of a file's staged rows into one table, as the pieces of SQL that make the files in tasks/sql/ this table's."""
+"""One table's upsert, as the pieces of SQL that make the files in tasks/sql/ this table's."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -42,7 +42,7 @@ class Merge:
     @property
     def compared(self) -> list[AlignedColumn]:
         """The columns that say whether a row has changed: the key too, where different keys may be equal."""
-        key = self.alignment.key.column
+        key = self.table.column(KEY)
         exact = key is not None and parsed(key.base)[0] in _EXACT_KEYS and not key.folds
         return [column for column in self.columns if column.name != KEY or not exact]
 
@@ -60,7 +60,7 @@ class Merge:
     def newer(self, value: str | None = None) -> str | None:
         """SQL that says whether the table's row was edited later than the staged one, where that matters."""
         edited = self.alignment.find(EDITED)
-        if not self.keep_newer or edited is None or edited.column is None:
+        if not self.keep_newer or edited is None or not edited.is_loaded:
             return None
         return f"(t.{EDITED} > {value or edited.value}) IS TRUE"
 
@@ -77,8 +77,7 @@ class Merge:
     def custom_fields(self) -> AlignedColumn | None:
         """The column of custom fields, if it is one whose keys can be looked into."""
         column = self.alignment.find(CUSTOM_FIELDS)
-        is_json = column is not None and column.column is not None and column.column.base == "jsonb"
-        return column if is_json and column is not None and not column.is_new else None
+        return column if column is not None and column.base == "jsonb" and not column.is_new else None
 
     def compare_parts(self) -> dict[str, str]:
         """The parts of compare.sql."""
@@ -87,7 +86,7 @@ class Merge:
         lost = [
             f"CASE WHEN t.{quoted(c.name)} IS NOT NULL AND {c.value} IS NULL THEN {c.number + 1} END"
             for c in self.compared
-            if not c.is_new and c.column is not None and not c.column.required
+            if not c.is_new and not c.required
         ]
         lost += [f"CASE WHEN {self.custom_fields.differs} THEN -1 END"] if self.custom_fields else []
         emptied = f"array_remove(ARRAY[{', '.join(lost)}]::integer[], NULL)"
@@ -131,8 +130,10 @@ class Merge:
         loaded = {column.name: column for column in self.columns}
         names = of or list(loaded)
         values = [
-            f"({loaded[name].value})::{column.declared} AS {quoted(name)}"
-            if name in loaded and (column := loaded[name].column) is not None
+            f"({loaded[name].value})::{loaded[name].declared} AS {quoted(name)}"
+            if name in loaded
+            else f"NULL::timestamptz AS {DEPARTED_AT}"
+            if self.revive and name == DEPARTED_AT
             else f"t.{quoted(name)}"
             for name in names
         ]

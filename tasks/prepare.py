@@ -1,4 +1,4 @@
-"""A chunk's texts made ready for COPY: column by column, what does not fit is set aside, what a type cannot keep is cut."""
+"""A chunk made ready for COPY: texts that do not fit are set aside, digits that a type cannot keep are cut."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -63,7 +63,7 @@ def prepare(chunk: Chunk, alignment: Alignment, judges_nulls: bool) -> Prepared:
     key = texts_of(chunk, alignment.key)
     set_aside(prepared, chunk, pc.fill_null(pc.equal(pc.utf8_trim_whitespace(key), ""), True), alignment.key, NO_KEY)
     for column in alignment.loaded if judges_nulls else ():
-        if column.column is not None and column.column.required:
+        if column.required:
             set_aside(prepared, chunk, pc.is_null(texts_of(chunk, column)), column, NOT_NULL)
     prepared.rows = pa.table(columns)
     if prepared.misfits:

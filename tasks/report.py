@@ -8,11 +8,11 @@ from prefect.artifacts import create_markdown_artifact
 from tasks.departures import NAMED
 from tasks.fetch import RawSnapshot
 from tasks.flatten import FlatSnapshot
+from tasks.loaded import Loaded
 from tasks.log import run_logger
 from tasks.publish import Published
 from tasks.s3 import Snapshot
 from tasks.schema import TableSchema
-from tasks.upsert import Loaded
 
 Report = dict[str, Any]
 LOAD_COUNTS = ("read", "inserted", "updated", "unchanged", "duplicates", "rejected", "departed", "returned")

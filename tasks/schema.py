@@ -81,6 +81,8 @@ class TableSchema:
     uniqueness: tuple[Uniqueness, ...] = ()
     rewrites_rows: bool = False
     """A BEFORE trigger may change a row, so that its constraints cannot be judged by the file's values."""
+    changes_rows: bool = False
+    """A trigger or a foreign key's action may change rows that nobody wrote."""
     missing: bool = False
     """Not there yet: the load makes it, in its own transaction."""
 
@@ -127,6 +129,7 @@ def inspect_schema(schema: str, table: str, *, create_table: bool = False, block
         types = connection.exec_driver_sql(statement("column_types"), (name,)).all()
         checks = connection.exec_driver_sql(statement("checks"), (name,)).all()
         unique = uniqueness(connection.exec_driver_sql(statement("uniqueness"), (name,)).all())
+        rewrites_rows, changes_rows = connection.exec_driver_sql(statement("row_triggers"), {"table": name}).one()
         check_key(inspector, schema, table, unique)
         return TableSchema(
             schema,
@@ -135,7 +138,8 @@ def inspect_schema(schema: str, table: str, *, create_table: bool = False, block
             foreign_keys(inspector, schema, table),
             tuple(Check(name, expression, tuple(columns)) for name, expression, columns in checks),
             unique,
-            bool(connection.exec_driver_sql(statement("row_triggers"), {"table": name}).scalar()),
+            rewrites_rows,
+            changes_rows,
             missing,
         )
 

@@ -1,71 +1,34 @@
 """The load: one transaction that applies a snapshot whole, or leaves everything as it was."""
 
 import time
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, replace
 
-import psycopg2
 from prefect import task
 from psycopg2.extensions import cursor as Cursor
 
 from tasks.align import EDITED, Alignment, align
-from tasks.database import LOCKED, execute, one_row, quoted, transaction
-from tasks.departures import check_columns, count_departures, find_leavers, leave_statement
+from tasks.database import execute, one_row, transaction
+from tasks.departures import Departures, check_columns, count_departures, find_leavers, leave_statement
 from tasks.emptied import check_emptied
-from tasks.errors import LoadFailed, Unreachable
+from tasks.errors import LoadFailed
+from tasks.evolve import add_columns, create_missing
 from tasks.ledger import Committed, check_clock, committed_by_this_run, open_ledger, reason_to_skip, record_load
+from tasks.loaded import Loaded, check_sum, numbered
 from tasks.log import run_logger
 from tasks.merge import compare, merge_rows
 from tasks.options import LoadOptions, allowed_rejects
 from tasks.plan import Merge
 from tasks.policy import IN_MEMORY, RETRIED
+from tasks.reasons import Reasons
 from tasks.records import count_records, read_header
 from tasks.rejects import publish_rejects, rejected_records, summary
 from tasks.s3 import S3Object, Snapshot
-from tasks.schema import TableSchema, create_statement
-from tasks.staging import check_limit, stage
-from tasks.verify import read_back
+from tasks.schema import TableSchema
+from tasks.staging import Staged, check_limit, stage
+from tasks.verify import ReadBack, read_back
 
 LOCK_TABLE = "SELECT pg_try_advisory_xact_lock(hashtextextended('department-members:' || %s, 0))"
 LONGEST_WAIT_S = 900.0
-ALTER_TRIES, ALTER_WAIT_S = 10, 2
-"""While ALTER TABLE waits for a reader to end, it holds up every later one: so it waits briefly, several times."""
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """What a load did: `read = inserted + updated + unchanged + duplicates + rejected`."""
-
-    read: int = 0
-    inserted: int = 0
-    updated: int = 0
-    unchanged: int = 0
-    duplicates: int = 0
-    rejected: int = 0
-    departed: int = 0
-    returned: int = 0
-    altered: int = 0
-    """Of the inserted and updated: rows whose values the table's own trigger replaced."""
-    altered_columns: tuple[str, ...] = ()
-    cut_columns: tuple[str, ...] = ()
-    """Columns in which digits of a second were cut that their type cannot keep, each with the number of values."""
-    kept_leavers: tuple[str, ...] = ()
-    """Leavers whom the table did not let go: key and reason."""
-    departures_skipped: str = ""
-    new_keys: tuple[str, ...] = ()
-    vanished_keys: tuple[str, ...] = ()
-    """Columns and custom-field keys that have values since, or no more since, this load."""
-    skipped: str | None = None
-    rejects: S3Object | None = None
-    rejected_because: str = ""
-    ignored_columns: tuple[str, ...] = ()
-    untouched_columns: tuple[str, ...] = ()
-    added_columns: tuple[str, ...] = ()
-    differences: tuple[str, ...] = field(default=(), repr=False)
-    seconds: float = 0.0
-
-    def counts(self) -> dict[str, int]:
-        """The numbers of the ledger, by name."""
-        return {name: value for name, value in asdict(self).items() if type(value) is int}
 
 
 class _DryRun(Exception):
@@ -114,14 +77,8 @@ def load(
     """The whole load, inside a transaction that the caller commits."""
     wait_for_turn(cursor, table)
     create_missing(cursor, table)
-    open_ledger(cursor, table)
-    check_clock(cursor, snapshot)
-    if (committed := committed_by_this_run(cursor, table, snapshot)) and not options.dry_run:
-        return as_committed(committed, snapshot)
-    skipped = reason_to_skip(cursor, table, snapshot)
-    if skipped and not options.replay:
-        return Loaded(skipped=skipped)
-
+    if (before := loaded_before(cursor, table, snapshot, options)) is not None:
+        return before
     limit = allowed_rejects(options.max_rejected, known_rows(snapshot))
     staged = stage(cursor, snapshot, table, alignment, limit)
     duplicates = drop_duplicates(cursor, alignment)
@@ -134,50 +91,95 @@ def load(
         leave=leave_statement(table, options, snapshot),
         without_new=options.dry_run,
     )
-    unread = rejected_records(snapshot.path, staged.rejected, alignment)
-    departures_skipped = find_leavers(cursor, table, alignment, snapshot, options, unread)
-    changed, same = compare(cursor, merge)
-    new_keys, vanished_keys = check_emptied(cursor, merge, snapshot, staged.filled, options.max_emptied)
-    differences = first_differences(cursor, merge, options.show_values) if options.dry_run else []
-    if not options.dry_run:
-        add_columns(cursor, table, alignment)
-
-    refusals = merge_rows(cursor, merge, limit - len(staged.rejected))
-    reasons = staged.rejected | refusals.rows
-    check_limit(snapshot, alignment, reasons, limit)
-    written = read_back(cursor, merge, changed - len(refusals.rows))
-    reasons |= written.dropped
-    check_limit(snapshot, alignment, reasons, limit)
-    left = count_departures(cursor, table, options, refusals.leavers)
-    rejected = rejected_records(snapshot.path, reasons, alignment)
+    news = find_news(cursor, merge, snapshot, staged, options)
+    outcome = write_news(cursor, merge, snapshot, staged, news, limit)
+    rejected = rejected_records(snapshot.path, outcome.rejected, alignment)
     rejects = publish_rejects(snapshot, rejected, blocks) if rejected and not options.dry_run else None
-
     loaded = Loaded(
         read=staged.read,
-        inserted=written.inserted,
-        updated=written.updated,
-        unchanged=same + written.kept,
+        inserted=outcome.written.inserted,
+        updated=outcome.written.updated,
+        unchanged=outcome.written.unchanged,
         duplicates=duplicates,
         rejected=len(rejected),
-        departed=left.departed,
-        returned=written.returned,
-        altered=written.altered,
-        altered_columns=numbered(written.altered_columns),
+        departed=outcome.left.departed,
+        returned=outcome.written.returned,
+        altered=outcome.written.altered,
+        altered_columns=numbered(outcome.written.altered_columns),
         cut_columns=numbered(staged.cut),
-        kept_leavers=left.kept,
-        departures_skipped=departures_skipped,
-        new_keys=tuple(new_keys),
-        vanished_keys=tuple(vanished_keys),
+        kept_leavers=outcome.left.kept,
+        departures_skipped=news.departures_skipped,
+        new_keys=tuple(news.new_keys),
+        vanished_keys=tuple(news.vanished_keys),
         rejects=rejects,
         rejected_because=summary(rejected),
         ignored_columns=alignment.ignored,
         untouched_columns=alignment.untouched,
         added_columns=tuple(column.name for column in alignment.added),
-        differences=tuple(f"{key}: {what}" for record, key, what in differences if record not in reasons),
+        differences=tuple(f"{key}: {what}" for record, key, what in news.differences if record not in outcome.rejected),
     )
     check_sum(loaded)
     record_load(cursor, table, snapshot, loaded.counts(), rejects.key if rejects else None)
     return loaded
+
+
+def loaded_before(cursor: Cursor, table: TableSchema, snapshot: Snapshot, options: LoadOptions) -> Loaded | None:
+    """What there is to report where this snapshot must not be applied again; None where it is to be loaded."""
+    open_ledger(cursor, table)
+    check_clock(cursor, snapshot)
+    committed = committed_by_this_run(cursor, table, snapshot)
+    if committed and not options.dry_run:
+        return as_committed(committed, snapshot)
+    skipped = reason_to_skip(cursor, table, snapshot)
+    return Loaded(skipped=skipped) if skipped and not options.replay else None
+
+
+@dataclass
+class News:
+    """What the staged rows would change."""
+
+    changed: int
+    same: int
+    departures_skipped: str
+    new_keys: list[str]
+    vanished_keys: list[str]
+    differences: list[tuple[int, str, str]]
+
+
+def find_news(cursor: Cursor, merge: Merge, snapshot: Snapshot, staged: Staged, options: LoadOptions) -> News:
+    """Compare the staged rows with the table: leavers, changed rows, columns that empty. Nothing is written yet."""
+    unread = rejected_records(snapshot.path, staged.rejected, merge.alignment)
+    departures_skipped = find_leavers(cursor, merge, snapshot, options, unread)
+    changed, same = compare(cursor, merge)
+    new_keys, vanished_keys = check_emptied(cursor, merge, snapshot, staged.filled, options.max_emptied)
+    differences = first_differences(cursor, merge, options.show_values) if options.dry_run else []
+    return News(changed, same, departures_skipped, new_keys, vanished_keys, differences)
+
+
+@dataclass
+class Outcome:
+    """What became of the changed rows and of the leavers."""
+
+    written: ReadBack
+    left: Departures
+    rejected: Reasons
+
+
+def write_news(cursor: Cursor, merge: Merge, snapshot: Snapshot, staged: Staged, news: News, limit: int) -> Outcome:
+    """Write what has changed, but for what the table refuses; then look all of it up.
+
+    Raises:
+        TooManyRejected: more than `limit` rows were refused.
+    """
+    if not merge.without_new:
+        add_columns(cursor, merge.table, merge.alignment)
+    refusals = merge_rows(cursor, merge, limit - len(staged.rejected))
+    rejected = staged.rejected | refusals.rows
+    check_limit(snapshot, merge.alignment, rejected, limit)
+    written = read_back(cursor, merge, news.changed - len(refusals.rows), news.same, list(refusals.rows))
+    rejected |= written.dropped
+    check_limit(snapshot, merge.alignment, rejected, limit)
+    return Outcome(written, count_departures(cursor, merge, refusals.leavers), rejected)
 
 
 def as_committed(committed: Committed, snapshot: Snapshot) -> Loaded:
@@ -185,24 +187,6 @@ def as_committed(committed: Committed, snapshot: Snapshot) -> Loaded:
     run_logger().warning("load %s of this run was committed before; these are its counts", committed.load_id)
     rejects = S3Object(snapshot.object.bucket, committed.rejects_key) if committed.rejects_key else None
     return replace(Loaded(**committed.counts), rejects=rejects)  # type: ignore[arg-type]
-
-
-def check_sum(loaded: Loaded) -> None:
-    """Raise LoadFailed where the counts, each counted by itself, do not add up to the rows that were read."""
-    parts = (loaded.inserted, loaded.updated, loaded.unchanged, loaded.duplicates, loaded.rejected)
-    if loaded.read != sum(parts):
-        raise LoadFailed(
-            f"expected {loaded.read} rows to be inserted, updated, unchanged, duplicates or rejected, found {parts}. "
-            "Nothing was changed. Please report this as an error of the load itself."
-        )
-
-
-def numbered(counts: dict[str, int]) -> tuple[str, ...]:
-    """
-    >>> numbered({"date_edited": 3, "date_added": 0})
-    ('date_edited (3 rows)',)
-    """
-    return tuple(f"{name} ({number} rows)" for name, number in counts.items() if number)
 
 
 def wait_for_turn(cursor: Cursor, table: TableSchema) -> None:
@@ -228,43 +212,6 @@ def wait_for_turn(cursor: Cursor, table: TableSchema) -> None:
             run_logger().info("another load of %s is under way; waiting for its end", table.quoted)
             told = True
         time.sleep(0.5)
-
-
-def create_missing(cursor: Cursor, table: TableSchema) -> None:
-    """With create_table: the table exists, unless another load has made it meanwhile."""
-    if table.missing:
-        cursor.execute("SELECT to_regclass(%s) IS NULL", (table.quoted,))
-        if one_row(cursor)[0]:
-            cursor.execute(create_statement(table.schema, table.table))
-
-
-def add_columns(cursor: Cursor, table: TableSchema, alignment: Alignment) -> None:
-    """With schema_contract evolve: the table has the file's new columns too.
-
-    Raises:
-        Unreachable: readers held the table all that time.
-    """
-    if not alignment.added:
-        return
-    added = ", ".join(f"ADD COLUMN {quoted(c.name)} {c.column.declared}" for c in alignment.added if c.column)
-    for tries_left in reversed(range(ALTER_TRIES)):
-        cursor.execute(f"SAVEPOINT altering; SET LOCAL lock_timeout = '{ALTER_WAIT_S}s'")
-        try:
-            cursor.execute(f"ALTER TABLE {table.quoted} {added}")
-        except psycopg2.Error as error:
-            if error.pgcode != LOCKED:
-                raise
-            cursor.execute("ROLLBACK TO SAVEPOINT altering")
-            if not tries_left:
-                raise Unreachable(
-                    f"{table.quoted}: expected to add the columns {', '.join(c.name for c in alignment.added)}, found the "
-                    f"table in use through {ALTER_TRIES} tries (SQLSTATE {LOCKED}). Nothing was changed; run again, or "
-                    "add them by hand."
-                ) from None
-            time.sleep(1)
-        else:
-            cursor.execute("SET LOCAL lock_timeout = '60s'; RELEASE SAVEPOINT altering")
-            return
 
 
 def known_rows(snapshot: Snapshot) -> int:

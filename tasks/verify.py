@@ -12,15 +12,15 @@ from tasks.reasons import DROPPED, Reasons
 
 @dataclass
 class ReadBack:
-    """What the table holds of the rows that were to be written. Every number is counted, none is a difference."""
+    """What the table holds of the rows that were to be written."""
 
     inserted: int = 0
     updated: int = 0
     returned: int = 0
-    kept: int = 0
-    """Rows that another session made newer meanwhile, and that stay so."""
+    unchanged: int = 0
+    """Rows that were the same, or that another session made newer meanwhile."""
     altered: int = 0
-    """Rows among the inserted and updated whose values the table's own trigger replaced."""
+    """Rows among these whose values the table's own trigger replaced."""
     altered_columns: Counter[str] = field(default_factory=Counter)
     dropped: Reasons = field(default_factory=dict)
     """Rows that are not in the table, or that it left as they were, without an error."""
@@ -32,29 +32,45 @@ class ReadBack:
         self.returned += returned
 
 
-def read_back(cursor: Cursor, merge: Merge, expected: int) -> ReadBack:
-    """Look up the rows of `pg_temp.changes`, of which there are `expected`."""
-    found = ReadBack()
-    if not expected:
-        return found
+def read_back(cursor: Cursor, merge: Merge, changed: int, same: int, refused: list[int]) -> ReadBack:
+    """Look up the rows of `pg_temp.changes`, of which there are `changed`.
+
+    The rows that were the `same` were compared before anything was written. They are looked up again where the table
+    may change rows that nobody wrote: by a trigger, or by a foreign key with ON DELETE CASCADE, say.
+    """
+    found = ReadBack(unchanged=same)
     differs = merge.differs(read_back=True)
-    execute(cursor, "read_back", **merge.target, differs=differs)
-    for is_new, rows, returned in cursor.fetchall():
-        found.count(is_new, rows, returned)
-    if found.inserted + found.updated == expected:
-        return found
+    if changed:
+        execute(cursor, "read_back", **merge.target, differs=differs)
+        for is_new, rows, returned in cursor.fetchall():
+            found.count(is_new, rows, returned)
     parts = {"is_newer": merge.newer() or "false", "altered": altered_columns(merge), "differs": differs}
-    execute(cursor, "read_back_others", **merge.target, **parts)
-    for record, is_new, returns, outcome, columns in cursor.fetchall():
-        if outcome == "altered":
-            found.count(is_new, 1, int(returns))
+    if found.inserted + found.updated < changed:
+        execute(cursor, "read_back_others", **merge.target, **parts)
+        for record, is_new, returns, outcome, columns in cursor.fetchall():
+            if outcome == "altered":
+                found.count(is_new, 1, int(returns))
+                found.altered += 1
+                found.altered_columns.update(columns)
+            elif outcome == "newer":
+                found.unchanged += 1
+            else:
+                found.dropped[record] = ("", DROPPED)
+    if same and merge.table.changes_rows:
+        look_at_unwritten(cursor, merge, found, refused, parts)
+    return found
+
+
+def look_at_unwritten(cursor: Cursor, merge: Merge, found: ReadBack, refused: list[int], parts: dict[str, str]) -> None:
+    """Find those of the rows that were the same which the table itself has changed or removed since."""
+    execute(cursor, "read_back_unwritten", {"refused": refused}, **merge.target, **parts)
+    for record, is_gone, columns in cursor.fetchall():
+        if is_gone:
+            found.unchanged -= 1
+            found.dropped[record] = ("", DROPPED)
+        else:
             found.altered += 1
             found.altered_columns.update(columns)
-        elif outcome == "newer":
-            found.kept += 1
-        else:
-            found.dropped[record] = ("", DROPPED)
-    return found
 
 
 def altered_columns(merge: Merge) -> str:

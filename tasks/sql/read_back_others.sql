@@ -1,8 +1,9 @@
 -- What became of the changed rows that are not in the table as they were staged. One that this load wrote, and that
 -- is another now, was altered by the table itself.
 SELECT c._record, c.is_new, c.returns,
-       CASE WHEN t.{key} IS NULL THEN 'dropped' WHEN {is_newer} THEN 'newer'
+       CASE WHEN t.{key} IS NULL THEN 'dropped'
             WHEN EXISTS (SELECT FROM pg_temp.written AS w WHERE w._key = s.{staged_key}) THEN 'altered'
+            WHEN {is_newer} THEN 'newer'
             ELSE 'dropped' END,
        array_remove(ARRAY[{altered}], NULL)
 FROM pg_temp.changes AS c

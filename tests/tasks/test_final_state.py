@@ -199,3 +199,16 @@ def test_no_rejected_row_could_be_added(loader: Loader) -> None:
     loaded = loader.load([person(1, "ann", first_name="x"), person(2, "ann"), person(3, "z"), person(9, "ann2")])
     assert names(loader) == {2: "ann", 3: "z", 9: "ann2"}
     assert loaded.rejected == 1
+
+
+def test_a_swap_is_found_though_a_trigger_changes_the_values(loader: Loader) -> None:
+    loader.create(f"{BASE}, {UNIQUE}")
+    loader.database.query(
+        f'CREATE FUNCTION "{SCHEMA}".lower_name() RETURNS trigger LANGUAGE plpgsql AS '
+        "$$ BEGIN NEW.user_name := lower(NEW.user_name); RETURN NEW; END $$;"
+        f"CREATE TRIGGER lower_name BEFORE INSERT OR UPDATE ON {TABLE} "
+        f'FOR EACH ROW EXECUTE FUNCTION "{SCHEMA}".lower_name()'
+    )
+    loader.load([person(1, "ann"), person(2, "bob"), person(3, "cid")])
+    loaded = loader.load([person(1, "BOB"), person(2, "ANN"), person(4, "Cid")])
+    assert (loaded.updated, loaded.rejected, names(loader)) == (2, 1, {1: "bob", 2: "ann", 3: "cid"})
