@@ -182,7 +182,7 @@ def place(bin_folder: Path, account: pwd.struct_passwd | None) -> tuple[Path, Pa
         os.chown(folder, account.pw_uid, account.pw_gid)
         if can_run(account, bin_folder, folder):
             return folder, bin_folder
-        copy = copy_for(account, bin_folder.parent, folder / "postgresql") / bin_folder.name
+        copy = copy_for(account, bin_folder, folder / "wheel")
         if can_run(account, copy, folder):
             return folder, copy
         shutil.rmtree(folder)
@@ -194,16 +194,20 @@ def place(bin_folder: Path, account: pwd.struct_passwd | None) -> tuple[Path, Pa
 
 def can_run(account: pwd.struct_passwd, bin_folder: Path, folder: Path) -> bool:
     """Whether the account can enter the folder and run PostgreSQL there."""
-    command = ["sh", "-c", 'cd "$1" && "$2" --version', "sh", str(folder), str(bin_folder / "postgres")]
+    script = 'cd "$1" && "$2/initdb" --version && "$2/postgres" --version'
+    command = ["sh", "-c", script, "sh", str(folder), str(bin_folder)]
     return subprocess.run(command, cwd="/", capture_output=True, **run_as(account)).returncode == 0
 
 
-def copy_for(account: pwd.struct_passwd, source: Path, target: Path) -> Path:
-    """Copy a tree so that it is the account's own."""
-    shutil.copytree(source, target, symlinks=True)
+def copy_for(account: pwd.struct_passwd, bin_folder: Path, target: Path) -> Path:
+    """Copy an installation, and the libraries beside its package, as the account's own; its bin folder."""
+    package = bin_folder.parents[1]
+    libraries = (package / ".dylibs", package.with_suffix(".libs"))  # of macOS and Linux
+    for source in filter(Path.is_dir, (bin_folder.parent, *libraries)):
+        shutil.copytree(source, target / source.relative_to(package.parent), symlinks=True)
     for path in (target, *target.rglob("*")):
         os.chown(path, account.pw_uid, account.pw_gid, follow_symlinks=False)
-    return target
+    return target / bin_folder.relative_to(package.parent)
 
 
 def run_as(account: pwd.struct_passwd | None) -> dict[str, Any]:
