@@ -5,9 +5,19 @@ VENV := .venv
 BENCH := .venv-bench
 RUN := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
+# The pins are complete, so nothing needs resolving; a module is compiled when it is first imported, most never are.
+PIP_INSTALL := $(RUN) -m pip install --quiet --disable-pip-version-check --no-deps --no-compile
+
+# Two workers share two cores; each has servers of its own. Neighbouring tests share them, so a worker takes one half
+# of the list, and a worker that has nothing left takes some of the other's.
+WORKERS ?= 2
+PYTEST := $(RUN) -m pytest -n $(WORKERS) --dist worksteal
+
+# What the shell sets for other projects has no say here.
+unexport $(filter-out PYTHON,$(filter PYTHON% PG%,$(.VARIABLES))) PIP_USER PIP_TARGET PIP_PREFIX
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-server check format bench soak clean
+.PHONY: help demo up test test-fast test-server check format bench soak clean
 
 help:  ## Show what there is to do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,15 +29,19 @@ up: $(STAMP)  ## Start a whole production on this machine, Prefect's UI included
 	@$(RUN) -m sandbox.up
 
 test: $(STAMP)  ## Run every test (ARGS="-k fetch" for some)
-	@$(RUN) -m pytest --ignore tests/server $(ARGS)
+	@$(PYTEST) --ignore tests/server $(ARGS)
+
+test-fast: $(STAMP)  ## Run every test that needs no Prefect server and no kill
+	@$(PYTEST) -m "not slow" $(ARGS)
 
 test-server: $(STAMP)  ## Walk deployments, events and reruns on a real server with two workers
 	@$(RUN) -m pytest tests/server $(ARGS)
 
-check: $(STAMP)  ## Lint, formatting and types
+check: $(STAMP)  ## Lint, formatting, types and pins
 	@$(RUN) -m ruff check .
 	@$(RUN) -m ruff format --check .
 	@$(RUN) -m mypy
+	@$(RUN) -m pip check
 
 format: $(STAMP)  ## Mend what ruff can mend
 	@$(RUN) -m ruff check --fix .
@@ -50,8 +64,8 @@ clean:  ## Remove the virtual environment and all caches
 
 $(STAMP): requirements.txt requirements-dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed, found %s. Name one: make PYTHON=python3.12" % sys.version.split()[0])'
-	@echo "Installing into $(VENV), about a minute ..."
+	@echo "Installing into $(VENV), a minute or two ..."
 	@$(PYTHON) -m venv $(VENV)
-	@$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
-	@$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@$(PIP_INSTALL) -r requirements-dev.txt
+	@$(PIP_INSTALL) --editable .
 	@touch $@

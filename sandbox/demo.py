@@ -1,6 +1,6 @@
 """`make demo`: department_sync on the embedded default, told in the terminal.
 
-Runs it four times against a simulated LMS, S3, SNS and an embedded PostgreSQL: a first load; a
+Runs it four times against a simulated LMS, S3, SNS, an embedded PostgreSQL and a Prefect server: a first load; a
 second after people joined, left and were edited; a third after one came back; and one with a broken
 password. Exits 1 if anything it shows is not what it expected. Leaves nothing running.
 """
@@ -13,6 +13,7 @@ import time
 from typing import Any
 
 from sandbox.people import DEPARTMENT
+from sandbox.prefect_server import PrefectServer
 from sandbox.stack import Sandbox
 
 MEMBERS, JOINED, LEFT, EDITED = 3000, 25, 4, 40
@@ -24,8 +25,9 @@ BOLD, DIM, GREEN, RED, PLAIN = ("\033[1m", "\033[2m", "\033[32m", "\033[31m", "\
 class Demo:
     """The sandbox, and whether all it showed was as expected."""
 
-    def __init__(self, box: Sandbox) -> None:
+    def __init__(self, box: Sandbox, prefect_api_url: str) -> None:
         self.box = box
+        self.prefect_api_url = prefect_api_url
         self.surprises = 0
 
     def say(self, text: str, style: str = "") -> None:
@@ -48,7 +50,7 @@ class Demo:
         self.say(f"  $ python flows/department_sync.py {' '.join(FLAGS)}", DIM)
         counts: dict[str, int] = {}
         began = time.monotonic()
-        command = self.box.command("flows/department_sync.py", *FLAGS)
+        command = self.box.command("flows/department_sync.py", *FLAGS, env={"PREFECT_API_URL": self.prefect_api_url})
         process = subprocess.Popen(**command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         for line in process.stdout or ():
             if "|" in line or line.startswith("department-sync"):
@@ -133,10 +135,12 @@ def failing_load(demo: Demo) -> None:
 def main() -> int:
     """Run the demo; the exit code."""
     began = time.monotonic()
-    sys.stdout.write("Starting a simulated LMS, S3, SNS and PostgreSQL on 127.0.0.1 ...\n")
-    with Sandbox(MEMBERS) as box:
-        demo = Demo(box)
-        demo.say(f"  LMS {box.lms.url}, S3 and SNS {box.aws.url}, PostgreSQL port {box.postgres.port}")
+    sys.stdout.write("Starting a simulated LMS, S3, SNS, PostgreSQL and Prefect on 127.0.0.1 ...\n")
+    with Sandbox(MEMBERS) as box, PrefectServer(box.environment()) as prefect:
+        demo = Demo(box, prefect.url)
+        demo.say(
+            f"  LMS {box.lms.url}, S3 and SNS {box.aws.url}, PostgreSQL port {box.postgres.port}, Prefect {prefect.url}"
+        )
         demo.say(f"  department {DEPARTMENT}")
         first_load(demo)
         third_load(demo, second_load(demo))

@@ -104,7 +104,7 @@ def must(done: subprocess.CompletedProcess[str]) -> None:
         raise RuntimeError(f"{done.args}\n{done.stdout}{done.stderr}")
 
 
-def answers(url: str, process: subprocess.Popen[bytes], patience_s: float = 120) -> bool:
+def answers(url: str, process: subprocess.Popen[bytes], patience_s: float = 300) -> bool:
     """Whether a process that was just started serves that address, as soon as it does; False if it ends, or in vain."""
     end = time.monotonic() + patience_s
     while process.poll() is None and time.monotonic() < end:

@@ -1,13 +1,12 @@
 """All of the embedded default at once, and the pipeline's environment for it."""
 
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Any, Self
 
@@ -26,13 +25,14 @@ class Sandbox:
         self.lms = SimulatedLms(members)
         self.aws = SimulatedAws()
         self.postgres = Postgres(postgres_version)
-        self.prefect_home = Path(tempfile.mkdtemp(prefix="sandbox-prefect-"))
-        self._stack = ExitStack()
 
     def __enter__(self) -> Self:
-        with ThreadPoolExecutor() as pool:
-            list(pool.map(self._stack.enter_context, (self.lms, self.aws, self.postgres)))
-        self._stack.callback(shutil.rmtree, self.prefect_home, ignore_errors=True)
+        with ExitStack() as stack:  # what was started ends, should the rest fail
+            home = TemporaryDirectory(prefix="sandbox-prefect-", ignore_cleanup_errors=True)
+            self.prefect_home = Path(stack.enter_context(home))
+            with ThreadPoolExecutor() as pool:
+                list(pool.map(stack.enter_context, (self.lms, self.aws, self.postgres)))
+            self._stack = stack.pop_all()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, at: TracebackType | None) -> None:
@@ -57,8 +57,10 @@ class Sandbox:
     def command(self, script: str, *flags: str, env: dict[str, str] | None = None) -> dict[str, Any]:
         """What subprocess needs to run one of the flows with this sandbox's environment and no other."""
         inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
-        environment = {**inherited, **self.environment(), **(env or {})}
-        return {"args": [sys.executable, script, *flags], "env": environment, "cwd": ROOT}
+        environment = {**inherited, "PYTHONPATH": str(ROOT), **self.environment(), **(env or {})}
+        path = script if script == "-m" else str(ROOT / script)
+        # Not in the checkout, whose .env may name a real LMS.
+        return {"args": [sys.executable, path, *flags], "env": environment, "cwd": self.prefect_home}
 
     def run(
         self, script: str, *flags: str, env: dict[str, str] | None = None, timeout: float = 180

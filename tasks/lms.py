@@ -5,7 +5,6 @@ once, every thread uses that token, and a 401 leads to a new sign-in only when t
 is still the newest one known here. Transient 401s exist too (absorb-api, "Pitfalls").
 """
 
-import random
 import threading
 from collections.abc import Callable
 from types import TracebackType
@@ -19,7 +18,7 @@ from urllib3.exceptions import HTTPError, ReadTimeoutError
 from blocks.lms import LmsAccount
 from tasks.errors import AuthError, ConfigError
 from tasks.log import run_logger
-from tasks.patience import Patience, Unusable, retry_after_s
+from tasks.patience import Patience, Unusable, jitter, retry_after_s
 
 TIMEOUT_S = (5.0, 60.0)  # connect, and between two bytes; 1,000 members can take a tenant 30 s and more
 MAX_SIGN_INS_A_PAGE = 3
@@ -108,7 +107,7 @@ class LmsSession:
             if self._token != token:
                 token, refusals = self._token, 0
             elif refusals == 1:  # the same token again: 401s can be transient
-                self.stop.wait(random.uniform(0.2, 0.8))  # noqa: S311
+                self.stop.wait(jitter(0.2, 0.8))
             elif renewals == MAX_SIGN_INS_A_PAGE:
                 raise AuthError(
                     f"{what}: {renewals} new tokens in a row were refused. "
@@ -128,7 +127,7 @@ class LmsSession:
                     "Another job, or a person, is using this account: give the pipeline one of its own."
                 )
             # Two runs that steal each other's session: the longer each waits, the sooner one gets through.
-            self.stop.wait(random.uniform(0, min(15.0, 0.25 * 2**self.sign_ins)))  # noqa: S311
+            self.stop.wait(jitter(0, min(15.0, 0.25 * 2**self.sign_ins)))
             self.log.warning("the session was ended elsewhere; signing in again")
             self.sign_in()
 

@@ -131,7 +131,7 @@ def retry(cursor: Cursor, merge: Merge, refusals: Refusals) -> None:
 
 
 def exchange(cursor: Cursor, merge: Merge, refusals: Refusals) -> None:
-    """Rows that exchange values which a trigger has changed, so that no order was found for them: all parked at once."""
+    """Rows that exchange values which a trigger changes, so that no order was found: parked all at once."""
     names = {name for unique in merge.table.uniqueness if not unique.is_key for name in unique.columns}
     stuck = [record for record, (of, _) in refusals.rows.items() if of and set(of.split(", ")) <= names]
     while merge.table.rewrites_rows and len(stuck) > 1:

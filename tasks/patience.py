@@ -3,6 +3,7 @@
 import random
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -12,7 +13,7 @@ from tasks.log import Logger
 
 MAX_TRIES = 8
 MAX_WAIT_S = 60.0  # waiting between the tries of one request
-MAX_ELAPSED_S = 100.0  # no new try after this, so that a hanging LMS ends a run within three minutes
+MAX_ELAPSED_S = 85.0  # no wait begins after this: with the wait and one more try, a page ends within three minutes
 MAX_RETRY_AFTER_S = 30.0
 
 
@@ -24,6 +25,11 @@ class Unusable(Exception):
         self.wait_s = wait_s
 
 
+def jitter(low: float, high: float) -> float:
+    """Random seconds in between, so that what failed together does not come back together."""
+    return random.uniform(low, high)  # noqa: S311 - no secret
+
+
 @dataclass
 class Patience:
     """How long one request may still be tried: a bounded number of tries, of waiting, of time."""
@@ -32,18 +38,19 @@ class Patience:
     log: Logger
     tries: int = 0
     waited_s: float = 0.0
-    began: float = field(default_factory=time.monotonic)
+    clock: Callable[[], float] = time.monotonic
+    began: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.began = self.clock()
 
     def wait(self, reason: Unusable, what: str) -> None:
-        """Sleep before the next try, or raise LmsUnavailable where there is none.
-
-        Full jitter: eight connections that failed together must not come back together.
-        """
+        """Sleep before the next try, or raise LmsUnavailable if there is none."""
         self.tries += 1
         pause = reason.wait_s
         if pause is None:
-            pause = random.uniform(0.1, min(15.0, 0.5 * 2**self.tries))  # noqa: S311 - jitter, no secret
-        elapsed = time.monotonic() - self.began
+            pause = jitter(0.1, min(15.0, 0.5 * 2**self.tries))
+        elapsed = self.clock() - self.began
         if self.tries >= MAX_TRIES or self.waited_s + pause > MAX_WAIT_S or elapsed > MAX_ELAPSED_S:
             raise LmsUnavailable(
                 f"{what}: expected an answer within {MAX_TRIES} tries, found {reason} "

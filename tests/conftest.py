@@ -4,7 +4,9 @@ TEST_DATABASE_URL=postgresql://user:password@host:port/database points the datab
 server; without it they run on both PostgreSQL 16 and 18.
 """
 
+import atexit
 import os
+import shutil
 import signal
 import tempfile
 from collections.abc import Iterator
@@ -13,14 +15,32 @@ from urllib.parse import unquote, urlsplit
 
 # A shell's background job ignores Ctrl-C, and so would every process that the tests start and interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-# Before anything of Prefect is imported: nothing of a developer's own Prefect is touched.
-os.environ["PREFECT_HOME"] = tempfile.mkdtemp(prefix="tests-prefect-")
+# One folder for whatever tests leave, the folders of killed runs among it. Root's PostgreSQL runs as another account,
+# which must get through it.
+FOLDER = tempfile.mkdtemp(prefix="tests-")
+os.chmod(FOLDER, 0o711)  # noqa: S103
+atexit.register(shutil.rmtree, FOLDER, ignore_errors=True)
+os.environ["TMPDIR"] = tempfile.tempdir = FOLDER
+# Before Prefect is imported: nothing of a developer's own settings has a say here, and their Prefect is not touched.
+OWN = (
+    "AWS_",
+    "BUSINESS_",
+    "COURSE_",
+    "DEPARTMENT_",
+    "LMS_",
+    "PG",
+    "PREFECT_",
+    "REST_API_",
+    "S3_",
+    "SNS_",
+    "WATCH_",
+    "WEBHOOK_",
+)
+for name in [name for name in os.environ if name.startswith(OWN)]:
+    del os.environ[name]
+os.environ["PREFECT_HOME"] = f"{FOLDER}/prefect"
 os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
 os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
-for name in [
-    name for name in os.environ if name.startswith(("AWS_ACCESS", "AWS_SECRET", "AWS_SESSION", "AWS_PROFILE"))
-]:
-    del os.environ[name]
 
 import psycopg2
 import pytest
@@ -31,6 +51,20 @@ from sandbox.lms import SimulatedLms
 from sandbox.postgres import Postgres, rows_of
 
 VERSIONS = [18, 16]
+STARTS_PREFECT = {"prefect_api", "server", "running"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What uses a Prefect server is slow, since that takes seconds to start."""
+    for item in items:
+        if STARTS_PREFECT.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker("slow")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def elsewhere() -> None:
+    """Work where no .env of a developer lies."""
+    os.chdir(FOLDER)
 
 
 class Database:
@@ -93,13 +127,19 @@ def aws(aws_server: SimulatedAws, monkeypatch: pytest.MonkeyPatch) -> SimulatedA
     return aws_server
 
 
+def wait_briefly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the tries of a request to the LMS."""
+    for module in ("lms", "patience"):
+        monkeypatch.setattr(f"tasks.{module}.jitter", lambda low, high: min(high, 0.02))
+
+
 @pytest.fixture
 def lms(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimulatedLms]:
-    """An LMS without members, named by the environment; no waiting longer than a tenth of a second."""
+    """An LMS without members, named by the environment."""
     with SimulatedLms() as server:
         for name, value in server.environment().items():
             monkeypatch.setenv(name, value)
-        monkeypatch.setattr("tasks.lms.random.uniform", lambda low, high: min(high, 0.02))
+        wait_briefly(monkeypatch)
         yield server
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from sandbox.prefect_server import PrefectServer
 from sandbox.stack import Sandbox
+from tests.conftest import wait_briefly
 
 
 @pytest.fixture(scope="session")
@@ -42,7 +43,7 @@ def in_process(clean: Sandbox, prefect_api: None, monkeypatch: pytest.MonkeyPatc
     for name, value in clean.environment().items():
         if not name.startswith("PREFECT_"):
             monkeypatch.setenv(name, value)
-    monkeypatch.setattr("tasks.lms.random.uniform", lambda low, high: min(high, 0.02))
+    wait_briefly(monkeypatch)
     return clean
 
 

@@ -1,10 +1,13 @@
 """The events by which the watch, and anyone's automations, know of a load and of an alert."""
 
 import time
+from collections.abc import Iterator
 from typing import Any
+from uuid import uuid4
 
 import pytest
 import requests
+from prefect.events import emit_event
 from prefect.settings import PREFECT_API_URL
 
 from flows.department_sync import department_sync
@@ -18,23 +21,37 @@ from tasks.events import DEPARTMENT as LABEL
 from tasks.events import FAILURE_TOLD, LOADED
 
 
-def events(name: str, about: str, count: int, url: str | None = None) -> list[dict[str, Any]]:
-    """The events of that name that speak of `about`, once there are so many; the server stores them within seconds."""
-    found: list[dict[str, Any]] = []
+def events(name: str, about: str, count: int = 1, url: str | None = None) -> list[dict[str, Any]]:
+    """The events of that name that contain `about`, as soon as there are `count`: the server stores them within seconds."""
     for _ in range(60):
-        asked = {"filter": {"event": {"name": [name]}}}
-        page = requests.post(f"{url or PREFECT_API_URL.value()}/events/filter", json=asked, timeout=20).json()
-        found = [event for event in page["events"] if about in repr(event)]
+        found = [event for event in stored(name, url or PREFECT_API_URL.value()) if about in repr(event)]
         if len(found) >= count:
-            break
+            return found
         time.sleep(0.2)
     return found
+
+
+def stored(name: str, url: str) -> Iterator[dict[str, Any]]:
+    """Every event of that name, page after page."""
+    page = requests.post(f"{url}/events/filter", json={"filter": {"event": {"name": [name]}}}, timeout=20).json()
+    yield from page["events"]
+    while page["next_page"]:
+        page = requests.get(page["next_page"], timeout=20).json()
+        yield from page["events"]
+
+
+def events_once_all_are_stored(name: str, about: str) -> list[dict[str, Any]]:
+    """Those stored before a last event that this process emits: it emits in order."""
+    last = str(uuid4())
+    emit_event("tests.last", {"prefect.resource.id": last})
+    assert events("tests.last", last)
+    return events(name, about, 0)
 
 
 def test_a_committed_load_is_announced_with_its_table_department_and_counts(in_process: Sandbox) -> None:
     in_process.lms.add_people(7)
     department_sync(create_table=True, table_name="announced")
-    [event] = events(LOADED, "public.announced", 1)
+    [event] = events(LOADED, "public.announced")
     assert event["resource"] == {
         "prefect.resource.id": "department-members.table.public.announced",
         "prefect.resource.name": "public.announced",
@@ -51,15 +68,14 @@ def test_neither_a_dry_run_nor_a_skipped_load_is_announced(in_process: Sandbox) 
     s3_to_rds(create_table=True, table_name="once", dry_run=True)
     s3_to_rds(create_table=True, table_name="once")
     assert s3_to_rds(table_name="once")["outcome"].startswith("skipped")
-    time.sleep(1)
-    assert len(events(LOADED, "public.once", 1)) == 1
+    assert len(events_once_all_are_stored(LOADED, "public.once")) == 1
     in_process.query("DROP TABLE once")
 
 
 def test_a_file_without_metadata_is_announced_without_a_department(in_process: Sandbox) -> None:
     in_process.aws.s3.put_object(Bucket="lms-snapshots", Key="by-hand.csv", Body=b"lms_user_id,first_name\na,b\n")
     s3_to_rds(key="by-hand.csv", create_table=True, table_name="by_hand")
-    [event] = events(LOADED, "public.by_hand", 1)
+    [event] = events(LOADED, "public.by_hand")
     assert LABEL not in event["resource"]
     in_process.query("DROP TABLE by_hand")
 
@@ -72,13 +88,12 @@ def test_a_published_alert_is_an_event_of_its_run_and_one_that_did_not_go_out_is
         lms_to_s3()
     [alert] = in_process.aws.alerts()
     run_id = alert["Message"].split("(")[1][:36]
-    assert len(events(FAILURE_TOLD, run_id, 1)) == 1
-    before = len(events(FAILURE_TOLD, "", 0))
+    assert len(events(FAILURE_TOLD, run_id)) == 1
+    before = events(FAILURE_TOLD, "", 0)
     monkeypatch.setenv("AWS_ENDPOINT_URL_SNS", "http://127.0.0.1:9")
     with pytest.raises(AuthError):
         lms_to_s3()
-    time.sleep(1)
-    assert len(events(FAILURE_TOLD, "", 0)) == before
+    assert len(events_once_all_are_stored(FAILURE_TOLD, "")) == len(before)
 
 
 @pytest.mark.slow

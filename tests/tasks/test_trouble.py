@@ -1,19 +1,20 @@
 """A database that refuses, drops, restarts or is slow: a clear error, never half a load."""
 
-import io
 import socket
+import socketserver
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
 from blocks.environment import CONNECT_ARGS
 from sandbox.stack import ROOT
+from sandbox.tls import pass_on
 from tasks import database as module
 from tasks.errors import AuthError, LoadFailed, PipelineError, Unreachable
 from tasks.ledger import last_loads
@@ -21,30 +22,42 @@ from tasks.upsert import LOCK_TABLE, Loaded
 from tests.conftest import Database
 from tests.tasks.two_snapshots import ROWS, load, state
 
+LOADING = "application_name = 'department-members'"
+FIRST_PART = 300_000  # bytes, of the file's 2 million
 
-def in_mid_copy(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object], path: Path, number: int) -> PipelineError:
-    """Load, and do something to the server while a COPY is under way; the error that came of it."""
-    acted = threading.Event()
 
-    class Tripwire(io.BytesIO):
-        def read(self, size: int | None = -1) -> bytes:
-            if size == 1 << 20 and not acted.is_set():  # what psycopg2's COPY asks for
-                acted.set()
-                act()
-            return super().read(size)
+def in_mid_copy(
+    database: Database, monkeypatch: pytest.MonkeyPatch, act: Callable[[], object], path: Path, number: int
+) -> PipelineError:
+    """Load, and do something to the server once it has got the first part of the file; the error that came of it."""
+    running: list[tuple[str]] = []
+    port = int(database.variables["BUSINESS_TRACKING_PORT"])
 
-    with monkeypatch.context() as patch:
-        patch.setattr("tasks.staging.io", SimpleNamespace(BytesIO=Tripwire))
+    class Relay(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            sent = 0
+            with suppress(OSError), socket.create_connection(("127.0.0.1", port)) as server:
+                threading.Thread(target=pass_on, args=(server, self.request), daemon=True).start()
+                while data := self.request.recv(1 << 16):
+                    server.sendall(data)
+                    sent += len(data)
+                    if sent > FIRST_PART and not running:
+                        running.extend(database.query(f"SELECT left(query, 4) FROM pg_stat_activity WHERE {LOADING}"))
+                        act()
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Relay) as relay, monkeypatch.context() as patch:
+        relay.daemon_threads = True
+        threading.Thread(target=relay.serve_forever, daemon=True).start()
+        patch.setenv("BUSINESS_TRACKING_PORT", str(relay.server_address[1]))
         with pytest.raises(PipelineError) as caught:
             load(path, number)
-    assert acted.is_set()
+        relay.shutdown()
+    assert running == [("COPY",)]
     return caught.value
 
 
 def end_session(database: Database) -> None:
-    database.query(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'department-members'"
-    )
+    database.query(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {LOADING}")
 
 
 def test_a_connection_dropped_in_mid_copy_changes_nothing_and_may_be_retried(
@@ -53,7 +66,7 @@ def test_a_connection_dropped_in_mid_copy_changes_nothing_and_may_be_retried(
     load(files[0], 0)
     before = state(database)
     admin = Database({**database.variables, "BUSINESS_TRACKING_USER": "postgres"}, None)
-    assert isinstance(in_mid_copy(monkeypatch, lambda: end_session(admin), files[1], 1), Unreachable)
+    assert isinstance(in_mid_copy(database, monkeypatch, lambda: end_session(admin), files[1], 1), Unreachable)
     assert state(database) == before
     assert load(files[1], 1).updated == ROWS - 100
 
@@ -65,7 +78,7 @@ def test_a_server_restarted_in_mid_transaction_changes_nothing_and_may_be_retrie
     before = state(database)
     server = database.server
     assert server is not None
-    assert isinstance(in_mid_copy(monkeypatch, server.restart, files[1], 1), Unreachable)
+    assert isinstance(in_mid_copy(database, monkeypatch, server.restart, files[1], 1), Unreachable)
     assert state(database) == before
     assert load(files[1], 1).departed == 100
 

@@ -66,6 +66,7 @@ CASES = [
     ("character varying(5)", "", ""),
     ("character(3)", "abc", "abc"),
     ("character(3)", "abcd", REJECTED),
+    ("bpchar", "abc", "abc"),
     ("date", "2021-03-01", "2021-03-01"),
     ("date", "2021-03-01T23:59:59", "2021-03-01"),
     ("date", "2021-03-01T23:59:59.1234567-11:00", "2021-03-01"),
