@@ -1,6 +1,7 @@
 """One random case: a table, what is in it, and snapshots that are loaded into it and judged."""
 
 import random
+import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -134,7 +135,7 @@ class Stage:
         """The same once more, as another version: nothing changes but what a trigger rewrites."""
         before = self.look()
         altered = self.altered(file, before)
-        later = replace(file, minute=file.minute + 1, replay=True)
+        later = replace(file, minute=file.minute + 1)
         loaded, faults = self.attempt(later)
         after = self.look()
         if faults:
@@ -164,7 +165,8 @@ class Stage:
         try:
             return upsert_members.fn(self.object(file), self.table, LoadOptions(**options)), []
         except PipelineError as error:
-            return None, [Fault(f"raised {type(error).__name__}", str(error))]
+            state = re.search(r"SQLSTATE (\w{5})|permission denied", str(error))
+            return None, [Fault(f"raised {type(error).__name__} {state[0] if state else ''}", str(error))]
         except Exception as error:
             return None, [Fault(f"raised {type(error).__name__}", repr(error)[:2000])]
 

@@ -98,7 +98,7 @@ class Judge:
         """Rows whose values cannot be read are rejected, and no reason holds a value."""
         for entry in self.entries:
             if entry.must is False and entry not in self.rejected:
-                self.fault("a bad value was loaded", f"line {entry.line}: {', '.join(entry.bad)}")
+                self.fault(f"a bad value was loaded: {entry.bad[0].rpartition('(')[2]}", f"line {entry.line}: {', '.join(entry.bad)}")
         for line, (column, reason) in self.outcome.rejected.items():
             if "3cret" in reason or not reason:
                 self.fault("a value in a reason", f"line {line}, {column}: {reason}")
@@ -182,7 +182,8 @@ class Judge:
             there = self.after[key].values
             for name in differing(self.table, there, expected[key].values):
                 what = f"{key} {quoted(name)}: {there[name]!r} for {expected[key].values[name]!r} ({self.source(key)})"
-                self.fault("a wrong value", what)
+                column = self.table.column(name)
+                self.fault(f"a wrong value: {column.kind if column else ''}", what)
         altered = [
             key
             for key, entry in self.writes.items()
@@ -202,7 +203,7 @@ class Judge:
         for name, number in expected.items():
             slack = self.slack if name in {"duplicates", "unchanged"} else 0
             if name in counted and abs(counted[name] - number) > slack:
-                self.fault("a wrong count", f"{name}={counted[name]}, counted {number}")
+                self.fault(f"a wrong count: {name}", f"{name}={counted[name]}, counted {number}")
         parts = ("inserted", "updated", "unchanged", "duplicates", "rejected")
         if counted["read"] != sum(counted[name] for name in parts):
             self.fault("a wrong count", f"they do not add up: {counted}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations
@@ -60,6 +61,7 @@ class Rule:
             for group in combinations(pool, size):
                 if len({entry.key for entry in group}) == size and self.fits(group, there):
                     together = "rejected needlessly" if size == 1 else "rejected needlessly, together"
+                    together += ": " + re.sub(r'"[^"]*(?:""[^"]*)*"', "…", self.judge.outcome.rejected[group[0].line][1])
                     return self.judge.fault(together, "; ".join(f"line {e.line}: {self.why(e)}" for e in group))
         return None
 

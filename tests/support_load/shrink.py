@@ -9,7 +9,7 @@ from tests.support_load.judge import Fault
 from tests.support_load.table import DEPARTMENT_ID, KEY
 
 
-def shrunk(stage: Stage, case: Case, faults: list[Fault], tries: int = 250) -> tuple[Case, list[Fault]]:
+def shrunk(stage: Stage, case: Case, faults: list[Fault], tries: int = 80) -> tuple[Case, list[Fault]]:
     """The smallest case found in that many tries, and its faults."""
     kind, smaller = faults[0].kind, True
     while smaller and tries > 0:
