@@ -3,7 +3,7 @@
 import random
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
@@ -120,7 +120,9 @@ class Stage:
 
     def judged(self, file: File, before: Before, after: dict[str, Stored], loaded: Any) -> list[Fault]:
         kept = getattr(loaded, "kept_leavers", None)
-        outcome = Outcome(loaded.counts(), self.rejects() if loaded.rejected else {}, kept if kept is None else frozenset(kept))
+        outcome = Outcome(
+            loaded.counts(), self.rejects() if loaded.rejected else {}, kept if kept is None else named(kept)
+        )
         at = f"{BEGAN + timedelta(minutes=file.minute):%Y-%m-%d %H:%M:%S}+00"
         judge = Judge(self.server, file, at, before, after, outcome)
         faults = judge.judge()
@@ -176,6 +178,11 @@ class Stage:
         path.write_text("".join(",".join(map(field_of, line)) + "\n" for line in lines), encoding="utf-8", newline="")
         made = snapshot(path, self.loads, rows=None if file.plain else len(file.rows))
         return made if file.plain else replace(made, snapshot_at=BEGAN + timedelta(minutes=file.minute))
+
+
+def named(kept: Iterable[str]) -> frozenset[str]:
+    """The keys: each stands before its reason."""
+    return frozenset(text.partition(" (")[0] for text in kept)
 
 
 def field_of(value: str | None) -> str:

@@ -98,7 +98,10 @@ class Judge:
         """Rows whose values cannot be read are rejected, and no reason holds a value."""
         for entry in self.entries:
             if entry.must is False and entry not in self.rejected:
-                self.fault(f"a bad value was loaded: {entry.bad[0].rpartition('(')[2]}", f"line {entry.line}: {', '.join(entry.bad)}")
+                self.fault(
+                    f"a bad value was loaded: {entry.bad[0].rpartition('(')[2]}",
+                    f"line {entry.line}: {', '.join(entry.bad)}",
+                )
         for line, (column, reason) in self.outcome.rejected.items():
             if "3cret" in reason or not reason:
                 self.fault("a value in a reason", f"line {line}, {column}: {reason}")
@@ -118,14 +121,14 @@ class Judge:
     def sort_out_key(self, key: str, best: Entry) -> None:
         stored = self.before.rows[key].values if key in self.before.visible else None
         new = self.written(best)
-        if stored is None:
+        if self.left_alone(key, stored):
+            self.counts["duplicates"] += 1
+            self.slack += 1
+        elif stored is None:
             self.counts["inserted"] += 1
             self.writes[key] = best
         elif self.stale(best, stored) or not differing(self.table, new, stored):
             self.counts["unchanged"] += 1
-        elif self.refused_with(key) and key in self.after and not differing(self.table, self.after[key].values, stored):
-            self.counts["duplicates"] += 1  # the newest of this key was refused: that none is loaded is right too
-            self.slack += 1
         else:
             self.counts["updated"] += 1
             self.counts["returned"] += self.revives and stored[DEPARTED_AT] is not None
@@ -138,8 +141,12 @@ class Judge:
     def written(self, entry: Entry) -> Values:
         return {**entry.values, DEPARTED_AT: None} if self.revives else entry.values
 
-    def refused_with(self, key: str) -> bool:
-        return any(entry.key == key for entry in self.rejected)
+    def left_alone(self, key: str, stored: Values | None) -> bool:
+        """Whether none of this key's rows was loaded, which is right too if one of them was rejected."""
+        if all(entry.key != key for entry in self.rejected):
+            return False
+        there = self.after.get(key)
+        return there is None if stored is None else there is not None and there.values == stored
 
     def stale(self, entry: Entry, stored: Values) -> bool:
         if not (self.file.replay or self.file.plain) or not entry.values.get(EDITED):
@@ -187,7 +194,9 @@ class Judge:
         altered = [
             key
             for key, entry in self.writes.items()
-            if any(not same(self.table, name, value, expected[key].values[name]) for name, value in entry.values.items())
+            if any(
+                not same(self.table, name, value, expected[key].values[name]) for name, value in entry.values.items()
+            )
         ]
         self.counts["altered"] = len(altered)
 

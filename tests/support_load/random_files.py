@@ -42,7 +42,7 @@ class Author:
 
     def _pool(self, column: Column) -> list[str]:
         good = column.meaning.good
-        return self.rng.sample(good, min(len(good), self.rng.randint(2, 5)))
+        return self.rng.sample(good, min(len(good), self.rng.randint(2, 6)))
 
     def keys(self) -> list[str]:
         return [key_of(number, self.table.key_kind) for number in range(1, 9)]
@@ -52,10 +52,10 @@ class Author:
         if rng.random() < self.nulls[column.name]:
             return None
         if column.name == SUPERVISOR:
-            return rng.choice(self.keys())
+            return None if rng.random() < 0.3 and not column.required else rng.choice(self.keys()[:5])
         if column.name == TEAM:
-            return rng.choice([*TEAMS, *TEAMS, *TEAMS, "green"])
-        if may_be_bad and column.meaning.bad and rng.random() < 0.04:
+            return rng.choice([*TEAMS * 6, "green"])
+        if may_be_bad and column.meaning.bad and rng.random() < 0.015:
             return rng.choice(column.meaning.bad)
         return rng.choice(self.pools[column.name])
 
@@ -64,7 +64,7 @@ class Author:
         return {**row, KEY: key, DEPARTMENT_ID: DEPARTMENT}
 
     def people(self, least: int, most: int) -> list[Row]:
-        keys = self.rng.sample(self.keys(), self.rng.randint(least, most))
+        keys = sorted(self.rng.sample(self.keys(), self.rng.randint(least, most)))
         return [self.row(key) for key in keys]
 
     def stored(self) -> list[Row]:
@@ -95,7 +95,7 @@ class Author:
         one[name], two[name] = two[name], one[name]
 
     def rotate(self, rows: list[Row]) -> None:
-        name, some = self._column(), self.rng.sample(rows, min(len(rows), self.rng.randint(2, 5)))
+        name, some = self._column(), self.rng.sample(rows, min(len(rows), self.rng.randint(2, 6)))
         values = [row[name] for row in some]
         for row, value in zip(some, values[1:] + values[:1], strict=True):
             row[name] = value

@@ -61,7 +61,9 @@ def _columns(rng: random.Random, key_kind: str) -> list[Column]:
         kind = rng.choice(["text", "varchar", "ci", "integer", *PLAIN])
         columns.append(Column(name, kind, required=rng.random() < 0.15, in_file=True))
     if rng.random() < 0.3:
-        columns.append(Column("untouched", "text", required=rng.random() < 0.5, extra="DEFAULT 'default'", in_file=False))
+        columns.append(
+            Column("untouched", "text", required=rng.random() < 0.5, extra="DEFAULT 'default'", in_file=False)
+        )
     texts = [c for c in columns if c.in_file and c.kind in {"text", "varchar", "short"} and c.name != TEAM]
     if texts and rng.random() < 0.15:
         made = f"GENERATED ALWAYS AS (upper({quoted(rng.choice(texts).name)})) STORED"
@@ -107,7 +109,15 @@ def _checks(rng: random.Random, columns: list[Column]) -> list[str]:
     for column in free(columns):
         kind, name = KINDS[column.kind], quoted(column.name)
         if kind.is_text and rng.random() < 0.15:
-            checks.append(rng.choice([f"{name}::text <> 'bob'", f"{name}::text = lower({name}::text)", f"{name} IS NOT NULL OR {DEPARTMENT_ID} IS NULL"]))
+            checks.append(
+                rng.choice(
+                    [
+                        f"{name}::text <> 'bob'",
+                        f"{name}::text = lower({name}::text)",
+                        f"{name} IS NOT NULL OR {DEPARTMENT_ID} IS NULL",
+                    ]
+                )
+            )
         if column.kind in {"integer", "numeric", "small"} and rng.random() < 0.2:
             checks.append(f"{name} <> 7")
     pair = rng.sample(free(columns), 2) if len(free(columns)) > 1 else []

@@ -28,7 +28,9 @@ class Rule:
         for group in {(key,) for key in kept} | ({tuple(kept)} if kept else set()):
             with self.oracle.trial():
                 try:
-                    self.oracle.apply([], *(([], dict.fromkeys(group, self.judge.at)) if self.judge.revives else (group,)))
+                    self.oracle.apply(
+                        [], *(([], dict.fromkeys(group, self.judge.at)) if self.judge.revives else (group,))
+                    )
                 except Refused:
                     continue
                 self.judge.fault("leavers", f"{', '.join(group)} could be let go")
@@ -36,7 +38,9 @@ class Rule:
     def candidates(self) -> Iterator[Entry]:
         """Rejected rows that must be to blame for something the table says."""
         blind = any(trigger.events == "UPDATE" for trigger in self.judge.table.triggers)
-        shielded = bool(self.judge.table.checks or self.judge.table.triggers or self.judge.table.refused or self.judge.table.hidden)
+        shielded = bool(
+            self.judge.table.checks or self.judge.table.triggers or self.judge.table.refused or self.judge.table.hidden
+        )
         for entry in self.judge.rejected:
             key, (_, reason) = entry.key, self.judge.outcome.rejected[entry.line]
             if entry.must is not True or key is None:
@@ -54,14 +58,18 @@ class Rule:
             stored = self.judge.before.rows.get(str(entry.key))
             alone = entry.key not in self.judge.writes and entry.key in self.judge.before.visible and stored is not None
             if alone and stored and not differing(self.judge.table, self.judge.written(entry), stored.values):
-                return self.judge.fault("rejected needlessly", f"line {entry.line}, which the table holds already: {self.why(entry)}")
+                return self.judge.fault(
+                    "rejected needlessly", f"line {entry.line}, which the table holds already: {self.why(entry)}"
+                )
         there = (self.judge.before.visible | self.judge.writes.keys()) - set(gone)
         sizes = range(1, len(pool) + 1) if len(pool) <= 6 else (1, 2, len(pool))
         for size in sizes:
             for group in combinations(pool, size):
                 if len({entry.key for entry in group}) == size and self.fits(group, there):
                     together = "rejected needlessly" if size == 1 else "rejected needlessly, together"
-                    together += ": " + re.sub(r'"[^"]*(?:""[^"]*)*"', "…", self.judge.outcome.rejected[group[0].line][1])
+                    together += ": " + re.sub(
+                        r'"[^"]*(?:""[^"]*)*"', "…", self.judge.outcome.rejected[group[0].line][1]
+                    )
                     return self.judge.fault(together, "; ".join(f"line {e.line}: {self.why(e)}" for e in group))
         return None
 
@@ -73,7 +81,9 @@ class Rule:
         with self.oracle.trial():
             try:
                 for entry in group:
-                    self.judge.server.write(self.judge.server.copy_name, self.judge.written(entry), exists=entry.key in there)
+                    self.judge.server.write(
+                        self.judge.server.copy_name, self.judge.written(entry), exists=entry.key in there
+                    )
                 self.judge.server.settle()
             except Refused:
                 return False

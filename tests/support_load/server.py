@@ -52,7 +52,9 @@ class Server:
         self.run(f"CREATE SCHEMA {schema}; GRANT ALL ON SCHEMA {schema} TO {USER}; {OWN_TYPES.format(s=schema)}")
         for teams in ("teams", "closed_teams"):
             rows = ", ".join(f"('{team}')" for team in TEAMS)
-            self.run(f"CREATE TABLE {schema}.{teams} (code text PRIMARY KEY); INSERT INTO {schema}.{teams} VALUES {rows}")
+            self.run(
+                f"CREATE TABLE {schema}.{teams} (code text PRIMARY KEY); INSERT INTO {schema}.{teams} VALUES {rows}"
+            )
             self.run(f"GRANT REFERENCES ON {schema}.{teams} TO {USER}")
         self.run(f"GRANT SELECT ON {schema}.teams TO {USER}")
         self.connection.commit()
@@ -113,7 +115,9 @@ class Server:
 
     def reference(self, name: str, keys: list[str]) -> None:
         for key in keys:
-            self.run(f"INSERT INTO {self.address(name + '_outside')} VALUES (%s::{KEY_TYPES[self.table.key_kind]})", (key,))
+            self.run(
+                f"INSERT INTO {self.address(name + '_outside')} VALUES (%s::{KEY_TYPES[self.table.key_kind]})", (key,)
+            )
 
     def canonical(self, rows: list[Values]) -> list[Values]:
         """The text forms of what each column's type makes of these literals; nothing of the table's is asked."""

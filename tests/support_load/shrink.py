@@ -55,7 +55,15 @@ def simpler_tables(case: Case) -> Iterator[Case]:
     for name in ("triggers", "checks", "uniques"):
         for rest in without_one(getattr(table, name)):
             yield replace(case, table=replace(table, **{name: rest}))
-    absent: Any = {"outside": False, "partitions": 0, "hidden": None, "refused": None, "self_reference": None, "team_reference": None, "key_how": "PRIMARY KEY"}
+    absent: Any = {
+        "outside": False,
+        "partitions": 0,
+        "hidden": None,
+        "refused": None,
+        "self_reference": None,
+        "team_reference": None,
+        "key_how": "PRIMARY KEY",
+    }
     for name, value in absent.items():
         if getattr(table, name) != value:
             yield replace(case, table=replace(table, **{name: value}))
@@ -82,5 +90,3 @@ def without_one(items: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:
 
 def put(items: tuple[Any, ...], index: int, item: Any) -> tuple[Any, ...]:
     return (*items[:index], item, *items[index + 1 :])
-
-

@@ -59,7 +59,9 @@ class Unique:
 
     def exclusion(self, timing: str) -> str:
         parts = ", ".join(f"({part}) WITH {self.operator}" for part in self.parts)
-        return f"EXCLUDE USING {self.method} ({parts})" + (f" WHERE ({self.where})" if self.where else "") + f" {timing}"
+        return (
+            f"EXCLUDE USING {self.method} ({parts})" + (f" WHERE ({self.where})" if self.where else "") + f" {timing}"
+        )
 
     def constraint(self, timing: str) -> str:
         return f"UNIQUE {self.nulls} ({', '.join(self.parts)}) {timing}"
@@ -131,7 +133,11 @@ def create(table: Table, schema: str, name: str) -> list[str]:
 def create_copy(table: Table, schema: str, name: str) -> list[str]:
     """The statements that make the copy, in which the final state is judged."""
     where = f"{quoted(schema)}.{quoted(name)}"
-    parts = [*_columns(table, schema, table.columns), *_checks(table), f"{table.key_how.replace('INDEX', 'UNIQUE')} ({quoted(KEY)})"]
+    parts = [
+        *_columns(table, schema, table.columns),
+        *_checks(table),
+        f"{table.key_how.replace('INDEX', 'UNIQUE')} ({quoted(KEY)})",
+    ]
     timing = "DEFERRABLE INITIALLY DEFERRED"
     for unique in table.uniques:
         plain = unique.how != "exclude" and not unique.where and all(part.startswith('"') for part in unique.parts)
@@ -177,7 +183,9 @@ def _references(table: Table, schema: str, name: str, *, deferred: bool) -> list
     if table.team_reference is not None:
         timing = always if deferred else table.team_reference
         teams = f"{quoted(schema)}.teams" if table.teams_readable else f"{quoted(schema)}.closed_teams"
-        statements.append(f"ALTER TABLE {where} ADD CONSTRAINT team_key FOREIGN KEY ({TEAM}) REFERENCES {teams} {timing}")
+        statements.append(
+            f"ALTER TABLE {where} ADD CONSTRAINT team_key FOREIGN KEY ({TEAM}) REFERENCES {teams} {timing}"
+        )
     if table.outside:
         outside = f"{quoted(schema)}.{quoted(name + '_outside')}"
         timing = always if deferred else ""
