@@ -19,7 +19,7 @@ from tests.support_load.oracle import Entry, entries
 from tests.support_load.random_files import Author, File, Row, files
 from tests.support_load.random_table import random_table
 from tests.support_load.server import Refused, Server, Stored
-from tests.support_load.table import KEY, Table, create
+from tests.support_load.table import Table, create
 from tests.tasks.snapshots import BEGAN, snapshot
 
 LIMITS = {"max_rejected": "100%", "max_departures": "100%", "max_emptied": "100%"}

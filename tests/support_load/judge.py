@@ -6,7 +6,7 @@ from tests.support_load.oracle import Entry, Oracle, differing, entries, moment,
 from tests.support_load.random_files import File
 from tests.support_load.rule import Rule
 from tests.support_load.server import Refused, Server, Stored, Values
-from tests.support_load.table import DEPARTED_AT, DEPARTMENT_ID, EDITED, KEY, quoted
+from tests.support_load.table import DEPARTED_AT, DEPARTMENT_ID, EDITED, quoted
 from tests.tasks.loader import DEPARTMENT
 
 

@@ -131,18 +131,17 @@ def _checks(rng: random.Random, columns: list[Column]) -> list[str]:
 def _triggers(rng: random.Random, table: Table) -> list[Trigger]:
     found = []
     columns = [c for c in free(list(table.columns)) if c.meaning.is_text]
-    events = lambda: rng.choice(["INSERT OR UPDATE", "INSERT OR UPDATE", "UPDATE"])  # noqa: E731
     for column in columns:
         value = rng.choice(column.meaning.good)
-        roll = rng.random()
+        events, roll = rng.choice(["INSERT OR UPDATE", "INSERT OR UPDATE", "UPDATE"]), rng.random()
         if roll < 0.1 and column.kind in {"text", "varchar", "ci"}:
             found.append(Trigger("lower", column.name))
         elif roll < 0.18:
-            found.append(Trigger("refuse", column.name, value, events()))
+            found.append(Trigger("refuse", column.name, value, events))
         elif roll < 0.26:
-            found.append(Trigger("drop", column.name, value, events()))
+            found.append(Trigger("drop", column.name, value, events))
         elif roll < 0.30:
-            found.append(Trigger("defer", column.name, value, events()))
+            found.append(Trigger("defer", column.name, value, events))
         elif roll < 0.33:
             found.append(Trigger("hold", column.name, value))
     if rng.random() < 0.1:

@@ -35,6 +35,10 @@ class Rule:
                     continue
                 self.judge.fault("leavers", f"{', '.join(group)} could be let go")
 
+    def departing(self, keys: tuple[str, ...]) -> tuple[tuple[str, ...], dict[str, str]]:
+        """Those to delete and those to mark, as the file is loaded."""
+        return ((), dict.fromkeys(keys, self.judge.at)) if self.judge.revives else (keys, {})
+
     def candidates(self) -> Iterator[Entry]:
         """Rejected rows that must be to blame for something the table says."""
         blind = any(trigger.events == "UPDATE" for trigger in self.judge.table.triggers)

@@ -44,7 +44,7 @@ def simpler(case: Case) -> Iterator[Case]:
         for rows in without_one(file.rows):
             yield replace(case, files=put(case.files, index, replace(file, rows=rows)))
         for plainer in ({"dry_run_first": False}, {"replay": False}, {"on_departure": "keep"}):
-            made = replace(file, **plainer)  # type: ignore[arg-type]
+            made = replace(file, **plainer)
             if made != file:
                 yield replace(case, files=put(case.files, index, made))
     yield from simpler_tables(case)
@@ -54,7 +54,8 @@ def simpler_tables(case: Case) -> Iterator[Case]:
     table = case.table
     for name in ("triggers", "checks", "uniques"):
         for rest in without_one(getattr(table, name)):
-            yield replace(case, table=replace(table, **{name: rest}))
+            changed: Any = {name: rest}
+            yield replace(case, table=replace(table, **changed))
     absent: Any = {
         "outside": False,
         "partitions": 0,
