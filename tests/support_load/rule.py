@@ -28,9 +28,7 @@ class Rule:
         for group in {(key,) for key in kept} | ({tuple(kept)} if kept else set()):
             with self.oracle.trial():
                 try:
-                    self.oracle.apply(
-                        [], *(([], dict.fromkeys(group, self.judge.at)) if self.judge.revives else (group,))
-                    )
+                    self.oracle.apply([], *self.departing(group))
                 except Refused:
                     continue
                 self.judge.fault("leavers", f"{', '.join(group)} could be let go")
