@@ -21,4 +21,4 @@ def test_every_load_of_random_tables_and_snapshots_does_what_the_contract_says()
     seed = int(os.environ.get("LOAD_PROPERTY_SEED", random.SystemRandom().randrange(10**6)))
     report = soak(seed, SECONDS)
     assert not report.kinds, f"LOAD_PROPERTY_SEED={seed}\n{report}"
-    assert report.done["loads"] > SECONDS, f"seed {seed}: the machine was too slow to try enough: {report}"
+    assert report.done["loads"] > SECONDS / 4, f"seed {seed}: the machine was too slow to try enough: {report}"
