@@ -60,6 +60,8 @@ def compare(cursor: Cursor, merge: Merge) -> tuple[int, int]:
     cursor.execute(f"CREATE TEMPORARY TABLE changes ({columns}) ON COMMIT DROP")
     execute(cursor, "compare", **merge.compare_parts())
     changed, same = one_row(cursor)
+    if changed:  # else the planner takes both for what they are not, and sorts the whole rows to join them
+        cursor.execute("ANALYZE pg_temp.changes (_record); ANALYZE pg_temp.staging (_record)")
     return int(changed), int(same)
 
 

@@ -42,8 +42,8 @@ def read_back(cursor: Cursor, merge: Merge, changed: int, same: int, refused: li
     differs = merge.differs(read_back=True)
     if changed:
         execute(cursor, "read_back", **merge.target, differs=differs)
-        for is_new, rows, returned in cursor.fetchall():
-            found.count(is_new, rows, returned)
+        for is_new, returns, rows in cursor.fetchall():
+            found.count(is_new, rows, rows if returns else 0)
     parts = {"is_newer": merge.newer() or "false", "altered": altered_columns(merge), "differs": differs}
     if found.inserted + found.updated < changed:
         execute(cursor, "read_back_others", **merge.target, **parts)
