@@ -132,7 +132,8 @@ def explained(error: BaseException) -> PipelineError:
         return Unreachable(f"the database ended the work ({name}, SQLSTATE {state}). Nothing was changed; run again.")
     if state.startswith("42"):
         return SchemaMismatch(f"the table does not fit the statement (SQLSTATE {state}: {own_words(error)}).")
-    said = f": {own_words(error)}" if state[:2] in SHOWN_CLASSES else ""
+    shown = state[:2] in SHOWN_CLASSES and not raised_by_function(error)
+    said = f": {error.diag.message_primary}" if shown and isinstance(error, psycopg2.Error) else ""
     return LoadFailed(
         f"the database refused the work ({name}, SQLSTATE {state}{said}). Nothing was changed. "
         f"{WHAT_TO_DO.get(state, 'Look into the server log for more.')}"

@@ -10,9 +10,8 @@ from dataclasses import dataclass, field
 import psycopg2
 from psycopg2.extensions import cursor as Cursor
 
-from tasks.columns import KEY
 from tasks.conflicts import Group, groups_in_order, park_values
-from tasks.database import execute, is_about_a_row, one_row, quoted
+from tasks.database import execute, is_about_a_row, one_row
 from tasks.plan import Merge
 from tasks.reasons import DROPPED, Reason, Reasons, reason_of
 
@@ -197,17 +196,11 @@ def park(cursor: Cursor, merge: Merge, parked: list[int], names: set[str]) -> No
     """Take the values that rows of a cycle exchange out of the way, by UPDATE, before each gets its new one."""
     if not parked:
         return
-    values = park_values(merge, sorted(names))
     newer = merge.newer()
-    guard = f" AND NOT {newer}" if newer else ""
-    key = merge.alignment.key.staged
-    statement = (
-        f"UPDATE {merge.table.quoted} AS t SET {', '.join(values)} FROM pg_temp.staging AS s "
-        f"WHERE t.{quoted(KEY)} = s.{key} AND s._record = ANY (%s){guard}"
-    )
+    parts = {"assignments": ", ".join(park_values(merge, sorted(names))), "guard": f"AND NOT {newer}" if newer else ""}
     cursor.execute("SAVEPOINT parking")
     try:
-        cursor.execute(statement, (parked,))
+        execute(cursor, "park", {"records": parked}, **merge.target, **parts)
     except psycopg2.Error as error:
         if not is_about_a_row(error):
             raise

@@ -139,7 +139,7 @@ class Merge:
         ]
         key = self.alignment.key.staged
         return (
-            f"SELECT c._record, s.{key} AS _key, {', '.join(values)} FROM pg_temp.changes AS c "
+            f'SELECT c._record AS "#record", s.{key} AS "#key", {", ".join(values)} FROM pg_temp.changes AS c '
             f"JOIN pg_temp.staging AS s USING (_record) LEFT JOIN {self.table.quoted} AS t ON t.{quoted(KEY)} = s.{key}"
         )
 

@@ -1,2 +1,2 @@
 -- Changed rows that one of the table's CHECK constraints would refuse.
-SELECT _record FROM ({image}) AS image WHERE ({check}) IS FALSE
+SELECT "#record" FROM ({image}) AS image WHERE ({check}) IS FALSE

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from tasks import records
 from tasks.errors import ObjectInvalid
 from tasks.records import count_records, read_chunks, read_header
 
@@ -124,7 +123,7 @@ def test_what_is_refused_is_refused_in_linear_time(path: Path, body: bytes, says
 
 
 def test_a_record_that_postgresql_cannot_take_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(records, "MAX_RECORD_BYTES", 100)
+    monkeypatch.setattr("tasks.strict.MAX_RECORD_BYTES", 100)
     path.write_bytes(b"a\n1\n" + b"x" * 150 + b"\n")
     with pytest.raises(ObjectInvalid, match="line 3: expected records of at most 100 bytes"):
         list(read_chunks(path, 1, 10))

@@ -31,6 +31,7 @@ def in_mid_copy(
 ) -> PipelineError:
     """Load, and do something to the server once it has got the first part of the file; the error that came of it."""
     running: list[tuple[str]] = []
+    acted = threading.Event()
     port = int(database.variables["BUSINESS_TRACKING_PORT"])
 
     class Relay(socketserver.BaseRequestHandler):
@@ -44,6 +45,7 @@ def in_mid_copy(
                     if sent > FIRST_PART and not running:
                         running.extend(database.query(f"SELECT left(query, 4) FROM pg_stat_activity WHERE {LOADING}"))
                         act()
+                        acted.set()
 
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Relay) as relay, monkeypatch.context() as patch:
         relay.daemon_threads = True
@@ -51,6 +53,7 @@ def in_mid_copy(
         patch.setenv("BUSINESS_TRACKING_PORT", str(relay.server_address[1]))
         with pytest.raises(PipelineError) as caught:
             load(path, number)
+        assert acted.wait(60)
         relay.shutdown()
     assert running == [("COPY",)]
     return caught.value
