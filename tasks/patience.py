@@ -40,9 +40,8 @@ class Patience:
         Full jitter: eight connections that failed together must not come back together.
         """
         self.tries += 1
-        pause = reason.wait_s
-        if pause is None:
-            pause = random.uniform(0.1, min(15.0, 0.5 * 2**self.tries))  # noqa: S311 - jitter, no secret
+        backoff = random.uniform(0.1, min(15.0, 0.5 * 2**self.tries))  # noqa: S311 - jitter, no secret
+        pause = max(backoff, reason.wait_s or 0.0)  # the server may lengthen a wait, never shorten it
         elapsed = time.monotonic() - self.began
         if self.tries >= MAX_TRIES or self.waited_s + pause > MAX_WAIT_S or elapsed > MAX_ELAPSED_S:
             raise LmsUnavailable(
