@@ -75,7 +75,7 @@ def extract_page(report: Report) -> str:
     return "\n".join([
         f"# {members:,} members: {report['outcome']}",
         f"`{report['object']}`, {report['bytes'] / 1e6:,.1f} MB, as of {report['snapshot_at']}"
-        + ("" if before is None else f"; the one before had {before:,}"),
+        + ("; no earlier one to compare with" if before is None else f"; the one before had {before:,}"),
         "",
         f"**Complete:** {report['pages']} pages agree on {members:,} members with as many distinct ids, "
         f"after {report['sweeps']} sweep(s), {report['sign_ins']} sign-in(s), {report['retries']} retried request(s).",
