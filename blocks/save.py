@@ -7,13 +7,13 @@ overwrites; a second environment takes a second name.
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from prefect.settings import temporary_settings
 from prefect_aws.s3 import S3Bucket
 
 from blocks.alerts import AlertTopic
-from blocks.environment import aws_credentials_from, blocks_from, read_environment
+from blocks.environment import aws_credentials_from, blocks_from, read_environment, sns_endpoint
 from tasks.policy import LOCAL_SERVER
 
 DEFAULT_NAME = "department-members"
@@ -27,6 +27,9 @@ def save_all(name: str) -> list[str]:
     if problems:
         raise SystemExit("Nothing was saved:\n" + "\n".join(f"  {problem}" for problem in problems))
     credentials = aws_credentials_from(environment)
+    for topic in found:
+        if isinstance(topic, AlertTopic):
+            topic.endpoint_url = sns_endpoint(topic)
     credentials.save(name, overwrite=True)
     for block in found:
         if isinstance(block, (S3Bucket, AlertTopic)):
@@ -45,7 +48,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with temporary_settings(LOCAL_SERVER):
         for slug in save_all(options.name):
             sys.stdout.write(f"saved {slug}\n")
+    sys.stdout.write(f"{keys_left_out(read_environment())}\n")
     return 0
+
+
+def keys_left_out(environment: Mapping[str, str]) -> str:
+    """What was done about AWS's keys, since a block without any leaves runs to the worker's own role."""
+    if "AWS_SESSION_TOKEN" in environment:
+        return (
+            "AWS keys were NOT saved: AWS_SESSION_TOKEN is set, so they expire with their session. Runs with these "
+            "blocks use the worker's own role or environment."
+        )
+    if "AWS_SECRET_ACCESS_KEY" in environment:
+        return "AWS keys were saved, in aws-credentials"
+    return "AWS keys were not saved, since none are in the environment. Runs use the worker's own role or environment."
 
 
 if __name__ == "__main__":

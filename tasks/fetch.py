@@ -19,7 +19,7 @@ from tasks.lms import LmsSession
 from tasks.log import run_logger
 from tasks.members import MemberDecoder
 from tasks.pages import Disagreement, Page, keep_page, page_file, read_page
-from tasks.policy import IN_MEMORY
+from tasks.policy import IN_MEMORY, ONCE
 from tasks.progress import progress
 
 MAX_SWEEPS = 3
@@ -54,7 +54,7 @@ class RawSnapshot:
         return (page_file(self.folder, index) for index in range(self.pages))
 
 
-@task(name="authenticate", **IN_MEMORY)
+@task(name="authenticate", **IN_MEMORY, **ONCE)
 def authenticate(blocks: str | None) -> LmsSession:
     """The run's one session with the LMS is signed in.
 
@@ -72,7 +72,7 @@ def authenticate(blocks: str | None) -> LmsSession:
     return session
 
 
-@task(name="fetch-members", **IN_MEMORY)
+@task(name="fetch-members", **IN_MEMORY, **ONCE)
 def fetch_members(
     session: LmsSession, department_id: str, folder: Path, *, include_subdepartments: bool = False
 ) -> RawSnapshot:

@@ -11,6 +11,7 @@ from tasks.log import run_logger
 from tasks.publish import Published
 from tasks.s3 import Snapshot
 from tasks.schema import TableSchema
+from tasks.text import quoted_code
 from tasks.upsert import Loaded
 
 Report = dict[str, Any]
@@ -62,8 +63,9 @@ def tell(key: str, report: Report) -> Report:
     """Log the report as one line and show it as an artifact; returns it."""
     told = {name: value for name, value in report.items() if value not in (None, "")}
     run_logger().info("%s", " ".join(f"{name}={value}" for name, value in told.items()))
-    page = extract_page(report) if "members" in report else load_page(report)
-    create_markdown_artifact(page, key=key, description=f"{key}: {report['outcome']}")
+    shown = {name: quoted_code(value) if isinstance(value, str) else value for name, value in report.items()}
+    page = extract_page(shown) if "members" in report else load_page(shown)
+    create_markdown_artifact(page, key=key, description=f"{key}: {shown['outcome']}")
     return report
 
 
@@ -118,8 +120,8 @@ def table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> list[str]:
 
 
 def notes(found: dict[str, Any]) -> list[str]:
-    """A list item for each thing that there is to say, after an empty line."""
-    return ["", *(f"- **{what}:** {value}" for what, value in found.items() if value)]
+    """A list item for each thing that there is to say, after an empty line; as code, so that it is no Markdown."""
+    return ["", *(f"- **{what}:** `{value}`" for what, value in found.items() if value)]
 
 
 def rate(rows: int, seconds: float) -> str:

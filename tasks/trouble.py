@@ -10,7 +10,6 @@ import http.client
 import re
 import socket
 import ssl
-import tempfile
 from collections.abc import Iterator
 from typing import Any
 
@@ -168,6 +167,13 @@ def machine_problem(found: list[BaseException], bundle: str) -> str | None:
     return None
 
 
+def disk_error(error: BaseException) -> str | None:
+    """The name of an error that says that a disk takes no more; SQLite has words of its own for it."""
+    if isinstance(error, OSError) and error.errno in DISK:
+        return errno.errorcode[error.errno]
+    return "ENOSPC" if "database or disk is full" in str(error) else None
+
+
 def full_disk(name: str) -> str:
     """The sentence for a temporary directory that takes no more."""
-    return f"there is no room in {tempfile.gettempdir()} ({name}). Free some, or name another directory in TMPDIR."
+    return f"there is no room in the temporary directory ({name}). Free some, or name another directory in TMPDIR."

@@ -1,0 +1,67 @@
+"""Before Prefect is imported by a script: what would break that import is said, and published, in our own words.
+
+Imports nothing of Prefect's, which reads `.env` and its home while it is imported.
+"""
+
+import os
+import sys
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+
+from tasks.errors import ConfigError, PipelineError
+from tasks.text import subject_line
+
+
+def begin(script: str) -> None:
+    """From now on a script that fails before its run begins exits with 1, a plain last line, and an alert."""
+    name = Path(script).stem.replace("_", "-")
+
+    def failed(kind: type[BaseException], error: BaseException, at: TracebackType | None) -> None:
+        ours = isinstance(error, PipelineError)
+        if not ours:
+            sys.__excepthook__(kind, error, at)
+        what = str(error) if ours else f"An unexpected {kind.__name__} before the run began; see the script's output."
+        with suppress(OSError):
+            sys.stderr.write(f"\n{name} failed. {kind.__name__}: {what}\n")
+        publish(subject_line(f"{name} failed ({kind.__name__})"), body(name, kind.__name__, what, ours=ours))
+
+    sys.excepthook = failed
+    check_env_file(Path.cwd() / ".env")
+
+
+def check_env_file(path: Path) -> None:
+    """Raise ConfigError for a `.env` that Prefect's own settings could not read."""
+    try:
+        if path.exists() and "\0" in path.read_text(encoding="utf-8"):
+            raise ValueError("a null byte")
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"{path} cannot be read ({type(error).__name__}). Save it as UTF-8, readable to this user."
+        ) from None
+
+
+def body(name: str, kind: str, what: str, *, ours: bool) -> str:
+    """The message."""
+    lines = [f"Flow: {name}", "Run:  a script that failed before its run began", "", f"{kind}: {what}", ""]
+    lines += ["Look: the output of the script, on the machine that ran it"]
+    return "\n".join([*lines, f"Help: docs/runbook/{kind if ours else 'Unexpected'}.md"])
+
+
+def publish(subject: str, message: str) -> None:
+    """Publish to the environment's topic, without Prefect and its blocks; what goes wrong is printed."""
+    arn = os.environ.get("SNS_TOPIC_ARN")
+    if not arn:
+        sys.stderr.write("SNS_TOPIC_ARN is not in the environment, so nobody was alerted.\n")
+        return
+    try:
+        import boto3
+
+        client = boto3.client("sns", region_name=(arn.split(":") + [""] * 4)[3] or None)
+        if os.environ.get("ALERT_FORMAT") == "chat":
+            from tasks.text import chat_message
+
+            message = chat_message(subject, message)
+        client.publish(TopicArn=arn, Subject=subject, Message=message)
+    except Exception as error:
+        sys.stderr.write(f"the failure could not be published: {type(error).__name__}. Check SNS_TOPIC_ARN.\n")
