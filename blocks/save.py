@@ -15,6 +15,7 @@ from prefect_aws.s3 import S3Bucket
 from blocks.alerts import AlertTopic
 from blocks.environment import aws_credentials_from, blocks_from, read_environment, sns_endpoint
 from tasks.policy import LOCAL_SERVER
+from tasks.trouble import AWS_ERRORS, aws_trouble
 
 DEFAULT_NAME = "department-members"
 
@@ -26,10 +27,13 @@ def save_all(name: str) -> list[str]:
     found = blocks_from(environment, problems)
     if problems:
         raise SystemExit("Nothing was saved:\n" + "\n".join(f"  {problem}" for problem in problems))
-    credentials = aws_credentials_from(environment)
-    for topic in found:
-        if isinstance(topic, AlertTopic):
-            topic.endpoint_url = sns_endpoint(topic)
+    try:
+        credentials = aws_credentials_from(environment)
+        for topic in found:
+            if isinstance(topic, AlertTopic):
+                topic.endpoint_url = sns_endpoint(topic)
+    except AWS_ERRORS as error:
+        raise SystemExit(f"Nothing was saved:\n  {aws_trouble(error, 'AWS')}") from None
     credentials.save(name, overwrite=True)
     for block in found:
         if isinstance(block, (S3Bucket, AlertTopic)):
