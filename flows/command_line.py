@@ -1,12 +1,13 @@
 """A flow as a script: every parameter a flag. Exit 0 on success, 1 on a failed run, 2 on bad flags."""
 
 import argparse
+import errno
 import inspect
 import json
 import logging
 import re
-import signal
 import sys
+import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
 from types import NoneType
@@ -16,11 +17,15 @@ import httpx
 from prefect import Flow, tags
 from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, PREFECT_HOME, temporary_settings
 
+from flows.startup import end_in_order
 from tasks.alert import tell_of_script
 from tasks.errors import AuthError, ConfigError, PipelineError
 from tasks.events import TAG
 from tasks.policy import HEARTBEAT_S, LOCAL_SERVER
 from tasks.trouble import chain, disk_error, full_disk
+
+NEW_DATABASE = 2 << 20
+"""Bytes that Prefect's own database takes when it is new, and some more."""
 
 
 def main(flow: Flow[..., Any], arguments: Sequence[str] | None = None) -> int:
@@ -33,6 +38,7 @@ def main(flow: Flow[..., Any], arguments: Sequence[str] | None = None) -> int:
         logging.getLogger(name).addFilter(_without_known_traceback)
     end_in_order()
     try:
+        check_home()
         with temporary_settings({**LOCAL_SERVER, PREFECT_FLOWS_HEARTBEAT_FREQUENCY: HEARTBEAT_S}), tags(TAG):
             flow(**parameters)
     except (Exception, KeyboardInterrupt) as raised:
@@ -53,22 +59,29 @@ def last_words(error: BaseException) -> str:
     return f"failed by an unexpected {type(error).__name__}; see the log above."
 
 
-def end_in_order() -> None:
-    """Told to stop, or its terminal closed, a run cleans up and publishes; a second signal does not cut that short."""
-    names = [name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    heeded = [number for name in names if signal.getsignal(number := getattr(signal, name)) != signal.SIG_IGN]
+def check_home() -> None:
+    """Raise ConfigError where Prefect's home has no room for the database of the server that a script starts.
 
-    def interrupt(*_: object) -> None:
-        for number in heeded:
-            signal.signal(number, signal.SIG_IGN)
-        raise KeyboardInterrupt
-
-    for number in heeded:
-        signal.signal(number, interrupt)
+    Prefect itself would wait two minutes for that server, and not say why it does not come.
+    """
+    if PREFECT_API_URL.value() is not None:
+        return
+    home = PREFECT_HOME.value()
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=home, buffering=0) as file:
+            file.write(bytes(NEW_DATABASE))
+    except OSError as error:
+        raise ConfigError(
+            f"Prefect's home {home} takes no files ({errno.errorcode.get(error.errno or 0, type(error).__name__)}). Free "
+            "some room there, or name another directory in PREFECT_HOME, or a running server in PREFECT_API_URL."
+        ) from None
 
 
 def prefect_problem(error: BaseException) -> PipelineError | None:
     """What is wrong with Prefect's API or home, where that is why a run could not begin or end; else None."""
+    if isinstance(error, (PipelineError, KeyboardInterrupt)):
+        return None
     found = list(chain(error))
     address = PREFECT_API_URL.value() or "of the script's own"
     for each in found:

@@ -4,6 +4,7 @@ Imports nothing of Prefect's, which reads `.env` and its home while it is import
 """
 
 import os
+import signal
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -22,12 +23,28 @@ def begin(script: str) -> None:
         if not ours:
             sys.__excepthook__(kind, error, at)
         what = str(error) if ours else f"An unexpected {kind.__name__} before the run began; see the script's output."
-        with suppress(OSError):
-            sys.stderr.write(f"\n{name} failed. {kind.__name__}: {what}\n")
+        say(f"\n{name} failed. {kind.__name__}: {what}")
         publish(subject_line(f"{name} failed ({kind.__name__})"), body(name, kind.__name__, what, ours=ours))
+        if kind is KeyboardInterrupt:
+            os._exit(1)  # Python would end itself by a signal, whose exit code is another
 
     sys.excepthook = failed
+    end_in_order()
     check_env_file(Path.cwd() / ".env")
+
+
+def end_in_order() -> None:
+    """Told to stop, or its terminal closed, a run cleans up and publishes; a second signal does not cut that short."""
+    names = [name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    heeded = [number for name in names if signal.getsignal(number := getattr(signal, name)) != signal.SIG_IGN]
+
+    def interrupt(*_: object) -> None:
+        for number in heeded:
+            signal.signal(number, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    for number in heeded:
+        signal.signal(number, interrupt)
 
 
 def check_env_file(path: Path) -> None:
@@ -52,7 +69,7 @@ def publish(subject: str, message: str) -> None:
     """Publish to the environment's topic, without Prefect and its blocks; what goes wrong is printed."""
     arn = os.environ.get("SNS_TOPIC_ARN")
     if not arn:
-        sys.stderr.write("SNS_TOPIC_ARN is not in the environment, so nobody was alerted.\n")
+        say("SNS_TOPIC_ARN is not in the environment, so nobody was alerted.")
         return
     try:
         import boto3
@@ -64,4 +81,10 @@ def publish(subject: str, message: str) -> None:
             message = chat_message(subject, message)
         client.publish(TopicArn=arn, Subject=subject, Message=message)
     except Exception as error:
-        sys.stderr.write(f"the failure could not be published: {type(error).__name__}. Check SNS_TOPIC_ARN.\n")
+        say(f"the failure could not be published: {type(error).__name__}. Check SNS_TOPIC_ARN.")
+
+
+def say(text: str) -> None:
+    """A line for the terminal, if it is still there."""
+    with suppress(OSError):
+        sys.stderr.write(f"{text}\n")

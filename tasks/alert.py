@@ -22,6 +22,8 @@ from tasks.text import harmless, subject_line
 _LOG = logging.getLogger("department_members")
 published: set[str] = set()
 """The runs of this process whose failure was published, or that have no topic to publish to."""
+unsent: list[tuple[str, str]] = []
+"""The alerts of this process that SNS did not take, or did not say that it took."""
 
 
 def tell_of_failure(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
@@ -53,10 +55,14 @@ def tell_of_script(flow_name: str, blocks: str | None, error: BaseException) -> 
     """Publish the failure of a script whose run's own hook did not: it may never have reached Prefect."""
     if published:
         return
+    log = OneLine(_LOG, {})
+    if unsent:
+        publish(*unsent[-1], blocks, "script", log)
+        return
     kind = type(error).__name__
     body = [
         f"Flow: {flow_name}",
-        "Run:  a script whose run is not known to Prefect, or whose own alert did not go out",
+        "Run:  a script whose run did not begin, or could not end in order",
         "",
         *said(
             kind, error, f"An unexpected {kind} before the run began, or while it ended. The script's output has it."
@@ -65,7 +71,7 @@ def tell_of_script(flow_name: str, blocks: str | None, error: BaseException) -> 
         "Look: the output of the script, on the machine that ran it",
         f"Help: docs/runbook/{page_of(error)}.md",
     ]
-    publish(subject_line(f"{flow_name} failed ({kind})"), "\n".join(body), blocks, "script", OneLine(_LOG, {}))
+    publish(subject_line(f"{flow_name} failed ({kind})"), "\n".join(body), blocks, "script", log)
 
 
 def publish(subject: str, body: str, blocks: str | None, run: str, log: Logger) -> bool:
@@ -78,6 +84,7 @@ def publish(subject: str, body: str, blocks: str | None, run: str, log: Logger) 
             return False
         topic.publish(subject, body)
     except Exception as error:
+        unsent.append((subject, body))
         log.error(
             "the failure could not be published: %s. Check SNS_TOPIC_ARN and the AWS rights.", type(error).__name__
         )

@@ -153,7 +153,7 @@ def tried(what: str, check: Callable[[], Iterator[str]]) -> bool:
     except CannotLook as reason:
         say("?", what, str(reason))
     except PipelineError as error:
-        say("FAIL", what, f"{type(error).__name__}: {'; '.join([error.message, *error.problems])}")
+        say("FAIL", what, f"{type(error).__name__}: {error.message} {'; '.join(error.problems)}".rstrip())
         return False
     except Exception as error:  # the other checks still say what they find
         say("FAIL", what, f"an unexpected {type(error).__name__}")

@@ -25,7 +25,8 @@ from tasks.trouble import HTTP_ERRORS, http_trouble
 TIMEOUT_S = (5.0, 60.0)  # to connect, and for the whole answer; 1,000 members can take a tenant 30 s and more
 MAX_SIGN_INS_A_PAGE = 3
 MAX_SIGN_INS_A_RUN = 10
-TOKEN = re.compile(r"[!-~]{1,8192}")  # what an Authorization header can carry
+LONGEST_TOKEN = 8192
+TOKEN = re.compile(r"[!-~]+")  # what an Authorization header can carry
 RETRIED_STATUSES = {429, 500, 502, 503, 504}
 
 T = TypeVar("T")
@@ -156,10 +157,7 @@ class LmsSession:
                 "they belong to this address's region."
             )
         _refuse(status, body, f"{self.account.rest_api_url}/authenticate")
-        token = decode_whole(body, msgspec.json.decode)
-        if not isinstance(token, str) or not TOKEN.fullmatch(token):
-            raise Unusable(f"status {status} whose body is not a token")
-        return token
+        return token_of(body)
 
     def _read(self, path: str, params: dict[str, Any], token: str, held: ExitStack) -> tuple[int, bytes]:
         headers = {**self._headers(), "Authorization": f"Bearer {token}".encode()}
@@ -185,6 +183,17 @@ class LmsSession:
         if status in RETRIED_STATUSES:
             raise Unusable(f"status {status}", retry_after_s(response.headers.get("Retry-After")))
         return status, body
+
+
+def token_of(body: bytes) -> str:
+    """The token that a sign-in answers, as a bare JSON string; Unusable for anything else."""
+    try:
+        token = msgspec.json.decode(body[:LONGEST_TOKEN], type=str)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        token = ""
+    if not TOKEN.fullmatch(token):
+        raise Unusable("status 200 whose body is not a token")
+    return token
 
 
 def _refuse(status: int, body: bytes, where: str) -> None:

@@ -62,9 +62,9 @@ def keep_page(body: bytes, decoder: MemberDecoder, folder: Path, department_id: 
         Disagreement: it holds another number of members than it says.
     """
     where = f"department {department_id}, page {index}"
-    body, mended = mend_surrogates(body)
     try:
         check_size(body, decoder.keys)
+        body, mended = mend_surrogates(body)
         page = decoder.decode(body)
         if page.users is None or page.totalItems is None:
             raise not_a_page(where, f"one without the {'list `users`' if page.users is None else '`totalItems`'}")
@@ -118,6 +118,8 @@ def check_size(body: bytes, keys: int) -> None:
     """
     wide = 4 if b"\\u" in body or not body.isascii() else 1
     values = body.count(b",") + body.count(b"[")
+    if _ANY_SURROGATE.search(body):  # each escape is looked at, to find those that are no character
+        values += body.count(b"\\")
     needed = len(body) * wide + values * 100 + body.count(b"{") * (100 + 24 * keys)
     if needed > MAX_PAGE_MEMORY:
         raise msgspec.ValidationError(
@@ -128,7 +130,7 @@ def check_size(body: bytes, keys: int) -> None:
 
 def mend_surrogates(body: bytes) -> tuple[bytes, int]:
     """Lone surrogate escapes, which are no characters, become U+FFFD; and how many there were."""
-    if b"\\u" not in body:
+    if _ANY_SURROGATE.search(body) is None:
         return body, 0
     mended = 0
 
@@ -152,6 +154,7 @@ def page_file(folder: Path, index: int) -> Path:
     return folder / f"page-{index:05d}.arrow"
 
 
+_ANY_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _ESCAPE = re.compile(
     rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"  # a pair: one character
     rb"|(?P<lone>\\u[dD][89a-fA-F][0-9a-fA-F]{2})"

@@ -75,7 +75,7 @@ WRONG: list[tuple[str, Callable[[Sandbox], object], dict[str, str], str]] = [
         "a FIFO topic",
         lambda box: box.aws.sns.create_topic(Name="alerts.fifo", Attributes={"FifoTopic": "true"}),
         {"SNS_TOPIC_ARN": "arn:aws:sns:eu-west-1:123456789012:alerts.fifo"},
-        "FAIL topic     ConfigError: fix these settings:; SNS_TOPIC_ARN is a FIFO topic",
+        "FAIL topic     ConfigError: fix these settings: SNS_TOPIC_ARN is a FIFO topic",
     ),
     (
         "a topic without subscribers",
