@@ -17,7 +17,7 @@ import httpx
 from prefect import Flow, tags
 from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, PREFECT_HOME, temporary_settings
 
-from flows.startup import end_in_order
+from flows.startup import end_in_order, flush_output
 from tasks.alert import tell_of_script
 from tasks.errors import AuthError, ConfigError, PipelineError
 from tasks.events import TAG
@@ -46,6 +46,7 @@ def main(flow: Flow[..., Any], arguments: Sequence[str] | None = None) -> int:
         with suppress(OSError):  # the terminal may be closed
             sys.stderr.write(f"\n{flow.name} {last_words(error)}\n")
         tell_of_script(flow.name, parameters.get("blocks"), error)
+        flush_output()
         return 1
     return 0
 
@@ -72,9 +73,10 @@ def check_home() -> None:
         with tempfile.TemporaryFile(dir=home, buffering=0) as file:
             file.write(bytes(NEW_DATABASE))
     except OSError as error:
+        name = errno.errorcode.get(error.errno or 0, type(error).__name__)
         raise ConfigError(
-            f"Prefect's home {home} takes no files ({errno.errorcode.get(error.errno or 0, type(error).__name__)}). Free "
-            "some room there, or name another directory in PREFECT_HOME, or a running server in PREFECT_API_URL."
+            f"Prefect's home {home} takes no files ({name}). Free some room there, or name another "
+            "directory in PREFECT_HOME, or a running server in PREFECT_API_URL."
         ) from None
 
 

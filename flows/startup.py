@@ -25,6 +25,7 @@ def begin(script: str) -> None:
         what = str(error) if ours else f"An unexpected {kind.__name__} before the run began; see the script's output."
         say(f"\n{name} failed. {kind.__name__}: {what}")
         publish(subject_line(f"{name} failed ({kind.__name__})"), body(name, kind.__name__, what, ours=ours))
+        flush_output()
         if kind is KeyboardInterrupt:
             os._exit(1)  # Python would end itself by a signal, whose exit code is another
 
@@ -45,6 +46,17 @@ def end_in_order() -> None:
 
     for number in heeded:
         signal.signal(number, interrupt)
+
+
+def flush_output() -> None:
+    """Write out what is buffered; where the terminal is gone, to nowhere, since Python would exit with 120 over it."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, stream.fileno())
+            os.close(nowhere)
 
 
 def check_env_file(path: Path) -> None:
