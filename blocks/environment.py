@@ -8,8 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import boto3
-from botocore.config import Config
 from dotenv import load_dotenv
 from prefect.blocks.core import Block
 from prefect_aws import AwsClientParameters, AwsCredentials
@@ -18,6 +16,7 @@ from prefect_sqlalchemy import ConnectionComponents, SqlAlchemyConnector, SyncDr
 from pydantic import SecretStr, ValidationError
 
 from blocks.alerts import FORMATS, AlertTopic
+from blocks.endpoints import s3_endpoint
 from blocks.lms import LmsAccount
 from tasks.errors import ConfigError
 
@@ -147,25 +146,6 @@ def aws_credentials_from(environment: Mapping[str, str]) -> AwsCredentials:
     region = environment.get("AWS_DEFAULT_REGION") or environment.get("AWS_REGION")
     endpoint = AwsClientParameters(endpoint_url=s3_endpoint())
     return AwsCredentials(**keys, region_name=region, aws_client_parameters=endpoint)
-
-
-def s3_endpoint() -> str | None:
-    """Where boto3 finds S3 by the environment or a profile, if that is not AWS's own address."""
-    session = boto3.Session()
-    region = session.region_name or "us-east-1"
-    usual = Config(ignore_configured_endpoint_urls=True)
-    found, own = (
-        session.client("s3", region_name=region, config=config).meta.endpoint_url for config in (Config(), usual)
-    )
-    return None if found == own else str(found)
-
-
-def sns_endpoint(topic: AlertTopic) -> str | None:
-    """Where boto3 finds SNS, if that is not AWS's own address or S3 has another than AWS's: a saved block says both."""
-    found, own = topic.client().meta.endpoint_url, topic.client(Config(ignore_configured_endpoint_urls=True))
-    if found == own.meta.endpoint_url and s3_endpoint() is None:
-        return None
-    return str(found)
 
 
 def blocks_from(environment: Mapping[str, str], problems: list[str]) -> list[Block | None]:

@@ -13,7 +13,8 @@ from prefect.settings import temporary_settings
 from prefect_aws.s3 import S3Bucket
 
 from blocks.alerts import AlertTopic
-from blocks.environment import aws_credentials_from, blocks_from, read_environment, sns_endpoint
+from blocks.endpoints import sns_endpoint
+from blocks.environment import aws_credentials_from, blocks_from, read_environment
 from tasks.policy import LOCAL_SERVER
 from tasks.trouble import AWS_ERRORS, aws_trouble
 
