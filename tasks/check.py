@@ -25,7 +25,7 @@ from tasks.policy import LOCAL_SERVER
 from tasks.s3 import S3Object, listed, object_key, s3_access
 from tasks.schema import inspect_schema
 from tasks.settings import ExtractSettings, LoadSettings, Resolver, extract_settings, load_settings
-from tasks.text import harmless
+from tasks.text import one_line
 from tasks.trouble import AWS_ERRORS, aws_trouble
 from tasks.turn import limit_name
 
@@ -79,9 +79,9 @@ def check_topic(blocks: str | None) -> Iterator[str]:
         raise ConfigError(f"{topic.topic_arn}: SNS answered {code}. Check SNS_TOPIC_ARN and its region.") from None
     except AWS_ERRORS as error:
         raise aws_trouble(error, topic.topic_arn, "SNS") from None
-    if found.get("SubscriptionsConfirmed") == "0":
-        raise ConfigError(f"{topic.topic_arn}: nobody has subscribed and confirmed, so alerts reach nobody.")
-    yield f"{topic.topic_arn} is there and has subscribers; alerts go out as {topic.alert_format} (ALERT_FORMAT)"
+    confirmed = found.get("SubscriptionsConfirmed", "?")
+    yield f"{topic.topic_arn} is there; confirmed subscribers: {confirmed}"
+    yield f"alerts go out as {topic.alert_format} (ALERT_FORMAT)"
 
 
 def check_database(settings: LoadSettings, blocks: str | None) -> Iterator[str]:
@@ -163,7 +163,7 @@ def tried(what: str, check: Callable[[], Iterator[str]]) -> bool:
 
 def say(verdict: str, what: str, text: str) -> None:
     """One line, in characters that the terminal has."""
-    line, encoding = f"{verdict:<5}{what:<10}{harmless(text)}\n", sys.stdout.encoding or "utf-8"
+    line, encoding = f"{verdict:<5}{what:<10}{one_line(text)}\n", sys.stdout.encoding or "utf-8"
     sys.stdout.write(line.encode(encoding, "backslashreplace").decode(encoding))
 
 

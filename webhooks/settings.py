@@ -21,7 +21,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         problems.append("WEBHOOK_API_KEY must be at least 16 characters")
     watch = watch_settings(environment, problems)
     if problems:
-        raise ConfigError("fix these settings:", problems)
+        raise ConfigError("; ".join(problems))
     prefix = environment["S3_DEPARTMENT_MEMBERS_PATH"].partition("{")[0]
     return Settings(Watched(environment["S3_BUCKET_NAME"], prefix), topics, api_key, watch)
 
