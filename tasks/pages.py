@@ -116,11 +116,14 @@ def check_size(body: bytes, keys: int) -> None:
     Counts what must become an object: each brace may be a member with a place for every key, each comma or bracket
     a value; one character beyond Latin-1 makes a text four times as long.
     """
+    structs = body.count(b"{") * (100 + 24 * keys)
+    if len(body) * 54 + structs <= MAX_PAGE_MEMORY:  # a value takes two bytes at least: usual pages end here
+        return
     wide = 4 if b"\\u" in body or not body.isascii() else 1
     values = body.count(b",") + body.count(b"[")
     if _ANY_SURROGATE.search(body):  # each escape is looked at, to find those that are no character
         values += body.count(b"\\")
-    needed = len(body) * wide + values * 100 + body.count(b"{") * (100 + 24 * keys)
+    needed = len(body) * wide + values * 100 + structs
     if needed > MAX_PAGE_MEMORY:
         raise msgspec.ValidationError(
             f"members that take {needed >> 20} MB of memory, more than {MAX_PAGE_MEMORY >> 20}; a lower LMS_PAGE_SIZE "
