@@ -18,7 +18,7 @@ a secret or a person's data: it goes to logs, Prefect's database and SNS.
 
 from collections.abc import Iterable
 
-from tasks.text import harmless
+from tasks.text import harmless, one_line
 
 
 class PipelineError(Exception):
@@ -34,7 +34,7 @@ class PipelineError(Exception):
 
     def __init__(self, message: str, problems: Iterable[str] = ()) -> None:
         self.message = harmless(message)
-        self.problems = tuple(map(harmless, problems))
+        self.problems = tuple(map(one_line, problems))  # our own sentences about settings, which name https://
         super().__init__(self.message, self.problems)
 
     def __str__(self) -> str:
