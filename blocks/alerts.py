@@ -1,43 +1,56 @@
-"""Where failed runs are told of, as a Prefect block."""
+"""Where failed runs are published, as a Prefect block."""
 
 import re
-from typing import Any
+from typing import Any, Literal
 
 from botocore.config import Config
 from prefect.blocks.core import Block
 from prefect_aws import AwsCredentials
 from pydantic import Field, field_validator
 
-TOPIC_ARN = re.compile(r"arn:aws[a-z-]*:sns:(?P<region>[a-z0-9-]+):\d{12}:[A-Za-z0-9_.-]+")
+from tasks.text import chat_message
 
-PATIENCE = Config(connect_timeout=5, read_timeout=10, retries={"total_max_attempts": 2})  # a hook holds up the exit
+TOPIC_ARN = re.compile(r"arn:aws[a-z-]*:sns:(?P<region>[a-z0-9-]+):\d{12}:[A-Za-z0-9_-]+")
+FIFO = ".fifo"
+FORMATS = ("text", "chat")
+TEXT_LIMIT = 200_000
+QUICK = Config(connect_timeout=5, read_timeout=10, retries={"total_max_attempts": 2})  # a hook holds up the exit
 
 
 class AlertTopic(Block):
-    """One SNS topic and the credentials that may publish to it."""
+    """One SNS topic, the credentials that may publish to it, and the form its subscribers can show."""
 
     _block_type_name = "Alert Topic"
     _block_type_slug = "alert-topic"
-    _description = "The SNS topic that is told of each failed run, once."
+    _description = "The SNS topic that gets one message per failed run."
 
     topic_arn: str = Field(title="Topic ARN", description="arn:aws:sns:REGION:ACCOUNT:NAME")
     credentials: AwsCredentials = Field(default_factory=AwsCredentials)
+    alert_format: Literal["text", "chat"] = Field(
+        default="text", description="text for e-mail; chat for Slack and Teams by Amazon Q Developer."
+    )
+    endpoint_url: str | None = Field(default=None, description="Where SNS is, if not where the credentials say.")
 
     @field_validator("topic_arn")
     @classmethod
     def _is_a_topic(cls, arn: str) -> str:
+        if TOPIC_ARN.fullmatch(arn.removesuffix(FIFO)) and arn.endswith(FIFO):
+            raise ValueError("is a FIFO topic, which no mail or chat can subscribe to; name a standard topic")
         if not TOPIC_ARN.fullmatch(arn):
             raise ValueError("is not a topic ARN like arn:aws:sns:eu-west-1:123456789012:alerts")
         return arn
 
     def publish(self, subject: str, message: str) -> None:
         """Publish one message; raises what boto3 raises."""
-        self.client().publish(TopicArn=self.topic_arn, Subject=subject, Message=message)
+        text = chat_message(subject, message) if self.alert_format == "chat" else message[:TEXT_LIMIT]
+        self.client().publish(TopicArn=self.topic_arn, Subject=subject, Message=text)
 
-    def client(self) -> Any:
+    def client(self, config: Config | None = None) -> Any:
         """A boto3 client for the topic's region."""
         match = TOPIC_ARN.fullmatch(self.topic_arn)
         session = self.credentials.get_boto3_session()
         parameters = self.credentials.aws_client_parameters.get_params_override()
-        parameters["config"] = PATIENCE.merge(parameters.get("config") or Config())
+        parameters["config"] = QUICK.merge(parameters.get("config") or Config()).merge(config or Config())
+        if self.endpoint_url:
+            parameters["endpoint_url"] = self.endpoint_url
         return session.client("sns", **{**parameters, "region_name": match["region"] if match else None})

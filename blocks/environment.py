@@ -15,8 +15,10 @@ from prefect_aws.s3 import S3Bucket
 from prefect_sqlalchemy import ConnectionComponents, SqlAlchemyConnector, SyncDriver
 from pydantic import SecretStr, ValidationError
 
-from blocks.alerts import AlertTopic
+from blocks.alerts import FORMATS, AlertTopic
+from blocks.endpoints import s3_endpoint
 from blocks.lms import LmsAccount
+from tasks.errors import ConfigError
 
 LMS_NAMES = {
     "rest_api_url": "REST_API_URL",
@@ -44,7 +46,13 @@ def read_environment() -> dict[str, str]:
 
     What `.env` holds joins the process's environment, since boto3, requests and libpq read their own names there.
     """
-    load_dotenv(Path.cwd() / ".env", override=False, interpolate=False)
+    path = Path.cwd() / ".env"
+    try:
+        load_dotenv(path, override=False, interpolate=False)
+    except (OSError, ValueError) as error:  # UTF-16 is no UTF-8; a null byte is no value
+        raise ConfigError(
+            f"{path} cannot be read ({type(error).__name__}). Save it as UTF-8, readable to this user."
+        ) from None
     return {name: value for name, value in os.environ.items() if value}
 
 
@@ -72,10 +80,15 @@ def s3_bucket_from(environment: Mapping[str, str], problems: list[str]) -> S3Buc
 
 def alert_topic_from(environment: Mapping[str, str], problems: list[str]) -> AlertTopic | None:
     """The alert topic, or None where SNS_TOPIC_ARN is not set: alerts are then only logged."""
+    form = environment.get("ALERT_FORMAT", "text")
+    if form not in FORMATS:
+        problems.append(f"ALERT_FORMAT must be one of {', '.join(FORMATS)}")
+        return None
     if "SNS_TOPIC_ARN" not in environment:
         return None
     try:
-        return AlertTopic(topic_arn=environment["SNS_TOPIC_ARN"], credentials=AwsCredentials())
+        fields = {"topic_arn": environment["SNS_TOPIC_ARN"], "credentials": AwsCredentials(), "alert_format": form}
+        return AlertTopic.model_validate(fields)
     except ValidationError as error:
         problems.append(f"SNS_TOPIC_ARN {_reason(error.errors()[0]['msg'])}")
         return None
@@ -123,14 +136,15 @@ def database_from(environment: Mapping[str, str], problems: list[str]) -> SqlAlc
 def aws_credentials_from(environment: Mapping[str, str]) -> AwsCredentials:
     """AWS's keys to be saved in a block; empty, for the worker's own role, where there are none that last.
 
-    A session token is short-lived and Prefect would show it in the clear, so it is never saved.
+    A session token is short-lived and Prefect would show it in the clear, so it is never saved; nor are the keys that
+    work with it alone.
     """
     keys: dict[str, Any] = {}
     if "AWS_SESSION_TOKEN" not in environment and "AWS_SECRET_ACCESS_KEY" in environment:
         keys["aws_access_key_id"] = environment.get("AWS_ACCESS_KEY_ID")
         keys["aws_secret_access_key"] = SecretStr(environment["AWS_SECRET_ACCESS_KEY"])
-    endpoint = AwsClientParameters(endpoint_url=environment.get("AWS_ENDPOINT_URL"))
     region = environment.get("AWS_DEFAULT_REGION") or environment.get("AWS_REGION")
+    endpoint = AwsClientParameters(endpoint_url=s3_endpoint())
     return AwsCredentials(**keys, region_name=region, aws_client_parameters=endpoint)
 
 

@@ -5,6 +5,7 @@ from urllib.parse import urlsplit
 
 from prefect.blocks.core import Block
 from pydantic import Field, SecretStr, field_validator
+from urllib3.util import parse_url
 
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
@@ -30,8 +31,12 @@ class LmsAccount(Block):
     @field_validator("rest_api_url")
     @classmethod
     def _https_or_loopback(cls, url: str) -> str:
-        parts = urlsplit(url)
-        if parts.username or parts.password or parts.query or parts.fragment or not parts.hostname:
+        try:
+            parts = urlsplit(url)
+            well_formed = parts.port != 0 and parse_url(url).host is not None and not any(c <= " " for c in url)
+        except ValueError:  # a port that is none, brackets left open; urllib3's error is one too
+            well_formed = False
+        if not well_formed or parts.username or parts.password or parts.query or parts.fragment or not parts.hostname:
             raise ValueError("is not an address like https://rest.myabsorb.com")
         if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in LOOPBACK):
             raise ValueError("must begin with https://")
@@ -42,6 +47,8 @@ class LmsAccount(Block):
     def _fits_a_header(cls, key: SecretStr) -> SecretStr:
         if any(ord(c) < 32 or ord(c) == 127 for c in key.get_secret_value()):
             raise ValueError("holds a line break or another control character")
+        if key.get_secret_value() != key.get_secret_value().strip():
+            raise ValueError("begins or ends with a blank")
         return key
 
     def __repr_args__(self) -> Any:

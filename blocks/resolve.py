@@ -40,10 +40,15 @@ def alert_topic(blocks: str | None) -> AlertTopic | None:
     """The alert topic of the block set `blocks`, else of the environment, else None."""
     if blocks and (saved := load_saved(AlertTopic, blocks)) is not None:
         return saved
+    return environment_topic(read_environment())
+
+
+def environment_topic(environment: Mapping[str, str]) -> AlertTopic | None:
+    """The alert topic of the environment, else None."""
     problems: list[str] = []
-    topic = alert_topic_from(read_environment(), problems)
+    topic = alert_topic_from(environment, problems)
     if problems:
-        raise ConfigError(". ".join(problems))
+        raise ConfigError("fix these settings:", problems)
     return topic
 
 
@@ -76,5 +81,5 @@ def _resolve(
     problems: list[str] = []
     block = from_environment(read_environment(), problems)
     if block is None:
-        raise ConfigError("; ".join(problems))
+        raise ConfigError("fix these settings:", problems)
     return block

@@ -7,14 +7,16 @@ overwrites; a second environment takes a second name.
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from prefect.settings import temporary_settings
 from prefect_aws.s3 import S3Bucket
 
 from blocks.alerts import AlertTopic
+from blocks.endpoints import sns_endpoint
 from blocks.environment import aws_credentials_from, blocks_from, read_environment
 from tasks.policy import LOCAL_SERVER
+from tasks.trouble import AWS_ERRORS, aws_trouble
 
 DEFAULT_NAME = "department-members"
 
@@ -26,7 +28,13 @@ def save_all(name: str) -> list[str]:
     found = blocks_from(environment, problems)
     if problems:
         raise SystemExit("Nothing was saved:\n" + "\n".join(f"  {problem}" for problem in problems))
-    credentials = aws_credentials_from(environment)
+    try:
+        credentials = aws_credentials_from(environment)
+        for topic in found:
+            if isinstance(topic, AlertTopic):
+                topic.endpoint_url = sns_endpoint(topic)
+    except AWS_ERRORS as error:
+        raise SystemExit(f"Nothing was saved:\n  {aws_trouble(error, 'AWS')}") from None
     credentials.save(name, overwrite=True)
     for block in found:
         if isinstance(block, (S3Bucket, AlertTopic)):
@@ -45,7 +53,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with temporary_settings(LOCAL_SERVER):
         for slug in save_all(options.name):
             sys.stdout.write(f"saved {slug}\n")
+    sys.stdout.write(f"{keys_left_out(read_environment())}\n")
     return 0
+
+
+def keys_left_out(environment: Mapping[str, str]) -> str:
+    """What was done about AWS's keys, since a block without any leaves runs to the worker's own role."""
+    if "AWS_SESSION_TOKEN" in environment:
+        return (
+            "AWS keys were NOT saved: AWS_SESSION_TOKEN is set, so they expire with their session. Runs with these "
+            "blocks use the worker's own role or environment."
+        )
+    if "AWS_SECRET_ACCESS_KEY" in environment:
+        return "AWS keys were saved, in aws-credentials"
+    return "AWS keys were not saved, since none are in the environment. Runs use the worker's own role or environment."
 
 
 if __name__ == "__main__":

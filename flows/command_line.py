@@ -1,43 +1,107 @@
 """A flow as a script: every parameter a flag. Exit 0 on success, 1 on a failed run, 2 on bad flags."""
 
 import argparse
+import errno
 import inspect
 import json
 import logging
 import re
-import signal
 import sys
+import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+import httpx
 from prefect import Flow, tags
-from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, PREFECT_HOME, temporary_settings
 
-from tasks.errors import PipelineError
+from flows.startup import end_in_order, flush_output
+from tasks.alert import tell_of_script
+from tasks.errors import AuthError, ConfigError, PipelineError
 from tasks.events import TAG
 from tasks.policy import HEARTBEAT_S, LOCAL_SERVER
+from tasks.trouble import chain, disk_error, full_disk
+
+NEW_DATABASE = 2 << 20
+"""Bytes that Prefect's own database takes when it is new, and some more."""
 
 
 def main(flow: Flow[..., Any], arguments: Sequence[str] | None = None) -> int:
-    """Run `flow` with the command line's flags; returns the exit code."""
+    """Run `flow` with the command line's flags; returns the exit code.
+
+    A failure is published by the run's own hook, or here, where the run never reached Prefect.
+    """
     parameters = vars(parser(flow).parse_args(arguments))
     for name in ("prefect.flow_runs", "prefect.task_runs"):
         logging.getLogger(name).addFilter(_without_known_traceback)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that a run told to stop cleans up and tells of it
+    end_in_order()
     try:
+        check_home()
         with temporary_settings({**LOCAL_SERVER, PREFECT_FLOWS_HEARTBEAT_FREQUENCY: HEARTBEAT_S}), tags(TAG):
             flow(**parameters)
-    except PipelineError as error:
-        sys.stderr.write(f"\n{flow.name} failed. {type(error).__name__}: {error}\n")
-        return 1
-    except Exception as error:
-        sys.stderr.write(f"\n{flow.name} failed by an unexpected {type(error).__name__}; see the log above.\n")
-        return 1
-    except KeyboardInterrupt:
-        sys.stderr.write(f"\n{flow.name} was interrupted; what was not committed is undone.\n")
+    except (Exception, KeyboardInterrupt) as raised:
+        error = prefect_problem(raised) or raised
+        with suppress(OSError):  # the terminal may be closed
+            sys.stderr.write(f"\n{flow.name} {last_words(error)}\n")
+        tell_of_script(flow.name, parameters.get("blocks"), error)
+        flush_output()
         return 1
     return 0
+
+
+def last_words(error: BaseException) -> str:
+    """How a script ended, for its last line."""
+    if isinstance(error, PipelineError):
+        return f"failed. {type(error).__name__}: {error}"
+    if isinstance(error, KeyboardInterrupt):
+        return "was interrupted; what was not committed is undone."
+    return f"failed by an unexpected {type(error).__name__}; see the log above."
+
+
+def check_home() -> None:
+    """Raise ConfigError where Prefect's home has no room for the database of the server that a script starts.
+
+    Prefect itself would wait two minutes for that server, and not say why it does not come.
+    """
+    if PREFECT_API_URL.value() is not None:
+        return
+    home = PREFECT_HOME.value()
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=home, buffering=0) as file:
+            file.write(bytes(NEW_DATABASE))
+    except OSError as error:
+        name = errno.errorcode.get(error.errno or 0, type(error).__name__)
+        raise ConfigError(
+            f"Prefect's home {home} takes no files ({name}). Free some room there, or name another "
+            "directory in PREFECT_HOME, or a running server in PREFECT_API_URL."
+        ) from None
+
+
+def prefect_problem(error: BaseException) -> PipelineError | None:
+    """What is wrong with Prefect's API or home, where that is why a run could not begin or end; else None."""
+    if isinstance(error, (PipelineError, KeyboardInterrupt)):
+        return None
+    found = list(chain(error))
+    address = PREFECT_API_URL.value() or "of the script's own"
+    for each in found:
+        if isinstance(each, httpx.HTTPStatusError) and each.response.status_code in (401, 403):
+            return AuthError(
+                f"Prefect's API {address} answered {each.response.status_code}. Check PREFECT_API_KEY, or "
+                "PREFECT_API_AUTH_STRING, and PREFECT_API_URL."
+            )
+    if problem := next((full_disk(name) for name in map(disk_error, found) if name), None):
+        return ConfigError(f"Prefect's home {PREFECT_HOME.value()} or the temporary directory: {problem}")
+    if any(isinstance(each, httpx.TransportError) or "Failed to reach API" in str(each) for each in found):
+        return ConfigError(f"Prefect's API {address} is out of reach. Is its server up? Check PREFECT_API_URL.")
+    if any("ephemeral Prefect API server" in str(each) for each in found):
+        return ConfigError(
+            f"Prefect could not start a server for this script. Has {PREFECT_HOME.value()} room, and may this user "
+            "write there? Check PREFECT_HOME, or name a running server in PREFECT_API_URL."
+        )
+    return None
 
 
 def parser(flow: Flow[..., Any]) -> argparse.ArgumentParser:

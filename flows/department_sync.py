@@ -8,6 +8,9 @@ from pathlib import Path
 
 if __name__ == "__main__":  # `python flows/department_sync.py` puts flows/ on the path, not the project
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    from flows.startup import begin
+
+    begin(__file__)
 
 from prefect import flow
 
@@ -17,7 +20,7 @@ from flows.s3_to_rds import apply_snapshot
 from tasks.alert import tell_of_failure
 from tasks.files import run_folder
 from tasks.options import LoadOptions, OnDeparture, SchemaContract
-from tasks.policy import run_name
+from tasks.policy import FLOW, run_name
 from tasks.publish import unpublished
 from tasks.report import Report
 from tasks.s3 import read_object
@@ -29,7 +32,7 @@ from tasks.settings import Resolver, extract_settings, load_settings
     flow_run_name=run_name,
     on_failure=[tell_of_failure],
     on_crashed=[tell_of_failure],
-    persist_result=False,
+    **FLOW,
 )
 def department_sync(
     department_id: str | None = None,

@@ -8,6 +8,9 @@ from pathlib import Path
 
 if __name__ == "__main__":  # `python flows/lms_to_s3.py` puts flows/ on the path, not the project
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    from flows.startup import begin
+
+    begin(__file__)
 
 from prefect import flow
 
@@ -16,7 +19,7 @@ from tasks.alert import tell_of_failure
 from tasks.fetch import authenticate, fetch_members
 from tasks.files import run_folder
 from tasks.flatten import FlatSnapshot, flatten_members
-from tasks.policy import run_name
+from tasks.policy import FLOW, run_name
 from tasks.publish import Published, write_csv
 from tasks.report import Report, extract_report, tell
 from tasks.settings import ExtractSettings, Resolver, extract_settings
@@ -28,7 +31,7 @@ from tasks.turn import one_run_an_account
     flow_run_name=run_name,
     on_failure=[tell_of_failure],
     on_crashed=[tell_of_failure],
-    persist_result=False,
+    **FLOW,
 )
 def lms_to_s3(
     department_id: str | None = None,

@@ -8,6 +8,9 @@ from pathlib import Path
 
 if __name__ == "__main__":  # `python flows/s3_to_rds.py` puts flows/ on the path, not the project
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    from flows.startup import begin
+
+    begin(__file__)
 
 from prefect import flow
 
@@ -16,7 +19,7 @@ from tasks.alert import tell_of_failure
 from tasks.events import announce_load
 from tasks.files import run_folder
 from tasks.options import LoadOptions, OnDeparture, SchemaContract
-from tasks.policy import run_name
+from tasks.policy import FLOW, run_name
 from tasks.report import Report, load_report, tell
 from tasks.s3 import Snapshot, read_object
 from tasks.schema import inspect_schema
@@ -29,7 +32,7 @@ from tasks.upsert import upsert_members
     flow_run_name=run_name,
     on_failure=[tell_of_failure],
     on_crashed=[tell_of_failure],
-    persist_result=False,
+    **FLOW,
 )
 def s3_to_rds(
     bucket: str | None = None,

@@ -18,12 +18,21 @@ if TYPE_CHECKING:
 
 @dataclass
 class Answer:
-    """What goes over the wire; `cut` is how many bytes of the body go before the connection ends."""
+    """What goes over the wire.
+
+    Attributes:
+        cut: how many bytes of the body go before the connection ends.
+        drip_s: seconds before each byte of the body; of the headers too with `drip_headers`.
+        before: bytes that go before the status line.
+    """
 
     status: int
     body: bytes
     headers: dict[str, str] = field(default_factory=dict)
     cut: int | None = None
+    drip_s: float = 0.0
+    drip_headers: bool = False
+    before: bytes = b""
 
 
 @dataclass
@@ -105,6 +114,20 @@ def cut_connection(sent: int = 0, **when: Any) -> Fault:
 def delay(seconds: float, **when: Any) -> Fault:
     """Answer late."""
     return on(lambda call: time.sleep(seconds), **when)
+
+
+def drip(seconds: float, *, headers: bool = False, chunked: bool = False, **when: Any) -> Fault:
+    """One byte of the body, or of the headers too, every so many seconds."""
+
+    def act(call: Call) -> Answer:
+        answer = call.answer()
+        answer.drip_s, answer.drip_headers = seconds, headers
+        if chunked:
+            answer.headers["Transfer-Encoding"] = "chunked"
+            answer.body = b"%x\r\n%b\r\n0\r\n\r\n" % (len(answer.body), answer.body)
+        return answer
+
+    return on(act, **when)
 
 
 def steal_session(**when: Any) -> Fault:

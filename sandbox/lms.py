@@ -248,7 +248,12 @@ class _Handler(BaseHTTPRequestHandler):
                 return
         headers = {"Content-Type": "application/json", "Content-Length": str(len(answer.body)), **answer.headers}
         head = f"HTTP/1.1 {answer.status} Sandbox\r\n" + "".join(f"{k}: {v}\r\n" for k, v in headers.items()) + "\r\n"
-        self.wfile.write(head.encode() + answer.body[: answer.cut])
+        whole = answer.before + head.encode() + answer.body[: answer.cut]
+        at_once = len(whole) if not answer.drip_s else 0 if answer.drip_headers else len(answer.before) + len(head)
+        self.wfile.write(whole[:at_once])
+        for byte in whole[at_once:]:
+            time.sleep(answer.drip_s)
+            self.wfile.write(bytes((byte,)))
 
     do_GET = do_POST = _respond
 

@@ -43,9 +43,7 @@ class PrefectServer:
         try:
             if self._database:
                 must(self.run("-m", "sandbox.prefect_database", environment=self._database))
-            self._start("server", "start", "--host", "127.0.0.1", "--port", str(self.port), environment=self._database)
-            if not answers(f"{self.url}/health", self._processes[0]):
-                raise RuntimeError(f"the Prefect server did not start:\n{self._log('server').read_text()[-2000:]}")
+            self._serve()
         except BaseException:
             self.__exit__(None, None, None)
             raise
@@ -59,6 +57,23 @@ class PrefectServer:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait(5)
+
+    def restart(self) -> None:
+        """Kill the server as a machine that goes down does, and start it again on the same database."""
+        self.kill()
+        self._serve()
+
+    def kill(self) -> None:
+        """The server is gone without a word."""
+        self._server.kill()
+        self._server.wait(10)
+
+    def _serve(self) -> None:
+        self._server = self._start(
+            "server", "start", "--host", "127.0.0.1", "--port", str(self.port), environment=self._database
+        )
+        if not answers(f"{self.url}/health", self._server):
+            raise RuntimeError(f"the Prefect server did not start:\n{self._log('server').read_text()[-2000:]}")
 
     def start_worker(self, pool: str, environment: dict[str, str] | None = None) -> subprocess.Popen[bytes]:
         """A process worker of that pool, with `environment` over the server's."""

@@ -24,13 +24,14 @@ class TlsFront:
 
     Args:
         port: where the server listens, on 127.0.0.1.
+        direct: every client begins with TLS, as for HTTPS.
 
     Attributes:
         port: where to connect instead, by the name localhost.
         root_certificate: what a client must trust.
     """
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, *, direct: bool = False) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="sandbox-tls-"))
         self.root_certificate = self._folder / "root.crt"
         write_certificate(self._folder, self.root_certificate)
@@ -40,9 +41,11 @@ class TlsFront:
         class Session(socketserver.BaseRequestHandler):
             def handle(self) -> None:
                 with suppress(OSError), socket.create_connection(("127.0.0.1", port)) as server:
-                    first = self.request.recv(8)
                     client = self.request
-                    if first == SSL_REQUEST:
+                    first = b"" if direct else client.recv(8)
+                    if direct:
+                        client = context.wrap_socket(client, server_side=True)
+                    elif first == SSL_REQUEST:
                         client.sendall(b"S")
                         client = context.wrap_socket(client, server_side=True)
                     else:

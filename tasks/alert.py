@@ -1,60 +1,124 @@
-"""One SNS message a failed run, with nothing secret and nothing personal in it."""
+"""One SNS message per failed run, with nothing secret, nothing personal and no forged line in it."""
 
+import logging
 import re
 import traceback
 from typing import Any
 
 from prefect import Flow, Task
 from prefect.client.schemas.objects import FlowRun, State
+from prefect.context import FlowRunContext
 from prefect.logging.loggers import flow_run_logger
 from prefect.utilities.urls import url_for
 
-from blocks.resolve import alert_topic
+from blocks.alerts import AlertTopic
+from blocks.environment import read_environment
+from blocks.resolve import alert_topic, environment_topic
 from tasks.errors import PipelineError
 from tasks.events import failure_told
+from tasks.log import Logger, OneLine
+from tasks.text import harmless, subject_line
 
-SUBJECT_LIMIT = 99
+_LOG = logging.getLogger("department_members")
+published: set[str] = set()
+"""The runs of this process whose failure was published, or that have no topic to publish to."""
+unsent: list[tuple[str, str]] = []
+"""The alerts of this process that SNS did not take, or did not say that it took."""
 
 
 def tell_of_failure(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
-    """Publish one message for a failed or crashed run; a flow inside a flow leaves it to the outer one.
+    """Publish one message for a failed or crashed run; a flow called inside another leaves it to the outer one.
 
     Whatever goes wrong here is logged and never hides the run's own error.
     """
-    log = flow_run_logger(flow_run, flow)
-    if flow_run.parent_task_run_id is not None:
+    log = OneLine(flow_run_logger(flow_run, flow), {})
+    if outer_run_alerts(FlowRunContext.get()):
         failure_told(flow_run, "the outer run")
         return
-    try:
-        topic = alert_topic(flow_run.parameters.get("blocks"))
-        if topic is None:
-            log.warning("no alert topic is set (SNS_TOPIC_ARN), so nobody is told of this failure")
-            return
-        topic.publish(*message(flow, flow_run, state))
+    if publish(*message(flow, flow_run, state), flow_run.parameters.get("blocks"), str(flow_run.id), log):
         failure_told(flow_run, "its own hook")
-        log.info("the failure was published to %s", topic.topic_arn)
+
+
+def outer_run_alerts(own: FlowRunContext | None) -> bool:
+    """Whether the flow that called this one, in this very process, publishes failures too.
+
+    A run that another flow started by `run_deployment` has a parent run as well, but in another process, and nobody
+    knows whether that one alerts anybody. Prefect keeps the caller's context only in the context variable's token.
+    """
+    outer = getattr(getattr(own, "_token", None), "old_value", None)
+    return isinstance(outer, FlowRunContext) and tell_of_failure in (
+        getattr(outer.flow, "on_failure_hooks", None) or []
+    )
+
+
+def tell_of_script(flow_name: str, blocks: str | None, error: BaseException) -> None:
+    """Publish the failure of a script whose run's own hook did not: it may never have reached Prefect."""
+    if published:
+        return
+    log = OneLine(_LOG, {})
+    if unsent:
+        publish(*unsent[-1], blocks, "script", log)
+        return
+    kind = type(error).__name__
+    body = [
+        f"Flow: {flow_name}",
+        "Run:  a script whose run did not begin, or could not end in order",
+        "",
+        *said(
+            kind, error, f"An unexpected {kind} before the run began, or while it ended. The script's output has it."
+        ),
+        "",
+        "Look: the output of the script, on the machine that ran it",
+        f"Help: docs/runbook/{page_of(error)}.md",
+    ]
+    publish(subject_line(f"{flow_name} failed ({kind})"), "\n".join(body), blocks, "script", log)
+
+
+def publish(subject: str, body: str, blocks: str | None, run: str, log: Logger) -> bool:
+    """Publish to the topic of the blocks, or of the environment where those cannot be read; whether SNS took it."""
+    try:
+        topic = topic_of(blocks)
+        if topic is None:
+            published.add(run)
+            log.warning("no alert topic is set (SNS_TOPIC_ARN), so nobody is told of this failure")
+            return False
+        topic.publish(subject, body)
     except Exception as error:
+        unsent.append((subject, body))
         log.error(
             "the failure could not be published: %s. Check SNS_TOPIC_ARN and the AWS rights.", type(error).__name__
         )
+        return False
+    published.add(run)
+    log.info("the failure was published to %s", topic.topic_arn)
+    return True
+
+
+def topic_of(blocks: str | None) -> AlertTopic | None:
+    """The topic of the block set; the environment's, where Prefect cannot be asked for its blocks."""
+    try:
+        return alert_topic(blocks)
+    except Exception:
+        topic = environment_topic(read_environment())
+        if topic is None:
+            raise
+        return topic
 
 
 def message(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> tuple[str, str]:
     """Subject and body. An error that is not ours may say anything, so only its type is told."""
     error = state.result(raise_on_failure=False) if state.is_failed() else None
     kind = type(error).__name__ if isinstance(error, BaseException) else state.name or "Crashed"
-    if isinstance(error, PipelineError):
-        what = str(error)
-    elif state.is_crashed():
+    if state.is_crashed():
         what = f"The run was ended from outside{exit_code(state)} before it was done. What was not committed is undone."
     else:
         what = f"An unexpected {kind}. The run's log has the details."
     lines = [
-        f"Flow: {flow.name}",
-        f"Run:  {flow_run.name} ({flow_run.id})",
+        f"Flow: {harmless(flow.name)}",
+        f"Run:  {harmless(flow_run.name)} ({flow_run.id})",
         f"Step: {step_of(error) if state.is_failed() else 'not known'}",
         "",
-        f"{kind}: {what}",
+        *said(kind, error, what),
         "",
         f"Look: {url_for(flow_run) or 'the log of the machine that ran it'}",
         f"Help: docs/runbook/{page(error, state)}.md",
@@ -62,14 +126,11 @@ def message(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> tuple
     return subject_line(f"{flow.name} failed ({kind})"), "\n".join(lines)
 
 
-def subject_line(text: str) -> str:
-    """A subject that SNS takes: one line of less than 100 ASCII characters.
-
-    >>> subject_line("no load into Geschäft.members")
-    'department-members: no load into Gesch?ft.members'
-    """
-    line = " ".join(f"department-members: {text}".split())
-    return line.encode("ascii", "replace").decode()[:SUBJECT_LIMIT]
+def said(kind: str, error: object, otherwise: str) -> list[str]:
+    """What an error of ours says, a line for each of its problems; of any other, our own words."""
+    if not isinstance(error, PipelineError):
+        return [f"{kind}: {otherwise}"]
+    return [f"{kind}: {harmless(error.message)}", *(f"  - {harmless(problem)}" for problem in error.problems)]
 
 
 def exit_code(state: State[Any]) -> str:
@@ -80,8 +141,14 @@ def exit_code(state: State[Any]) -> str:
 
 def page(error: object, state: State[Any]) -> str:
     """The name of the runbook's page: that of the error's branch of the tree, where it is ours."""
-    ours = [kind.__name__ for kind in type(error).__mro__ if PipelineError in kind.__bases__]
-    return next(iter(ours), "Crashed" if state.is_crashed() else "Unexpected")
+    return page_of(error, "Crashed" if state.is_crashed() else "Unexpected")
+
+
+def page_of(error: object, otherwise: str = "Unexpected") -> str:
+    """The runbook's page for an error of ours."""
+    if isinstance(error, KeyboardInterrupt):
+        return "Crashed"
+    return next((kind.__name__ for kind in type(error).__mro__ if PipelineError in kind.__bases__), otherwise)
 
 
 def step_of(error: object) -> str:

@@ -9,14 +9,15 @@ import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
+import httpx
 import msgspec
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from blocks.resolve import alert_topic, lms_account
 from tasks.database import execute, one_row, quoted, transaction
-from tasks.errors import AuthError, ConfigError, PipelineError
+from tasks.errors import AuthError, ConfigError, IncompleteSnapshot, PipelineError
 from tasks.ledger import LEDGER
 from tasks.lms import LmsSession
 from tasks.pages import members_query
@@ -24,6 +25,8 @@ from tasks.policy import LOCAL_SERVER
 from tasks.s3 import S3Object, listed, object_key, s3_access
 from tasks.schema import inspect_schema
 from tasks.settings import ExtractSettings, LoadSettings, Resolver, extract_settings, load_settings
+from tasks.text import one_line
+from tasks.trouble import AWS_ERRORS, aws_trouble
 from tasks.turn import limit_name
 
 
@@ -39,10 +42,12 @@ def check_lms(settings: ExtractSettings, blocks: str | None) -> Iterator[str]:
         where = f"department {settings.department_id}"
         department = session.get(f"/departments/{settings.department_id}", {}, msgspec.json.decode, where)
         query = members_query(settings.department_id, 0, 1)
-        members = session.get("/users", query, msgspec.json.decode, where).get("totalItems")
-        if not members:
+        page = session.get("/users", query, msgspec.json.decode, where)
+        if not isinstance(department, dict) or not isinstance(page, dict) or type(page.get("totalItems")) is not int:
+            raise IncompleteSnapshot(f"{where}: expected the LMS's objects with `name` and `totalItems`, found others.")
+        if not page["totalItems"]:
             raise ConfigError(f"{where} has no members that this account sees. Check DEPARTMENT_ID and its role.")
-        yield f"{where} is {department.get('name')!r} with {members:,} members"
+        yield f"{where} is {str(department.get('name'))!r} with {page['totalItems']:,} members"
 
 
 def check_bucket(settings: ExtractSettings, blocks: str | None) -> Iterator[str]:
@@ -66,15 +71,17 @@ def check_topic(blocks: str | None) -> Iterator[str]:
     if topic is None:
         raise ConfigError("SNS_TOPIC_ARN is not set: failures would only be logged.")
     try:
-        topic.client().get_topic_attributes(TopicArn=topic.topic_arn)
+        found = topic.client().get_topic_attributes(TopicArn=topic.topic_arn)["Attributes"]
     except ClientError as error:
-        if error.response["Error"]["Code"] in {"AuthorizationError", "AuthorizationErrorException", "AccessDenied"}:
+        code = str(error.response.get("Error", {}).get("Code"))
+        if code in {"AuthorizationError", "AuthorizationErrorException", "AccessDenied"}:
             raise CannotLook(f"{topic.topic_arn}: publishing may be allowed though looking is not") from None
-        code = error.response["Error"]["Code"]
         raise ConfigError(f"{topic.topic_arn}: SNS answered {code}. Check SNS_TOPIC_ARN and its region.") from None
-    except BotoCoreError as error:
-        raise ConfigError(f"{topic.topic_arn}: SNS is out of reach ({type(error).__name__}).") from None
-    yield f"{topic.topic_arn} is there"
+    except AWS_ERRORS as error:
+        raise aws_trouble(error, topic.topic_arn, "SNS") from None
+    confirmed = found.get("SubscriptionsConfirmed", "?")
+    yield f"{topic.topic_arn} is there; confirmed subscribers: {confirmed}"
+    yield f"alerts go out as {topic.alert_format} (ALERT_FORMAT)"
 
 
 def check_database(settings: LoadSettings, blocks: str | None) -> Iterator[str]:
@@ -109,8 +116,16 @@ def check_prefect(blocks: str | None) -> Iterator[str]:
         problem = client.api_healthcheck()
         if problem is not None:
             raise ConfigError(f"{url} does not answer ({type(problem).__name__}). Check PREFECT_API_URL.")
-        yield f"{url} answers, version {client.api_version()}"
-    yield f"runs take turns by the concurrency limit {limit_name(lms_account(blocks))}"
+        try:
+            client.read_global_concurrency_limits(limit=1)  # health is open to all; this is asked as a run asks
+            yield f"{url} answers, version {client.api_version()}"
+        except httpx.HTTPStatusError as error:
+            raise AuthError(
+                f"{url} answered {error.response.status_code}. Check PREFECT_API_KEY or PREFECT_API_AUTH_STRING."
+            ) from None
+        except httpx.HTTPError as error:
+            raise ConfigError(f"{url} does not answer ({type(error).__name__}). Check PREFECT_API_URL.") from None
+    yield f"one run per LMS account at a time, by the concurrency limit {limit_name(lms_account(blocks))}"
 
 
 def run(blocks: str | None) -> bool:
@@ -138,14 +153,18 @@ def tried(what: str, check: Callable[[], Iterator[str]]) -> bool:
     except CannotLook as reason:
         say("?", what, str(reason))
     except PipelineError as error:
-        say("FAIL", what, f"{type(error).__name__}: {error}")
+        say("FAIL", what, f"{type(error).__name__}: {error.message} {'; '.join(error.problems)}".rstrip())
+        return False
+    except Exception as error:  # the other checks still say what they find
+        say("FAIL", what, f"an unexpected {type(error).__name__}")
         return False
     return True
 
 
 def say(verdict: str, what: str, text: str) -> None:
-    """One line."""
-    sys.stdout.write(f"{verdict:<5}{what:<10}{text}\n")
+    """One line, in characters that the terminal has."""
+    line, encoding = f"{verdict:<5}{what:<10}{one_line(text)}\n", sys.stdout.encoding or "utf-8"
+    sys.stdout.write(line.encode(encoding, "backslashreplace").decode(encoding))
 
 
 def main() -> int:

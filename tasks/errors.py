@@ -17,12 +17,29 @@ A message says where it happened, what was expected, what was found and what to 
 a secret or a person's data: it goes to logs, Prefect's database and SNS.
 """
 
+from collections.abc import Iterable
+
+from tasks.text import harmless, one_line
+
 
 class PipelineError(Exception):
-    """A run that failed for a known reason; nothing was half done."""
+    """A run that failed for a known reason; nothing was half done.
+
+    Args:
+        message: what happened; one line, whatever names and keys from outside it quotes.
+        problems: several at once, such as every setting that is wrong; a line each.
+    """
 
     retriable = False
     """Whether the same step may succeed if it is simply run again shortly."""
+
+    def __init__(self, message: str, problems: Iterable[str] = ()) -> None:
+        self.message = harmless(message)
+        self.problems = tuple(map(one_line, problems))  # our own sentences about settings, which name https://
+        super().__init__(self.message, self.problems)
+
+    def __str__(self) -> str:
+        return "\n".join([self.message, *(f"  - {problem}" for problem in self.problems)])
 
 
 class ConfigError(PipelineError):

@@ -3,11 +3,11 @@
 import gc
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
@@ -19,17 +19,21 @@ from tasks.lms import LmsSession
 from tasks.log import run_logger
 from tasks.members import MemberDecoder
 from tasks.pages import Disagreement, Page, keep_page, page_file, read_page
-from tasks.policy import IN_MEMORY
+from tasks.policy import IN_MEMORY, ONCE
 from tasks.progress import progress
 
 MAX_SWEEPS = 3
+MAX_PAGES = 65_536
+"""The API's `_offset` ends at 65535."""
+MAX_MEMBERS = 5_000_000
+"""As many as are proved complete within 600 MB of memory."""
 
 
 @dataclass(frozen=True)
 class RawSnapshot:
     """One department's pages, proved complete: `pages` Arrow files page-00000.arrow … in `folder`.
 
-    `keys` are the LMS's, in the order they were met; each is a column of text in the pages that sent it.
+    `keys` are the LMS's, sorted; each is a column of text in the pages that sent it.
     """
 
     folder: Path
@@ -50,7 +54,7 @@ class RawSnapshot:
         return (page_file(self.folder, index) for index in range(self.pages))
 
 
-@task(name="authenticate", **IN_MEMORY)
+@task(name="authenticate", **IN_MEMORY, **ONCE)
 def authenticate(blocks: str | None) -> LmsSession:
     """The run's one session with the LMS is signed in.
 
@@ -68,7 +72,7 @@ def authenticate(blocks: str | None) -> LmsSession:
     return session
 
 
-@task(name="fetch-members", **IN_MEMORY)
+@task(name="fetch-members", **IN_MEMORY, **ONCE)
 def fetch_members(
     session: LmsSession, department_id: str, folder: Path, *, include_subdepartments: bool = False
 ) -> RawSnapshot:
@@ -111,7 +115,7 @@ def fetch_members(
         snapshot_at=snapshot_at,
         pages=len(pages),
         rows=rows,
-        keys=tuple(dict.fromkeys(chain.from_iterable(page.keys for page in pages))),
+        keys=tuple(sorted(chain.from_iterable(page.keys for page in pages))),
         subdepartment_rows=sum(page.foreign_rows for page in pages),
         mended_characters=sum(page.mended_characters for page in pages),
         sweeps=sweep,
@@ -148,35 +152,60 @@ def sweep_pages(session: LmsSession, department_id: str, folder: Path) -> list[P
             return read_page(session, department_id, index, limit, keep)
 
         first = read(0)
-        if first.limit is not None and first.limit < limit:  # the server says that it caps the page: follow
+        if first.limit is not None and 1 <= first.limit < limit:  # the server says that it caps the page: follow
             limit = first.limit
+        check_bounds(first.total, limit)
+        check_not_empty(first, first.total, limit)
         if first.rows < min(limit, first.total):
             raise IncompleteSnapshot(
                 f"department {department_id}, page 0: expected {min(limit, first.total)} of {first.total} members, "
                 f"found {first.rows}; the LMS caps its pages without saying so. "
                 f"Set LMS_PAGE_SIZE to {first.rows} or less."
             )
-        count = first.total // limit + 1  # behind a last page that is full lies one more, which must be empty
-        session.log.info("department %s has %d members in %d pages", department_id, first.total, count)
-        return [first, *read_concurrently(read, count, session)]
+        session.log.info("department %s has %d members", department_id, first.total)
+        return read_concurrently(read, first, limit, session)
 
 
-def read_concurrently(read: Callable[[int], Page], count: int, session: LmsSession) -> list[Page]:
-    """Pages 1 to count - 1, in order, at most `max_connections` at once; the first error ends all."""
+def check_bounds(total: int, limit: int) -> None:
+    """Raise Disagreement for a total that cannot be: less than none, more members or pages than can be read."""
+    pages = total // limit + 1
+    if not 0 <= total <= MAX_MEMBERS or pages > MAX_PAGES:
+        raise Disagreement(
+            f"expected a total of at most {MAX_MEMBERS:,} members in {MAX_PAGES:,} pages, found {total:,} in {pages:,} "
+            "(a higher LMS_PAGE_SIZE makes fewer pages)"
+        )
+
+
+def check_not_empty(page: Page, total: int, limit: int) -> None:
+    """Raise Disagreement for an empty page before the end: no page behind it need be asked for."""
+    if page.rows == 0 and page.index * limit < total:
+        raise Disagreement(f"expected {total:,} members, found that page {page.index} is empty")
+
+
+def read_concurrently(read: Callable[[int], Page], first: Page, limit: int, session: LmsSession) -> list[Page]:
+    """Every page, in order, at most `max_connections` at once; the first error or empty page ends all."""
+    count = first.total // limit + 1  # behind a last page that is full lies one more, which must be empty
+    indexes = iter(range(1, count))
+    pages, reading = [first], set[Future[Page]]()
     with (
         progress("reading pages", count, session.log) as tell,
         ThreadPoolExecutor(session.account.max_connections, "page") as pool,
     ):
-        futures = [pool.submit(read, index) for index in range(1, count)]
         try:
-            for done, future in enumerate(as_completed(futures), start=2):
-                future.result()
-                tell(done)
-        except BaseException:
-            session.stop.set()  # no thread sleeps on before its next try
+            while len(pages) < count:
+                more = islice(indexes, 2 * session.account.max_connections - len(reading))
+                reading |= {pool.submit(read, index) for index in more}
+                done, reading = wait(reading, return_when=FIRST_COMPLETED)
+                for page in (future.result() for future in done):
+                    check_not_empty(page, first.total, limit)
+                    pages.append(page)
+                tell(len(pages))
+        except BaseException as error:
+            if not isinstance(error, Disagreement):  # another sweep needs the session
+                session.stop.set()  # no thread sleeps on before its next try
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-    return [future.result() for future in futures]
+    return sorted(pages, key=lambda page: page.index)
 
 
 def prove_complete(pages: list[Page], department_id: str, *, include_subdepartments: bool) -> int:

@@ -14,7 +14,7 @@ from tasks.columns import GUID_KEYS, MEMBER_KEYS, ColumnNames
 from tasks.fetch import RawSnapshot
 from tasks.files import create_private, sha256_of
 from tasks.log import run_logger
-from tasks.policy import IN_MEMORY
+from tasks.policy import IN_MEMORY, ONCE
 
 # Null is an empty unquoted field and every value is quoted, so "" stays apart from null and COPY reads it as it is.
 _CSV = pa.csv.WriteOptions(quoting_style="all_valid")
@@ -35,7 +35,7 @@ class FlatSnapshot:
     seconds: float
 
 
-@task(name="flatten-members", **IN_MEMORY)
+@task(name="flatten-members", **IN_MEMORY, **ONCE)
 def flatten_members(raw: RawSnapshot, names: ColumnNames, path: Path) -> FlatSnapshot:
     """The snapshot's rows lie in one CSV at `path`, one line a member, in the order of the pages.
 

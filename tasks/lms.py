@@ -5,24 +5,27 @@ once, every thread uses that token, and a 401 leads to a new sign-in only when t
 is still the newest one known here. Transient 401s exist too (absorb-api, "Pitfalls").
 """
 
+import re
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import msgspec
-import requests
-from requests.adapters import HTTPAdapter
-from urllib3.exceptions import HTTPError, ReadTimeoutError
 
 from blocks.lms import LmsAccount
 from tasks.errors import AuthError, ConfigError
+from tasks.exchange import PIECE, BodyReader, http_session
 from tasks.log import run_logger
 from tasks.patience import Patience, Unusable, jitter, retry_after_s
+from tasks.trouble import HTTP_ERRORS, http_trouble
 
-TIMEOUT_S = (5.0, 60.0)  # connect, and between two bytes; 1,000 members can take a tenant 30 s and more
+TIMEOUT_S = (5.0, 60.0)  # to connect, and for the whole answer; 1,000 members can take a tenant 30 s and more
 MAX_SIGN_INS_A_PAGE = 3
 MAX_SIGN_INS_A_RUN = 10
+LONGEST_TOKEN = 8192
+TOKEN = re.compile(r"[!-~]+")  # what an Authorization header can carry
 RETRIED_STATUSES = {429, 500, 502, 503, 504}
 
 T = TypeVar("T")
@@ -43,10 +46,8 @@ class LmsSession:
         self.log = run_logger()
         self._token = ""
         self._lock = threading.Lock()
-        self._http = requests.Session()
-        adapter = HTTPAdapter(pool_maxsize=account.max_connections, pool_block=True, max_retries=0)
-        self._http.mount("https://", adapter)
-        self._http.mount("http://", adapter)
+        self._http = http_session(account.max_connections)
+        self._bodies = BodyReader(account.max_connections)
 
     def __repr__(self) -> str:
         return f"LmsSession({self.account.rest_api_url!r})"
@@ -95,9 +96,10 @@ class LmsSession:
         token, refusals, renewals = self._token, 0, 0
         while True:
             try:
-                status, body = self._read(path, params, token)
-                if status == 200:
-                    return decode_whole(body, decode)
+                with ExitStack() as held:
+                    status, body = self._read(path, params, token, held)
+                    if status == 200:
+                        return decode_whole(body, decode)
             except Unusable as reason:
                 patience.wait(reason, what)
                 self._count_retry()
@@ -145,7 +147,8 @@ class LmsSession:
             "password": self.account.password.get_secret_value(),
             "privateKey": self.account.private_key.get_secret_value(),
         }
-        status, body = self._exchange("POST", "/authenticate", headers=self._headers(), json=credentials)
+        with ExitStack() as held:
+            status, body = self._exchange("POST", "/authenticate", held, headers=self._headers(), json=credentials)
         if status in (400, 401, 403):
             raise AuthError(
                 f"{self.account.rest_api_url}/authenticate answered {status}: the user name, password or key was "
@@ -153,39 +156,43 @@ class LmsSession:
                 "they belong to this address's region."
             )
         _refuse(status, body, f"{self.account.rest_api_url}/authenticate")
-        token = decode_whole(body, msgspec.json.decode)
-        if not isinstance(token, str) or not token:
-            raise Unusable(f"status {status} whose body is not a token")
-        return token
+        return token_of(body)
 
-    def _read(self, path: str, params: dict[str, Any], token: str) -> tuple[int, bytes]:
+    def _read(self, path: str, params: dict[str, Any], token: str, held: ExitStack) -> tuple[int, bytes]:
         headers = {**self._headers(), "Authorization": f"Bearer {token}".encode()}
-        status, body = self._exchange("GET", path, headers=headers, params=params)
+        status, body = self._exchange("GET", path, held, headers=headers, params=params)
         if status != 401:
             _refuse(status, body, f"{self.account.rest_api_url}{path}")
         return status, body
 
-    def _exchange(self, method: str, path: str, **request: Any) -> tuple[int, bytes]:
-        """One request and its whole body; Unusable for what another try may better."""
+    def _exchange(self, method: str, path: str, held: ExitStack, **request: Any) -> tuple[int, bytes]:
+        """One request and its whole body; Unusable for what another try may better.
+
+        A large body keeps other large ones waiting until `held` is closed.
+        """
         url = self.account.rest_api_url + path
         try:
             with self._http.request(
                 method, url, timeout=TIMEOUT_S, allow_redirects=False, stream=True, **request
             ) as response:
                 status = response.status_code
-                body = response.raw.read(decode_content=True)  # `content` joins thousands of small pieces
-        except requests.exceptions.SSLError:
-            raise ConfigError(
-                f"{self.account.rest_api_url}: its TLS certificate was not accepted. "
-                "Check REST_API_URL, or name your CA bundle in REQUESTS_CA_BUNDLE."
-            ) from None
-        except (requests.exceptions.Timeout, ReadTimeoutError):
-            raise Unusable("no answer in time") from None
-        except (requests.exceptions.RequestException, HTTPError, OSError) as error:
-            raise Unusable(f"the connection failed ({type(error).__name__})") from None
+                body = self._bodies.read(response.raw.stream(PIECE, decode_content=True), held)
+        except HTTP_ERRORS as error:
+            raise http_trouble(error, self.account.rest_api_url) from None
         if status in RETRIED_STATUSES:
             raise Unusable(f"status {status}", retry_after_s(response.headers.get("Retry-After")))
         return status, body
+
+
+def token_of(body: bytes) -> str:
+    """The token that a sign-in answers, as a bare JSON string; Unusable for anything else."""
+    try:
+        token = msgspec.json.decode(body[:LONGEST_TOKEN], type=str)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        token = ""
+    if not TOKEN.fullmatch(token):
+        raise Unusable("status 200 whose body is not a token")
+    return token
 
 
 def _refuse(status: int, body: bytes, where: str) -> None:
@@ -210,5 +217,5 @@ def decode_whole(body: bytes, decode: Callable[[bytes], T]) -> T:
     """What `decode` makes of a body, or Unusable where the body was cut or is not JSON."""
     try:
         return decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise Unusable("status 200 whose body is not whole JSON") from None

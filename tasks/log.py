@@ -6,7 +6,17 @@ from typing import Any
 from prefect.exceptions import MissingContextError
 from prefect.logging import get_run_logger
 
+from tasks.text import harmless
+
 Logger = logging.Logger | logging.LoggerAdapter[Any]
+
+
+class OneLine(logging.LoggerAdapter[Any]):
+    """A logger each of whose messages is one line without a link, whatever its arguments bring along."""
+
+    def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
+        if self.isEnabledFor(level):
+            super().log(level, "%s", harmless(str(msg) % args if args else str(msg)), **kwargs)
 
 
 def run_logger() -> Logger:
@@ -15,6 +25,6 @@ def run_logger() -> Logger:
     Fetch it in the run's own thread; it may then be used from any.
     """
     try:
-        return get_run_logger()
+        return OneLine(get_run_logger(), {})
     except MissingContextError:
-        return logging.getLogger("department_members")
+        return OneLine(logging.getLogger("department_members"), {})

@@ -1,15 +1,43 @@
 """A page's JSON becomes columns of text: every value as it stands in the CSV, whatever keys the LMS sends."""
 
-from collections.abc import Callable, Iterable, Sequence
+import re
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
 import pyarrow as pa
 
-from tasks.columns import MEMBER_KEYS, SECRET_KEYS, snake_case
+from tasks.columns import MEMBER_KEYS, SECRET_KEYS
+from tasks.errors import ConfigError
 
 CUSTOM_FIELDS = "customFields"
-_EXACT_NUMBER: Callable[[str], Any] = msgspec.Raw  # a number with a point or an exponent, in its own digits
+MAX_COLUMNS = 1_600
+"""PostgreSQL's most columns of a table, and so the most keys that can be of use. https://www.postgresql.org/docs/current/limits.html"""
+_MINUS_ZERO = "-0e-00000000000000000000"
+
+
+def exact_number(text: str) -> msgspec.Raw:
+    """A number with a point or an exponent, in its own digits; and `-0`, the one integer that Python writes otherwise.
+
+    >>> bytes(exact_number("1.10")), bytes(exact_number(_MINUS_ZERO))
+    (b'1.10', b'-0')
+    """
+    return msgspec.Raw("-0" if text == _MINUS_ZERO else text)
+
+
+def mark_minus_zero(body: bytes) -> bytes:
+    """Give each integer `-0` outside of texts an exponent, by which `exact_number` knows it.
+
+    >>> mark_minus_zero(b'{"a":-0,"b":"x:-0,"}').replace(_MINUS_ZERO.encode(), b"!")
+    b'{"a":!,"b":"x:-0,"}'
+    """
+    if _MAYBE_MINUS_ZERO.search(body) is None:
+        return body
+    return _TEXT_OR_MINUS_ZERO.sub(lambda found: found[0] if found["zero"] is None else _MINUS_ZERO.encode(), body)
+
+
+_MAYBE_MINUS_ZERO = re.compile(rb"-0[,\]}\s]")
+_TEXT_OR_MINUS_ZERO = re.compile(rb'"(?:[^"\\]|\\.)*"|(?<![0-9eE])(?P<zero>-0)(?![0-9.eE])', re.DOTALL)
 
 
 class MemberDecoder:
@@ -22,6 +50,7 @@ class MemberDecoder:
     def __init__(self) -> None:
         self._keys = set(MEMBER_KEYS)
         self._custom_keys: set[str] = set()
+        self._met: set[str] = set()
         self._decoder = self._new_decoder()
 
     def decode(self, body: bytes) -> Any:
@@ -31,12 +60,26 @@ class MemberDecoder:
             msgspec.ValidationError: the body is whole JSON, but not such an envelope.
             msgspec.DecodeError: it is not whole JSON.
         """
+        body = mark_minus_zero(body)
         try:
             return self._decoder.decode(body)
         except msgspec.ValidationError:
             if not self._learn(body):
                 raise
             return self._decoder.decode(body)
+
+    @property
+    def keys(self) -> int:
+        """How many keys are known."""
+        return len(self._keys) + len(self._custom_keys)
+
+    def first_met(self, keys: Iterable[str]) -> tuple[str, ...]:
+        """Those of a page's keys, dotted ones of nested objects included, that no page had before."""
+        new = tuple(key for key in keys if key not in self._met)
+        self._met.update(new)
+        if len(self._met) > MAX_COLUMNS:
+            raise msgspec.ValidationError(f"more than {MAX_COLUMNS:,} different keys")
+        return new
 
     def _learn(self, body: bytes) -> bool:
         """Take in the keys of a page; whether one was new."""
@@ -46,6 +89,8 @@ class MemberDecoder:
         custom_keys = self._custom_keys.union(*(each for each in fields if isinstance(each, dict)))
         if (keys, custom_keys) == (self._keys, self._custom_keys):
             return False
+        if len(keys) + len(custom_keys) > MAX_COLUMNS:
+            raise msgspec.ValidationError(f"more than {MAX_COLUMNS:,} different keys")
         self._keys, self._custom_keys = keys, custom_keys
         self._decoder = self._new_decoder()
         return True
@@ -54,7 +99,7 @@ class MemberDecoder:
         fields = _struct("CustomFields", self._custom_keys, omit_defaults=True)
         types = {"id": str, "departmentId": str | None, CUSTOM_FIELDS: fields | None}
         member = _struct("Member", self._keys, types)
-        return msgspec.json.Decoder(_envelope("Envelope", member), float_hook=_EXACT_NUMBER)
+        return msgspec.json.Decoder(_envelope("Envelope", member), float_hook=exact_number)
 
 
 def _struct(name: str, keys: Iterable[str], types: dict[str, Any] | None = None, *, omit_defaults: bool = False) -> Any:
@@ -76,10 +121,14 @@ def _envelope(name: str, member: Any) -> Any:
     return msgspec.defstruct(name, [("users", list[member] | None, None), *numbers])
 
 
-def member_columns(users: Sequence[Any]) -> dict[str, pa.Array]:
-    """Key to a column of text, null where a member has none; without any password.
+def member_columns(users: Sequence[Any], *, may_hold_secret: bool = True) -> dict[str, pa.Array]:
+    """Key to a column of text, null where a member has none; without any password, wherever it stands.
 
     Nested objects become dotted keys, `customFields` one JSON object, `{}` where there is none.
+
+    Raises:
+        ConfigError: two keys would become one column.
+        msgspec.ValidationError: there are more keys than MAX_COLUMNS.
     """
     if not users:
         return {"id": pa.array([], pa.string())}
@@ -87,9 +136,38 @@ def member_columns(users: Sequence[Any]) -> dict[str, pa.Array]:
     values: dict[str, Sequence[Any]] = dict(
         zip(keys, zip(*map(msgspec.structs.astuple, users), strict=True), strict=True)
     )
-    fields = [b"{}" if each is None else _encoder.encode(each) for each in values.pop(CUSTOM_FIELDS)]
-    columns = {**text_columns(values), CUSTOM_FIELDS: pa.array(fields, pa.binary()).cast(pa.string())}
-    return {key: column for key, column in columns.items() if snake_case(key) not in SECRET_KEYS}
+    fields = values.pop(CUSTOM_FIELDS)
+    if may_hold_secret:
+        values = {key: [without_secrets(value) for value in each] for key, each in values.items() if not secret(key)}
+        fields = tuple(each and without_secrets(as_object(each)) for each in fields)
+    custom = [b"{}" if each is None else _encoder.encode(each) for each in fields]
+    return {**text_columns(values), CUSTOM_FIELDS: pa.array(custom, pa.binary()).cast(pa.string())}
+
+
+def may_hold_secret(body: bytes) -> bool:
+    """Whether a page may hold a key that is secret: written out, or with escapes for its letters."""
+    return b"password" in body.lower() or b"\\u00" in body
+
+
+def secret(key: str) -> bool:
+    """
+    >>> [key for key in ("password", "PassWord", "passwordHint") if secret(key)]
+    ['password', 'PassWord']
+    """
+    return key.lower() in SECRET_KEYS
+
+
+def without_secrets(value: Any) -> Any:
+    """A value, without the entries of its objects, at any depth, whose keys are secret."""
+    if type(value) is dict:
+        return {key: without_secrets(each) for key, each in value.items() if not secret(key)}
+    return [without_secrets(each) for each in value] if type(value) is list else value
+
+
+def as_object(fields: Any) -> dict[str, Any]:
+    """A decoded customFields as a dict, without nulls."""
+    named = zip(fields.__struct_encode_fields__, msgspec.structs.astuple(fields), strict=True)
+    return {key: value for key, value in named if value is not None}
 
 
 def text_columns(values: dict[str, Sequence[Any]]) -> dict[str, pa.Array]:
@@ -100,19 +178,39 @@ def text_columns(values: dict[str, Sequence[Any]]) -> dict[str, pa.Array]:
     columns: dict[str, pa.Array] = {}
     for key, column in values.items():
         try:
-            columns[key] = pa.array(column, pa.string())
+            add_column(columns, key, pa.array(column, pa.string()))
             continue
         except (pa.ArrowTypeError, pa.ArrowInvalid):  # not all of them are text
             pass
         objects = [value if type(value) is dict else {} for value in column]
         if any(objects):
-            inner = dict.fromkeys(name for each in objects for name in each)
-            columns |= text_columns({f"{key}.{name}": [each.get(name) for each in objects] for name in inner})
+            for name, inner in text_columns(inner_values(key, objects)).items():
+                add_column(columns, name, inner)
             column = [None if type(value) is dict else value for value in column]
             if all(value is None for value in column):
                 continue
-        columns[key] = pa.array([as_text(value) for value in column], pa.string())
+        add_column(columns, key, pa.array([as_text(value) for value in column], pa.string()))
     return columns
+
+
+def inner_values(key: str, objects: list[dict[str, Any]]) -> dict[str, Sequence[Any]]:
+    """The values of nested objects, by dotted keys."""
+    inner = dict.fromkeys(name for each in objects for name in each)
+    if len(inner) > MAX_COLUMNS:
+        raise msgspec.ValidationError(f"more than {MAX_COLUMNS:,} different keys")
+    return {f"{key}.{name}": [each.get(name) for each in objects] for name in inner}
+
+
+def add_column(columns: dict[str, pa.Array], key: str, column: pa.Array) -> None:
+    """Add a column under its key, unless there is one already: a value that is replaced would be lost."""
+    if key in columns:
+        raise ConfigError(
+            f"the LMS sends two keys that would both become the column {key!r}, one of them inside an object. "
+            "One value would be lost, so nothing was published. Ask Absorb which of the two is meant."
+        )
+    if len(columns) >= MAX_COLUMNS:
+        raise msgspec.ValidationError(f"more than {MAX_COLUMNS:,} different keys")
+    columns[key] = column
 
 
 def as_text(value: Any) -> str | None:
@@ -127,5 +225,5 @@ def as_text(value: Any) -> str | None:
 
 
 _WORDS = {True: "true", False: "false"}
-_any_users = msgspec.json.Decoder(_envelope("AnyEnvelope", dict[str, Any]), float_hook=_EXACT_NUMBER)
+_any_users = msgspec.json.Decoder(_envelope("AnyEnvelope", dict[str, Any]), float_hook=exact_number)
 _encoder = msgspec.json.Encoder()

@@ -14,7 +14,10 @@ import pyarrow.compute as pc
 from tasks.errors import IncompleteSnapshot
 from tasks.files import create_private
 from tasks.lms import LmsSession
-from tasks.members import MemberDecoder, member_columns
+from tasks.members import MemberDecoder, may_hold_secret, member_columns
+
+MAX_PAGE_MEMORY = 128 << 20
+"""Bytes that one page's members may take while they are decoded; 1,000 usual ones take about 10 MB."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,7 @@ class Page:
     total: int
     limit: int | None
     rows: int
-    keys: tuple[str, ...]
+    keys: tuple[str, ...]  # those that no page decoded before it had
     fingerprints: bytes
     foreign_rows: int
     mended_characters: int
@@ -59,23 +62,27 @@ def keep_page(body: bytes, decoder: MemberDecoder, folder: Path, department_id: 
         Disagreement: it holds another number of members than it says.
     """
     where = f"department {department_id}, page {index}"
-    body, mended = mend_surrogates(body)
     try:
+        check_size(body, decoder.keys)
+        body, mended = mend_surrogates(body)
         page = decoder.decode(body)
+        if page.users is None or page.totalItems is None:
+            raise not_a_page(where, f"one without the {'list `users`' if page.users is None else '`totalItems`'}")
+        if page.returnedItems not in (None, len(page.users)):
+            raise Disagreement(f"page {index} says {page.returnedItems} members and holds {len(page.users)}")
+        members = pa.table(member_columns(page.users, may_hold_secret=may_hold_secret(body)))
+        keys = decoder.first_met(members.column_names)
     except msgspec.ValidationError as error:  # whole JSON of another shape: no other try betters it
         raise not_a_page(where, f"otherwise ({error})") from None
-    if page.users is None or page.totalItems is None:
-        raise not_a_page(where, f"one without the {'list `users`' if page.users is None else '`totalItems`'}")
-    if page.returnedItems not in (None, len(page.users)):
-        raise Disagreement(f"page {index} says {page.returnedItems} members and holds {len(page.users)}")
-    members = pa.table(member_columns(page.users))
+    except RecursionError:
+        raise not_a_page(where, "values nested too deep to be read") from None
     write_members(members, page_file(folder, index))
     return Page(
         index=index,
         total=page.totalItems,
         limit=page.limit,
         rows=len(members),
-        keys=tuple(members.column_names),
+        keys=keys,
         fingerprints=b"".join(map(fingerprint, members["id"].to_pylist())),
         foreign_rows=len(members) - in_department(members, department_id),
         mended_characters=mended,
@@ -103,9 +110,30 @@ def in_department(members: pa.Table, department_id: str) -> int:
     return pc.sum(pc.equal(pc.utf8_lower(members["departmentId"]), department_id)).as_py() or 0
 
 
+def check_size(body: bytes, keys: int) -> None:
+    """Raise ValidationError for a page whose members would take too much memory, before one of them is decoded.
+
+    Counts what must become an object: each brace may be a member with a place for every key, each comma or bracket
+    a value; one character beyond Latin-1 makes a text four times as long.
+    """
+    structs = body.count(b"{") * (100 + 24 * keys)
+    if len(body) * 54 + structs <= MAX_PAGE_MEMORY:  # a value takes two bytes at least: usual pages end here
+        return
+    wide = 4 if b"\\u" in body or not body.isascii() else 1
+    values = body.count(b",") + body.count(b"[")
+    if _ANY_SURROGATE.search(body):  # each escape is looked at, to find those that are no character
+        values += body.count(b"\\")
+    needed = len(body) * wide + values * 100 + structs
+    if needed > MAX_PAGE_MEMORY:
+        raise msgspec.ValidationError(
+            f"members that take {needed >> 20} MB of memory, more than {MAX_PAGE_MEMORY >> 20}; a lower LMS_PAGE_SIZE "
+            "makes smaller pages"
+        )
+
+
 def mend_surrogates(body: bytes) -> tuple[bytes, int]:
     """Lone surrogate escapes, which are no characters, become U+FFFD; and how many there were."""
-    if b"\\u" not in body:
+    if _ANY_SURROGATE.search(body) is None:
         return body, 0
     mended = 0
 
@@ -129,6 +157,7 @@ def page_file(folder: Path, index: int) -> Path:
     return folder / f"page-{index:05d}.arrow"
 
 
+_ANY_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _ESCAPE = re.compile(
     rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"  # a pair: one character
     rb"|(?P<lone>\\u[dD][89a-fA-F][0-9a-fA-F]{2})"

@@ -47,9 +47,8 @@ class Patience:
     def wait(self, reason: Unusable, what: str) -> None:
         """Sleep before the next try, or raise LmsUnavailable if there is none."""
         self.tries += 1
-        pause = reason.wait_s
-        if pause is None:
-            pause = jitter(0.1, min(15.0, 0.5 * 2**self.tries))
+        backoff = jitter(0.1, min(15.0, 0.5 * 2**self.tries))
+        pause = max(backoff, reason.wait_s or 0.0)  # the server may lengthen a wait, never shorten it
         elapsed = self.clock() - self.began
         if self.tries >= MAX_TRIES or self.waited_s + pause > MAX_WAIT_S or elapsed > MAX_ELAPSED_S:
             raise LmsUnavailable(

@@ -10,9 +10,15 @@ from prefect.settings import PREFECT_SERVER_ANALYTICS_ENABLED, PREFECT_SERVER_EP
 from prefect.tasks import Task
 
 from tasks.errors import PipelineError
+from tasks.text import harmless
 
 IN_MEMORY: dict[str, Any] = {"cache_policy": NO_CACHE, "persist_result": False}
 """A persisted result would lie readable in storage; two secrets would share one cache key."""
+
+ONCE: dict[str, Any] = {"retries": 0, "retry_delay_seconds": 0}
+"""Said, since Prefect's own default is a setting (PREFECT_TASKS_DEFAULT_RETRIES): a wrong password is tried once."""
+FLOW: dict[str, Any] = {**ONCE, "persist_result": False, "log_prints": False}
+"""For every flow; what Prefect's settings would decide otherwise is said."""
 
 
 def may_help(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool:
@@ -29,7 +35,7 @@ def run_name() -> str:
     """What the UI calls a run: its flow, what it is about, and when, as `s3-to-rds members.csv 2026-03-01 02:00`."""
     parameters = flow_run.parameters
     subject = (parameters.get("key") or parameters.get("department_id") or "").rpartition("/")[2]
-    return " ".join(filter(None, (flow_run.flow_name, subject, f"{datetime.now(UTC):%Y-%m-%d %H:%M}")))
+    return " ".join(filter(None, (flow_run.flow_name, harmless(subject), f"{datetime.now(UTC):%Y-%m-%d %H:%M}")))
 
 
 HEARTBEAT_S = 30

@@ -1,19 +1,29 @@
 """The snapshot's object: written whole or not at all, and not if too many members are missing."""
 
+import re
 import time
 from dataclasses import dataclass
+from heapq import nlargest
+from string import Formatter
 from typing import Any
 
 from boto3.s3.transfer import TransferConfig
+from botocore.exceptions import ClientError
 from prefect import task
 from prefect.runtime import flow_run
 
 from tasks.errors import SnapshotShrank
 from tasks.flatten import FlatSnapshot
+from tasks.log import run_logger
 from tasks.policy import IN_MEMORY, RETRIED
-from tasks.s3 import FORMAT, REJECTS, S3Object, Snapshot, listed, object_key, real_version, s3_access
+from tasks.s3 import FORMAT, S3Object, Snapshot, listed, object_key, real_version, s3_access
 
 UPLOAD = TransferConfig(multipart_threshold=64 << 20, multipart_chunksize=8 << 20, max_concurrency=8)
+
+MOST_LOOKED_AT = 1000
+"""Objects asked about for a department's last snapshot; each takes a request."""
+UNREADABLE = {"400", "404", "NotFound", "NoSuchKey"}
+"""What S3 answers for an object that is gone meanwhile, or encrypted with a key that only its writer has."""
 
 
 @dataclass(frozen=True)
@@ -94,22 +104,52 @@ def check_volume(flat: FlatSnapshot, previous_rows: int | None) -> None:
 
 
 def rows_last_published(client: Any, bucket: str, path_template: str, flat: FlatSnapshot) -> int | None:
-    """How many rows the department's last object says it has; None where there is none to compare with."""
-    key = last_key(client, bucket, path_template, flat)
-    if key is None:
-        return None
-    head = client.head_object(Bucket=bucket, Key=key)
+    """How many rows this department's own last object says it has; None, and a log line, where none is found.
+
+    The objects whose keys the template could have made are looked at, newest first: another department's, or a
+    foreign file, neither counts nor hides what lies behind it.
+    """
+    prefix, could_be = key_pattern(path_template, flat.department_id)
+    could_be_ours = (entry for entry in listed(client, bucket, prefix) if could_be.fullmatch(entry["Key"]))
+    newest = nlargest(MOST_LOOKED_AT, could_be_ours, key=lambda entry: (entry["LastModified"], entry["Key"]))
+    for entry in newest:
+        if (rows := rows_of_department(client, bucket, entry["Key"], flat.department_id)) is not None:
+            return rows
+    run_logger().info(
+        "department %s: no earlier snapshot to compare its size with among %d object(s) in s3://%s/%s",
+        flat.department_id, len(newest), bucket, prefix,
+    )  # fmt: skip
+    return None
+
+
+def rows_of_department(client: Any, bucket: str, key: str, department_id: str) -> int | None:
+    """The rows that an object's metadata tells, if it is a snapshot of that department."""
+    try:
+        head = client.head_object(Bucket=bucket, Key=key)
+    except ClientError as error:
+        if error.response.get("Error", {}).get("Code") in UNREADABLE:
+            return None
+        raise
     metadata = {name.lower(): value for name, value in head["Metadata"].items()}
     rows = metadata.get("rows", "")
-    same = metadata.get("department-id") == flat.department_id
+    same = metadata.get("department-id", "").lower() == department_id
     return int(rows) if same and rows.isascii() and rows.isdigit() else None
 
 
-def last_key(client: Any, bucket: str, path_template: str, flat: FlatSnapshot) -> str | None:
-    """The key last written: the fixed one, or the newest under what comes before `{snapshot_at`; None if none is."""
-    before, dated, _ = path_template.partition("{snapshot_at")
-    prefix = object_key(before, flat.department_id, flat.snapshot_at)
-    found = listed(client, bucket, prefix)
-    snapshots = (entry for entry in found if (REJECTS not in entry["Key"] if dated else entry["Key"] == prefix))
-    newest = max(snapshots, key=lambda entry: (entry["LastModified"], entry["Key"]), default=None)
-    return None if newest is None else str(newest["Key"])
+def key_pattern(path_template: str, department_id: str) -> tuple[str, re.Pattern[str]]:
+    """What every key of a department's snapshots begins with, and what the whole key looks like.
+
+    >>> prefix, could_be = key_pattern("m/{snapshot_at:%Y/%m}/{department_id}.csv", "abc")
+    >>> prefix, bool(could_be.fullmatch("m/2026/03/abc.csv")), bool(could_be.fullmatch("m/2026/03/other.csv"))
+    ('m/', True, False)
+    """
+    prefix, pattern, dated = "", "", False
+    for text, field, spec, conversion in Formatter().parse(path_template):
+        if field == "department_id":
+            text += f"{{:{spec}}}".format(Formatter().convert_field(department_id, conversion))
+        prefix += "" if dated else text
+        pattern += re.escape(text)
+        if field == "snapshot_at":
+            dated = True
+            pattern += ".*"
+    return prefix, re.compile(pattern, re.DOTALL)

@@ -13,6 +13,7 @@ from tasks.log import run_logger
 from tasks.publish import Published
 from tasks.s3 import Snapshot
 from tasks.schema import TableSchema
+from tasks.text import quoted_code
 
 Report = dict[str, Any]
 LOAD_COUNTS = ("read", "inserted", "updated", "unchanged", "duplicates", "rejected", "departed", "returned")
@@ -70,8 +71,9 @@ def tell(key: str, report: Report) -> Report:
     """Log the report as one line and show it as an artifact; returns it."""
     told = {name: value for name, value in report.items() if value not in (None, "")}
     run_logger().info("%s", " ".join(f"{name}={value}" for name, value in told.items()))
-    page = extract_page(report) if "members" in report else load_page(report)
-    create_markdown_artifact(page, key=key, description=f"{key}: {report['outcome']}")
+    shown = {name: quoted_code(value) if isinstance(value, str) else value for name, value in report.items()}
+    page = extract_page(shown) if "members" in report else load_page(shown)
+    create_markdown_artifact(page, key=key, description=f"{key}: {shown['outcome']}")
     return report
 
 
@@ -83,7 +85,7 @@ def extract_page(report: Report) -> str:
     return "\n".join([
         f"# {members:,} members: {report['outcome']}",
         f"`{report['object']}`, {report['bytes'] / 1e6:,.1f} MB, as of {report['snapshot_at']}"
-        + ("" if before is None else f"; the one before had {before:,}"),
+        + ("; no earlier one to compare with" if before is None else f"; the one before had {before:,}"),
         "",
         f"**Complete:** {report['pages']} pages agree on {members:,} members with as many distinct ids, "
         f"after {report['sweeps']} sweep(s), {report['sign_ins']} sign-in(s), {report['retries']} retried request(s).",
@@ -133,8 +135,8 @@ def table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> list[str]:
 
 
 def notes(found: dict[str, Any]) -> list[str]:
-    """A list item for each thing that there is to say, after an empty line."""
-    return ["", *(f"- **{what}:** {value}" for what, value in found.items() if value)]
+    """A list item for each thing that there is to say, after an empty line; as code, so that it is no Markdown."""
+    return ["", *(f"- **{what}:** `{value}`" for what, value in found.items() if value)]
 
 
 def rate(rows: int, seconds: float) -> str:

@@ -11,13 +11,7 @@ from typing import Any
 
 from boto3.exceptions import S3UploadFailedError
 from botocore.config import Config
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    NoCredentialsError,
-    ParamValidationError,
-    PartialCredentialsError,
-)
+from botocore.exceptions import ClientError, ParamValidationError
 from prefect import task
 
 from blocks.resolve import s3_bucket
@@ -33,11 +27,17 @@ from tasks.files import create_private, sha256_of
 from tasks.metadata import FORMAT as FORMAT
 from tasks.metadata import OURS, checked_metadata, lower_names
 from tasks.policy import IN_MEMORY, RETRIED
+from tasks.trouble import AWS_ERRORS, aws_trouble
 
 # One attempt a request: the task's own retry is the layer that repeats, and it is seen in the UI.
 CLIENT_CONFIG = Config(retries={"total_max_attempts": 1}, connect_timeout=10, read_timeout=60)
 DOWNLOAD_CHUNK = 1 << 20
-REFUSED = {"AccessDenied", "Forbidden", "403", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken"}
+REFUSED = {
+    "AccessDenied", "AccessDeniedException", "AllAccessDisabled", "AuthFailure", "Forbidden", "401", "403",
+    "InvalidAccessKeyId", "InvalidClientTokenId", "UnrecognizedClientException", "SignatureDoesNotMatch",
+    "RequestTimeTooSkewed", "ExpiredToken", "ExpiredTokenException", "InvalidToken", "InvalidIdentityToken",
+}  # fmt: skip
+OTHER_REGION = {"PermanentRedirect", "TemporaryRedirect", "301", "AuthorizationHeaderMalformed"}
 ABSENT = {"404", "NotFound", "NoSuchKey", "NoSuchVersion"}
 READS = {"GetObject", "HeadObject"}
 REJECTS = ".rejected/"  # what follows the key of an object whose rejected rows lie there
@@ -169,11 +169,11 @@ def real_version(response: dict[str, Any]) -> str | None:
 def s3_access(target: S3Object, blocks: str | None) -> Iterator[Any]:
     """A boto3 client by the credentials of the block set or the environment; what it raises becomes our errors."""
     credentials = s3_bucket(blocks).credentials
-    parameters = credentials.aws_client_parameters.get_params_override()
-    config = CLIENT_CONFIG.merge(parameters.pop("config", None) or Config())
     try:
+        parameters = credentials.aws_client_parameters.get_params_override()
+        config = CLIENT_CONFIG.merge(parameters.pop("config", None) or Config())
         yield credentials.get_boto3_session().client("s3", config=config, **parameters)
-    except (S3UploadFailedError, ClientError, BotoCoreError, OSError) as error:
+    except (ClientError, *AWS_ERRORS) as error:
         raise explained(error, target) from None
 
 
@@ -181,15 +181,10 @@ def explained(error: Exception, target: S3Object) -> PipelineError:
     """The error of our tree that one of boto3's means."""
     if isinstance(error, S3UploadFailedError) and isinstance(error.__context__, Exception):
         error = error.__context__
-    if isinstance(error, (NoCredentialsError, PartialCredentialsError)):
-        return ConfigError(
-            f"{target}: no AWS credentials were found. Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, give the "
-            "instance a role, or save a block."
-        )
     if isinstance(error, ParamValidationError):
         return ConfigError(f"{target} is not a name that S3 accepts. Check S3_BUCKET_NAME and the path.")
     if not isinstance(error, ClientError):
-        return Unreachable(f"{target}: S3 is out of reach ({type(error).__name__}). Nothing was changed; run again.")
+        return aws_trouble(error, target)
     code = str(error.response.get("Error", {}).get("Code", ""))
     action = error.operation_name
     if code in REFUSED:
@@ -199,6 +194,8 @@ def explained(error: Exception, target: S3Object) -> PipelineError:
         )
     if code == "NoSuchBucket":
         return ConfigError(f"there is no bucket {target.bucket}. Check S3_BUCKET_NAME and the region.")
+    if code in OTHER_REGION:
+        return ConfigError(f"{target}: the bucket lies in another region ({code}). Check AWS_DEFAULT_REGION.")
     if code in ABSENT:
         return ObjectInvalid(f"{target}: there is no such object. Check bucket and key, or extract first.")
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)

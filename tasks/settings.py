@@ -61,7 +61,7 @@ class Resolver:
             try:
                 getattr(resolve, kind)(self.blocks)
             except ConfigError as error:
-                self.problems += str(error).split("; ")
+                self.problems += error.problems or [error.message]
 
     def bucket(self, parameter: str | None) -> str:
         """The flow parameter, else the bucket of the block set or of the environment."""
@@ -69,15 +69,14 @@ class Resolver:
             block = resolve.s3_bucket(self.blocks)
         except ConfigError as error:
             if not parameter or self.blocks:
-                self.problems += str(error).split("; ")
+                self.problems += error.problems or [error.message]
             return parameter or ""
         return parameter or block.bucket_name
 
     def finish(self) -> None:
         """Log where the credentials come from, or raise ConfigError with every problem, one a line."""
         if self.problems:
-            problems = "".join(f"\n  - {problem}" for problem in dict.fromkeys(self.problems))
-            raise ConfigError(f"these settings must be mended before anything can run:{problems}")
+            raise ConfigError("fix these settings:", dict.fromkeys(self.problems))
         source = f"the blocks named {self.blocks!r}" if self.blocks else "the environment"
         run_logger().info("credentials come from %s", source)
 

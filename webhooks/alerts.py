@@ -7,7 +7,7 @@ from uuid import UUID
 from prefect.utilities.urls import url_for
 from pydantic import BaseModel, BeforeValidator, Field, TypeAdapter
 
-from tasks.alert import subject_line
+from tasks.text import harmless, subject_line
 
 TEXTS = {
     "Crashed": (
@@ -60,7 +60,11 @@ class RunAlert(BaseModel):
     def where(self) -> list[str]:
         """What to look at."""
         url = url_for("flow-run", self.run_id)
-        return [f"Flow: {self.flow}", f"Run:  {self.run} ({self.run_id})", *([f"Look: {url}"] if url else [])]
+        return [
+            f"Flow: {harmless(self.flow)}",
+            f"Run:  {harmless(self.run)} ({self.run_id})",
+            *([f"Look: {url}"] if url else []),
+        ]
 
 
 class LoadAlert(BaseModel):
@@ -76,7 +80,7 @@ class LoadAlert(BaseModel):
     @property
     def where(self) -> list[str]:
         """What to look at."""
-        return [f"Table: {self.table}", f"Department: {self.department}"]
+        return [f"Table: {harmless(self.table)}", f"Department: {harmless(self.department)}"]
 
 
 class PoolAlert(BaseModel):
@@ -90,7 +94,7 @@ class PoolAlert(BaseModel):
     @property
     def where(self) -> list[str]:
         """What to look at."""
-        return [f"Work pool: {self.pool}"]
+        return [f"Work pool: {harmless(self.pool)}"]
 
 
 Alert = RunAlert | LoadAlert | PoolAlert
@@ -101,5 +105,5 @@ def message(alert: Alert) -> tuple[str, str]:
     """Subject and body."""
     since = alert.since.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     subject, text = (part.format(**{**alert.model_dump(), "since": since}) for part in TEXTS[alert.page])
-    lines = [*alert.where, f"Since: {since}", "", text, "", f"Help: docs/runbook/{alert.page}.md"]
+    lines = [*alert.where, f"Since: {since}", "", harmless(text), "", f"Help: docs/runbook/{alert.page}.md"]
     return subject_line(subject), "\n".join(lines)

@@ -48,7 +48,7 @@ class Patience:
     lifeless: timedelta = timedelta(minutes=2)
     """For a run's next heartbeat: four of them, by tasks/policy.py."""
     longest: timedelta = timedelta(hours=3)
-    """For a run to end. An hour of it may be spent waiting for the account's turn."""
+    """For a run to end. An hour of it may be spent waiting for the account lock."""
     silence: timedelta = timedelta(hours=26)
     """For the next load: a day, and the time in which a late one may still end."""
     workerless: timedelta = timedelta(minutes=2)

@@ -18,6 +18,7 @@ from fastapi.concurrency import run_in_threadpool
 from pydantic import ValidationError
 
 from blocks.alerts import AlertTopic
+from tasks.log import OneLine
 from webhooks.alerts import ALERT, message
 from webhooks.objects import Watched, created_objects
 from webhooks.sns import Envelope, Fetch, Forged, Verifier
@@ -26,7 +27,7 @@ LARGEST_BODY = 512 * 1024  # SNS and EventBridge send 256 KB at most, before JSO
 Emit = Callable[[list[dict[str, Any]]], Awaitable[None]]
 """Hands events to Prefect; raises httpx.HTTPError where Prefect does not take them."""
 
-log = logging.getLogger("webhooks")
+log = OneLine(logging.getLogger("webhooks"), {})
 
 
 @dataclass(frozen=True)

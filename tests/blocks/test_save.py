@@ -7,8 +7,9 @@ from prefect_sqlalchemy import SqlAlchemyConnector
 
 from blocks import AlertTopic, LmsAccount
 from blocks.resolve import alert_topic, database, lms_account, s3_bucket
-from blocks.save import save_all
+from blocks.save import main, save_all
 from tasks.errors import ConfigError
+from tasks.s3 import S3Object, s3_access
 from tests.blocks.test_environment import COMPLETE
 
 pytestmark = pytest.mark.usefixtures("prefect_api")
@@ -54,6 +55,72 @@ def test_a_session_token_is_never_saved(monkeypatch: pytest.MonkeyPatch) -> None
     save_all("temporary")
     saved = AwsCredentials.load("temporary")
     assert (saved.aws_session_token, saved.aws_access_key_id) == (None, None)
+
+
+S3, SNS, BOTH = "http://127.0.0.1:9001", "http://127.0.0.1:9002", "http://127.0.0.1:9003"
+OWN_SNS = "https://sns.eu-west-1.amazonaws.com"
+
+
+@pytest.mark.parametrize(
+    ("endpoints", "s3", "sns"),
+    [
+        ({"S3": S3, "SNS": SNS}, S3, SNS),
+        ({"S3": S3}, S3, OWN_SNS),
+        ({"SNS": SNS}, "https://s3.eu-west-1.amazonaws.com", SNS),
+        ({"": BOTH}, BOTH, BOTH),
+        ({"": BOTH, "S3": S3}, S3, BOTH),
+        ({"": BOTH, "SNS": SNS}, BOTH, SNS),
+        ({}, "https://s3.eu-west-1.amazonaws.com", OWN_SNS),
+    ],
+    ids=str,
+)
+def test_each_service_keeps_its_own_endpoint(
+    monkeypatch: pytest.MonkeyPatch, endpoints: dict[str, str], s3: str, sns: str
+) -> None:
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+    names = {service: "_".join(filter(None, ("AWS_ENDPOINT_URL", service))) for service in ("", "S3", "SNS")}
+    for service, url in endpoints.items():
+        monkeypatch.setenv(names[service], url)
+    save_all("endpoints")
+    for name in names.values():
+        monkeypatch.delenv(name, raising=False)
+    topic = alert_topic("endpoints")
+    assert topic is not None
+    with s3_access(S3Object("bucket", "key"), "endpoints") as client:
+        assert (client.meta.endpoint_url, topic.client().meta.endpoint_url) == (s3, sns)
+
+
+@pytest.mark.parametrize(
+    ("variables", "says"),
+    [
+        ({"AWS_SESSION_TOKEN": "marker-token"}, "AWS keys were NOT saved: AWS_SESSION_TOKEN is set"),
+        ({"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}, "AWS keys were not saved, since none are"),
+        ({}, "AWS keys were saved, in aws-credentials"),
+    ],
+)
+def test_what_became_of_the_aws_keys_is_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], variables: dict[str, str], says: str
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert main(["--name", "said"]) == 0
+    out = capsys.readouterr().out
+    assert says in out
+    assert "marker-token" not in out
+
+
+def test_a_profile_that_is_not_there_saves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_PROFILE", "nobody")
+    with pytest.raises(SystemExit, match="Check AWS_PROFILE"):
+        save_all("profile")
+
+
+def test_the_form_of_alerts_is_saved(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALERT_FORMAT", "chat")
+    save_all("chat")
+    monkeypatch.delenv("ALERT_FORMAT")
+    topic = alert_topic("chat")
+    assert topic is not None and topic.alert_format == "chat"
 
 
 def test_nothing_is_saved_from_an_environment_with_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:

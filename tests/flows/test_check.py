@@ -1,14 +1,16 @@
 """`python -m tasks.check`: each credential and right is tried, nothing is written, and what is wrong is said."""
 
+import io
 from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
 
 from blocks.save import save_all
+from sandbox import faults
 from sandbox.people import DEPARTMENT
 from sandbox.stack import Sandbox
-from tasks.check import run
+from tasks.check import run, say
 from tasks.schema import create_statement
 
 
@@ -69,6 +71,25 @@ WRONG: list[tuple[str, Callable[[Sandbox], object], dict[str, str], str]] = [
         {"SNS_TOPIC_ARN": "arn:aws:sns:eu-west-1:123456789012:none"},
         "FAIL topic     ConfigError",
     ),
+    (
+        "a FIFO topic",
+        lambda box: box.aws.sns.create_topic(Name="alerts.fifo", Attributes={"FifoTopic": "true"}),
+        {"SNS_TOPIC_ARN": "arn:aws:sns:eu-west-1:123456789012:alerts.fifo"},
+        "FAIL topic     ConfigError: fix these settings: SNS_TOPIC_ARN is a FIFO topic",
+    ),
+    ("an endpoint", lambda box: None, {"AWS_ENDPOINT_URL_SNS": "nonsense"}, "FAIL topic     ConfigError"),
+    (
+        "an LMS of another shape",
+        lambda box: box.lms.inject(faults.status(200, b"[]", times=None)),
+        {},
+        "FAIL LMS       IncompleteSnapshot",
+    ),
+    (
+        "a department of another shape",
+        lambda box: box.lms.inject(faults.status(200, b"7", path=f"/departments/{DEPARTMENT}", times=None)),
+        {},
+        "FAIL LMS       IncompleteSnapshot",
+    ),
     ("no topic", lambda box: None, {"SNS_TOPIC_ARN": ""}, "FAIL topic     ConfigError"),
     ("a table", lambda box: box.query("DROP TABLE department_members"), {}, "FAIL database  SchemaMismatch"),
     ("a database", lambda box: None, {"BUSINESS_TRACKING_PORT": "9"}, "FAIL database  Unreachable"),
@@ -93,6 +114,18 @@ def test_what_is_wrong_is_told_and_the_rest_is_tried_all_the_same(
     told = lines(capsys)
     assert [line for line in told if line.startswith(says)], told
     assert len([line for line in told if line.startswith("ok")]) >= 4
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+@pytest.mark.parametrize("name", ["Ödegård 部門", "\U0001f600", "line\nbreak \x1b[2K"])
+def test_a_terminal_without_the_characters_gets_escapes(
+    monkeypatch: pytest.MonkeyPatch, encoding: str, name: str
+) -> None:
+    terminal = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    monkeypatch.setattr("sys.stdout", terminal)
+    say("ok", "LMS", f"department is {name}")
+    terminal.seek(0)
+    assert len(terminal.read().splitlines()) == 1
 
 
 def test_a_missing_right_is_named(

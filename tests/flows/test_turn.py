@@ -1,20 +1,34 @@
 """Runs of one LMS account take turns, whatever flow they are of."""
 
+import signal
 import subprocess
 import threading
+import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from prefect.client.orchestration import get_client
 from prefect.concurrency.sync import concurrency
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from blocks.resolve import lms_account
 from flows.lms_to_s3 import lms_to_s3
 from sandbox import faults
 from sandbox.prefect_server import PrefectServer
-from sandbox.stack import Sandbox
+from sandbox.stack import ROOT, Sandbox
 from tasks.errors import LmsUnavailable
 from tasks.turn import limit_name, one_run_an_account
 
+HOLDER = """
+import sys, time
+from tasks import turn
+turn.DEAD_AFTER_S, turn.REFRESH_S = 8.0, 1.0
+with turn.one_run_an_account(None):
+    print("held", flush=True)
+    sys.stdin.readline()
+print("freed", flush=True)
+"""
 STREAMS: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
 
 
@@ -58,3 +72,106 @@ def test_another_account_has_a_turn_of_its_own(in_process: Sandbox, monkeypatch:
     assert limit_name(lms_account(None)) != name
     with one_run_an_account(None), concurrency(name, strict=False, timeout_seconds=5):
         pass
+
+
+@pytest.fixture
+def short_lived(clean: Sandbox, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[PrefectServer]:
+    """A server of this test's own, which may be killed, and a lock that is free 8 seconds after its holder's death."""
+    for name, value in clean.environment().items():
+        if not name.startswith("PREFECT_"):
+            monkeypatch.setenv(name, value)
+    for name, value in {"DEAD_AFTER_S": 8.0, "REFRESH_S": 1.0, "POLL_S": 0.5, "LONGEST_WAIT_S": 60.0}.items():
+        monkeypatch.setattr(f"tasks.turn.{name}", value, raising=False)
+    own_server = PrefectServer({**clean.environment(), "PREFECT_HOME": str(tmp_path)})
+    with own_server as server, temporary_settings({PREFECT_API_URL: server.url}):
+        yield server
+
+
+def holder(clean: Sandbox, server: PrefectServer) -> subprocess.Popen[str]:
+    """Another run that holds the account until it is told to end."""
+    command = {**clean.command("-c", HOLDER, env={"PREFECT_API_URL": server.url}), "cwd": ROOT}
+    held = subprocess.Popen(**command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert held.stdout is not None and held.stdout.readline() == "held\n"
+    return held
+
+
+def waited() -> float:
+    """How long taking the account lock took."""
+    began = time.monotonic()
+    with one_run_an_account(None):
+        return time.monotonic() - began
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "dies", ["the run", "the machine of both", "the server, then the run", "the run, then the server"]
+)
+def test_whatever_dies_the_next_run_goes_on(clean: Sandbox, short_lived: PrefectServer, dies: str) -> None:
+    held = holder(clean, short_lived)
+    if dies == "the server, then the run":
+        short_lived.restart()
+    held.send_signal(signal.SIGKILL)
+    held.wait(10)
+    if dies in ("the machine of both", "the run, then the server"):
+        short_lived.restart()
+    assert waited() < 8 + 10
+    assert waited() < 5  # and the one after it has nothing to wait for
+
+
+@pytest.mark.slow
+def test_a_run_that_outlives_a_restart_of_the_server_keeps_the_lock_and_frees_it(
+    clean: Sandbox, short_lived: PrefectServer
+) -> None:
+    held = holder(clean, short_lived)
+    short_lived.restart()
+    assert refreshed_within(60)  # the restart itself may take longer than the 8 seconds
+    assert not taken_within(15)
+    out, _ = held.communicate("end\n", timeout=60)
+    assert (out, held.returncode) == ("freed\n", 0)
+    assert waited() < 6
+
+
+def refreshed_within(seconds: float) -> bool:
+    """Whether the living run said again that it holds the lock."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        with get_client(sync_client=True) as client:
+            if client.read_global_concurrency_limit_by_name(limit_name(lms_account(None))).active_slots:
+                return True
+        time.sleep(0.3)
+    return False
+
+
+def taken_within(seconds: float) -> bool:
+    """Whether the lock came free while another run that waits asked for it again and again."""
+    from tasks.turn import take
+
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        with get_client(sync_client=True) as client:
+            if take(client, limit_name(lms_account(None))):
+                return True
+        time.sleep(0.3)
+    return False
+
+
+@pytest.mark.slow
+def test_a_run_goes_on_where_the_server_stays_down(
+    clean: Sandbox, short_lived: PrefectServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    holder(clean, short_lived).kill()
+    short_lived.kill()
+    assert waited() < 90
+    assert "going on without it" in caplog.text
+
+
+@pytest.mark.slow
+def test_a_limit_of_a_former_version_whose_slot_stayed_taken_comes_free(
+    clean: Sandbox, short_lived: PrefectServer
+) -> None:
+    name = limit_name(lms_account(None))
+    with get_client(sync_client=True) as client:
+        client.upsert_global_concurrency_limit_by_name(name, 1)
+        client.increment_concurrency_slots_with_lease(names=[name], slots=1, mode="concurrency", lease_duration=60)
+    short_lived.restart()
+    assert waited() < 8 + 10

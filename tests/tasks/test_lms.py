@@ -242,6 +242,29 @@ def test_retry_after_is_read_in_all_its_forms_and_capped(header: str | None, sec
     assert retry_after_s(header) == seconds
 
 
+@pytest.mark.parametrize(
+    "header", ["0", "0.0", "-30", "Wed, 21 Oct 2015 07:28:00 GMT", format_datetime(datetime.now(UTC), usegmt=True)]
+)
+def test_retry_after_never_shortens_a_wait(lms: SimulatedLms, monkeypatch: pytest.MonkeyPatch, header: str) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr("tasks.patience.random.uniform", lambda low, high: high)
+    signed_in = session(lms)
+    monkeypatch.setattr(signed_in.stop, "wait", lambda seconds: bool(waits.append(seconds)))
+    lms.inject(faults.status(503, headers={"Retry-After": header}, times=None))
+    with pytest.raises(LmsUnavailable):
+        read(signed_in)
+    assert waits == [1.0, 2.0, 4.0, 8.0, 15.0, 15.0, 15.0]
+
+
+def test_retry_after_lengthens_a_wait(lms: SimulatedLms, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+    signed_in = session(lms)
+    monkeypatch.setattr(signed_in.stop, "wait", lambda seconds: bool(waits.append(seconds)))
+    lms.inject(faults.status(503, headers={"Retry-After": "7"}, times=2))
+    read(signed_in)
+    assert waits == [7.0, 7.0]
+
+
 def test_retry_after_as_a_date_counts_from_now() -> None:
     wait = retry_after_s(format_datetime(datetime.now(UTC) + timedelta(seconds=10), usegmt=True))
     assert wait is not None
