@@ -56,7 +56,8 @@ $(BENCH)/.installed: benchmarks/requirements.txt
 	@touch $@
 
 MINUTES ?= 5
-soak: $(STAMP)  ## Randomised end-to-end test for MINUTES=n
+soak: $(STAMP)  ## Randomised tests, of the load alone and end to end, for MINUTES=n each
+	@$(RUN) -m tests.soak_load --minutes $(MINUTES)
 	@$(RUN) -m tests.soak --minutes $(MINUTES)
 
 clean:  ## Remove the virtual environment and all caches
