@@ -47,10 +47,10 @@ def check_columns(table: TableSchema, on_departure: OnDeparture) -> None:
 
 
 def leave_statement(table: TableSchema, options: LoadOptions, snapshot: Snapshot) -> str | None:
-    """What becomes of leavers, as SQL; None where they stay."""
+    """What becomes of leavers, as SQL that ends in AND; None where they stay."""
     if options.on_departure == "keep" or snapshot.is_plain:
         return None
-    match = f"WHERE t.{quoted(KEY)} = l._key"
+    match = f"WHERE t.{quoted(KEY)} = l._key AND"
     if options.on_departure == "delete":
         return f"DELETE FROM {table.quoted} AS t USING pg_temp.leavers AS l {match}"
     return f"UPDATE {table.quoted} AS t SET {DEPARTED_AT} = l._at FROM pg_temp.leavers AS l {match}"

@@ -17,7 +17,6 @@ from tasks.reasons import DROPPED, Reason, Reasons, reason_of
 
 STRETCH = 4096
 SLOW_PATH = """
-    CREATE TEMPORARY TABLE wanted (_record integer, place bigint) ON COMMIT DROP;
     CREATE INDEX ON pg_temp.staging (_record);
     CREATE INDEX ON pg_temp.changes (_record);
     ANALYZE pg_temp.staging, pg_temp.changes;
@@ -170,19 +169,11 @@ def attempt(cursor: Cursor, merge: Merge, groups: list[Group] | None = None) -> 
 
 def write(cursor: Cursor, merge: Merge, groups: list[Group] | None) -> None:
     """One statement for these groups, or for everything; then what PostgreSQL would check only at the commit."""
-    parts = {**merge.upsert_parts(), "only": "", "in_order": ""}
-    if groups is not None:
-        nodes = [node for group in groups for node in group.nodes]
-        cursor.execute("TRUNCATE pg_temp.wanted")
-        cursor.execute("INSERT INTO pg_temp.wanted SELECT * FROM unnest(%s::integer[]) WITH ORDINALITY", (nodes,))
-        park(cursor, merge, *parked_in(groups))
-        parts = {
-            **merge.upsert_parts(" AND -l._number IN (SELECT _record FROM pg_temp.wanted)"),
-            "only": "JOIN pg_temp.wanted AS w USING (_record)",
-            "in_order": "ORDER BY w.place",
-        }
-    execute(cursor, "upsert", **parts)
-    if groups is not None and parked_in(groups)[0] and cursor.rowcount < sum(node > 0 for node in nodes):
+    nodes = None if groups is None else [node for group in groups for node in group.nodes]
+    parked, columns = parked_in(groups or [])
+    park(cursor, merge, parked, columns)
+    execute(cursor, "upsert", {"nodes": nodes}, **merge.upsert_parts(in_order=nodes is not None))
+    if parked and cursor.rowcount < sum(node > 0 for node in nodes or []):
         raise Refused(("", DROPPED))  # a parked row must not stay so
     cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
 

@@ -22,7 +22,7 @@ class Merge:
         keep_newer: leave a row alone whose `date_edited` in the table is later than in the file.
         revive: clear `departed_at` of members who are back.
         scope: the department whose rows are loaded; None for a plain file, which has none.
-        leave: what becomes of leavers, as SQL over `pg_temp.leavers AS l`; None where they stay.
+        leave: what becomes of leavers, as SQL over `pg_temp.leavers AS l` that ends in AND; None where they stay.
         without_new: leave out columns that the table is yet to get, since a dry run adds none.
     """
 
@@ -95,8 +95,8 @@ class Merge:
         parts = {"differs": self.differs(), "returns": returns, "not_older": not_older, "emptied": emptied}
         return {**self.target, **parts}
 
-    def upsert_parts(self, only_leavers: str = "") -> dict[str, str]:
-        """The parts of upsert.sql, but for those that choose the rows."""
+    def upsert_parts(self, *, in_order: bool) -> dict[str, str]:
+        """The parts of upsert.sql."""
         written = [column for column in self.columns if not (self.without_new and column.is_new)]
         changing = [quoted(c.name) for c in self.compared if c in written] + ([DEPARTED_AT] if self.revive else [])
         newer = self.newer(f"EXCLUDED.{EDITED}")
@@ -106,7 +106,9 @@ class Merge:
             "values": ", ".join([*(c.value for c in written), *(["NULL"] if self.revive else [])]),
             "assignments": ", ".join(f"{name} = EXCLUDED.{name}" for name in changing or [quoted(KEY)]),
             "where_not_older": f" WHERE NOT {newer}" if newer else "",
-            "leave": f"{self.leave}{only_leavers} RETURNING 1" if self.leave else "SELECT",
+            "in_order": "ORDER BY place" if in_order else "",
+            "leave": self.leave or "SELECT FROM pg_temp.leavers AS l WHERE",
+            "returning": "RETURNING 1" if self.leave else "",
         }
 
     def changes(self, show_values: bool) -> str:
