@@ -243,7 +243,9 @@ def test_retry_after_is_read_in_all_its_forms_and_capped(header: str | None, sec
 
 
 @pytest.mark.parametrize(
-    "header", ["0", "0.0", "-30", "Wed, 21 Oct 2015 07:28:00 GMT", format_datetime(datetime.now(UTC), usegmt=True)]
+    "header",
+    ["0", "0.0", "-30", "Wed, 21 Oct 2015 07:28:00 GMT", format_datetime(datetime.now(UTC), usegmt=True)],
+    ids=["zero", "a zero with a fraction", "negative", "long ago", "now"],  # workers must collect the same names
 )
 def test_retry_after_never_shortens_a_wait(lms: SimulatedLms, monkeypatch: pytest.MonkeyPatch, header: str) -> None:
     waits: list[float] = []
