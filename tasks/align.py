@@ -7,13 +7,14 @@ from functools import cache
 from tasks.columns import KEY
 from tasks.database import quoted, statement
 from tasks.errors import ObjectInvalid, SchemaMismatch
-from tasks.formats import Format, differs, format_of
+from tasks.formats import TEXTS, Format, differs, format_of, parsed
 from tasks.options import SchemaContract
 from tasks.schema import TableColumn, TableSchema
 
 EDITED = "date_edited"
 REJECT_COLUMNS = ("rejected_line", "rejected_column", "rejected_reason")
 """They head a reject file; a corrected one is loaded with them still there."""
+SYSTEM_COLUMNS = {"ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"}
 LONGEST_NAME = 63  # bytes; PostgreSQL cuts longer names (NAMEDATALEN)
 
 
@@ -124,7 +125,18 @@ def align(header: list[str], table: TableSchema, contract: SchemaContract = "ign
             "Add them, or load with schema_contract ignore or evolve."
         )
     added = lacking if contract == "evolve" else ()
+    if reserved := sorted(SYSTEM_COLUMNS & set(added)):
+        raise SchemaMismatch(
+            f"line 1: the header names {', '.join(reserved)}, which PostgreSQL keeps for itself, so that no such column "
+            "can be added. Nothing was loaded. Rename it, or load with schema_contract ignore."
+        )
     columns = tuple(align_column(name, number, table, name in added) for number, name in enumerate(names))
+    key = next(column for column in columns if column.name == KEY)
+    if key.format.staged_as == "text" and parsed(key.base)[0] not in TEXTS:
+        raise SchemaMismatch(
+            f"{table.quoted}: {KEY} is of type {key.declared}, by which rows cannot be matched exactly. "
+            "Make it uuid, text or a whole number."
+        )
     blocking = [c.name for c in table.columns if c.name not in names and c.required and not c.defaulted and c.writable]
     if blocking:
         raise SchemaMismatch(

@@ -14,7 +14,7 @@ import psycopg2
 from psycopg2.extensions import cursor as Cursor
 
 from tasks.columns import KEY
-from tasks.database import execute, is_about_a_row, quoted
+from tasks.database import execute, is_about_a_row, quoted, savepoint
 from tasks.formats import TEXTS, parsed
 from tasks.plan import Merge
 from tasks.schema import ForeignKey, TableColumn, Uniqueness
@@ -138,17 +138,14 @@ def references(cursor: Cursor, merge: Merge, key: ForeignKey) -> Pairs:
 
 def pairs(cursor: Cursor, name: str, merge: Merge, parts: dict[str, str]) -> Pairs:
     """What a statement finds; nothing where the table's own expressions cannot take the staged values."""
-    cursor.execute("SAVEPOINT looking")
     try:
-        execute(cursor, name, **merge.target, **parts)
-        found = [(int(first), int(second)) for first, second in cursor.fetchall()]
+        with savepoint(cursor):
+            execute(cursor, name, **merge.target, **parts)
+            return [(int(first), int(second)) for first, second in cursor.fetchall()]
     except psycopg2.Error as error:
         if not is_about_a_row(error):
             raise
-        cursor.execute("ROLLBACK TO SAVEPOINT looking")
         return []
-    cursor.execute("RELEASE SAVEPOINT looking")
-    return found
 
 
 def park_values(merge: Merge, names: list[str]) -> list[str]:
@@ -158,7 +155,8 @@ def park_values(merge: Merge, names: list[str]) -> list[str]:
     """
     loaded = {column.name for column in merge.columns} - {KEY}
     columns = [column for name in names if name in loaded and (column := merge.table.column(name)) is not None]
-    optional = [column for column in columns if not column.required]
+    never_null = {name for u in merge.table.uniqueness if "IS NOT DISTINCT FROM" in u.operators for name in u.columns}
+    optional = [column for column in columns if not column.required and column.name not in never_null]
     return [f"{quoted(c.name)} = NULL" for c in optional] or [f"{quoted(c.name)} = {unused(merge, c)}" for c in columns]
 
 

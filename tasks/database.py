@@ -190,6 +190,22 @@ def own_words(error: BaseException) -> str:
     return str(diag.message_primary)
 
 
+@contextmanager
+def savepoint(cursor: Cursor) -> Iterator[None]:
+    """All of the statements inside, or none if they end in an error that is about a row; the error goes on.
+
+    Released in the end either way: each one left open would slow down all that follow.
+    """
+    cursor.execute("SAVEPOINT step")
+    try:
+        yield
+    except Exception as error:
+        if not isinstance(error, psycopg2.Error) or is_about_a_row(error):
+            cursor.execute("ROLLBACK TO SAVEPOINT step; RELEASE SAVEPOINT step")
+        raise
+    cursor.execute("RELEASE SAVEPOINT step")
+
+
 @cache
 def statement(name: str) -> str:
     """The text of one file in tasks/sql/."""

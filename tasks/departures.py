@@ -10,14 +10,14 @@ import psycopg2
 from psycopg2.extensions import cursor as Cursor
 
 from tasks.columns import KEY
-from tasks.database import execute, is_about_a_row, one_row, quoted
+from tasks.database import execute, is_about_a_row, one_row, quoted, savepoint
 from tasks.errors import SchemaMismatch, TooManyDepartures
 from tasks.options import LoadOptions, OnDeparture, allowed
 from tasks.plan import DEPARTED_AT, Merge
 from tasks.reasons import Reasons
 from tasks.rejects import Rejected
 from tasks.s3 import Snapshot
-from tasks.schema import TableSchema
+from tasks.schema import ForeignKey, TableSchema
 
 NAMED = 10
 """As many kept leavers are named by their keys."""
@@ -58,8 +58,8 @@ def leave_statement(table: TableSchema, options: LoadOptions, snapshot: Snapshot
 
 def find_leavers(
     cursor: Cursor, merge: Merge, snapshot: Snapshot, options: LoadOptions, rejected: list[Rejected]
-) -> str:
-    """Fill `pg_temp.leavers`; why nobody was looked for, or "".
+) -> Departures:
+    """Fill `pg_temp.leavers`; who is kept in any case, or why nobody was looked for.
 
     Raises:
         TooManyDepartures: they are more than `max_departures` of those present.
@@ -70,12 +70,12 @@ def find_leavers(
         f"CREATE TEMPORARY TABLE rejected_keys (_key {key_type}) ON COMMIT DROP"
     )
     if merge.leave is None:
-        return ""
+        return Departures()
     unreadable = sum(not keep_key(cursor, row.key) for row in rejected)
     if unreadable:
-        return (
-            f"{unreadable} rejected rows have no key that can be read, and could be anybody's; nobody is taken for a "
-            "leaver until they are corrected"
+        return Departures(
+            skipped=f"{unreadable} rejected rows have no key that can be read, and could be anybody's; nobody is taken "
+            "for a leaver until they are corrected"
         )
     present = f"AND t.{DEPARTED_AT} IS NULL" if options.on_departure == "mark" else ""
     parts = {**merge.target, "present": present}
@@ -91,26 +91,56 @@ def find_leavers(
             f"have left, found {absent} absent from {snapshot.object}. Nothing was changed. If so many did leave, run "
             "once with a higher max_departures."
         )
-    return ""
+    return Departures(kept=protect(cursor, merge) if options.on_departure == "delete" else ())
+
+
+def protect(cursor: Cursor, merge: Merge) -> tuple[str, ...]:
+    """Keep leavers to whom a row that stays will still refer, where the foreign key would take that row with them.
+
+    By ON DELETE CASCADE, say, a leaver would remove members of the snapshot, or of another department.
+    """
+    kept: list[str] = []
+    keys = [key for key in merge.table.foreign_keys if key.deletes and key.referred == merge.table.quoted]
+    found = bool(keys)
+    while found:  # one who is kept may refer to another
+        found = False
+        for key in keys:
+            execute(cursor, "protected_leavers", **merge.target, **reference_parts(merge, key))
+            names = [f'{name} (still referred to, foreign key "{key.name}")' for (name,) in cursor.fetchall()]
+            kept += names
+            found = found or bool(names)
+    return tuple(kept)
+
+
+def reference_parts(merge: Merge, key: ForeignKey) -> dict[str, str]:
+    """The parts of protected_leavers.sql: who will refer to a leaver, by the file's values or by stored ones."""
+    loaded = {column.name: column for column in merge.columns}
+    pairs = list(zip(key.columns, map(quoted, key.referred_columns), strict=True))
+    is_loaded = all(name in loaded for name in key.columns)
+    staged = " AND ".join(f"{loaded[own].value} = gone.{referred}" for own, referred in pairs) if is_loaded else "false"
+    others = f"NOT EXISTS (SELECT FROM pg_temp.staging AS s WHERE s.{merge.alignment.key.staged} = t.{quoted(KEY)})"
+    return {
+        "staged_refers": staged,
+        "stored_refers": " AND ".join(f"t.{quoted(own)} = gone.{referred}" for own, referred in pairs),
+        "keeps_reference": others if is_loaded else "true",
+    }
 
 
 def keep_key(cursor: Cursor, key: str | None) -> bool:
     """Remember a rejected row's key, as its column's type reads it; False where it cannot be read."""
     if key is None or not key.strip():
         return False
-    cursor.execute("SAVEPOINT reading")
     try:
-        cursor.execute("INSERT INTO pg_temp.rejected_keys VALUES (%s)", (key,))
+        with savepoint(cursor):
+            cursor.execute("INSERT INTO pg_temp.rejected_keys VALUES (%s)", (key,))
     except (psycopg2.Error, ValueError) as error:  # ValueError: psycopg2 sends no NUL
         if isinstance(error, psycopg2.Error) and not is_about_a_row(error):
             raise
-        cursor.execute("ROLLBACK TO SAVEPOINT reading")
         return False
-    cursor.execute("RELEASE SAVEPOINT reading")
     return True
 
 
-def count_departures(cursor: Cursor, merge: Merge, refused: Reasons) -> Departures:
+def count_departures(cursor: Cursor, merge: Merge, found: Departures, refused: Reasons) -> Departures:
     """Who left, by looking into the table again; and who was kept, because the table refused or ignored it."""
     still = f"WHERE t.{DEPARTED_AT} IS NULL" if merge.revive else ""  # leavers are marked, not deleted
     execute(cursor, "kept_leavers", still_there=still, **merge.target)
@@ -118,4 +148,4 @@ def count_departures(cursor: Cursor, merge: Merge, refused: Reasons) -> Departur
     cursor.execute("SELECT count(*) FROM pg_temp.leavers")
     silent = "", "a trigger, rule or policy of the table kept it"
     named = tuple(f"{key} ({refused.get(number, silent)[1]})" for number, key in kept)
-    return Departures(int(one_row(cursor)[0]) - len(kept), named)
+    return Departures(int(one_row(cursor)[0]) - len(kept), (*found.kept, *named), found.skipped)

@@ -5,17 +5,19 @@ order in which each finds what it needs (`tasks.conflicts`), written in stretche
 halved until the rows to blame stand alone. Those are tried once more at the end: no rejected row could be added.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import psycopg2
 from psycopg2.extensions import cursor as Cursor
 
 from tasks.conflicts import Group, groups_in_order, park_values
-from tasks.database import execute, is_about_a_row, one_row
+from tasks.database import execute, is_about_a_row, one_row, savepoint
 from tasks.plan import Merge
 from tasks.reasons import DROPPED, Reason, Reasons, reason_of
 
 STRETCH = 4096
+EXCHANGES = 3
 SLOW_PATH = """
     CREATE INDEX ON pg_temp.staging (_record);
     CREATE INDEX ON pg_temp.changes (_record);
@@ -77,11 +79,10 @@ def merge_rows(cursor: Cursor, merge: Merge, max_refused: int) -> Refusals:
     refusals = Refusals()
     groups = groups_in_order(cursor, merge)
     cursor.execute(SLOW_PATH)
+    most = max_refused - len(broken)
     for stretch in stretches(groups):
-        halve(cursor, merge, stretch, refusals)
-        if len(broken) + len(refusals.rows) > max_refused:
-            break
-    else:
+        halve(cursor, merge, stretch, refusals, most)
+    if len(refusals.rows) <= most:
         retry(cursor, merge, refusals)
         exchange(cursor, merge, refusals)
     withdraw(cursor, refusals.rows)
@@ -101,21 +102,21 @@ def stretches(groups: list[Group]) -> list[list[Group]]:
     return found
 
 
-def halve(cursor: Cursor, merge: Merge, groups: list[Group], refusals: Refusals) -> None:
-    """Write these groups; those that are refused stand alone in the end."""
-    if not groups or (reason := attempt(cursor, merge, groups)) is None:
+def halve(cursor: Cursor, merge: Merge, groups: list[Group], refusals: Refusals, most: int) -> None:
+    """Write these groups; those that are refused stand alone in the end. Not once more than `most` rows are refused."""
+    if not groups or len(refusals.rows) > most or (reason := attempt(cursor, merge, groups)) is None:
         return
     if len(groups) > 1:
         middle = len(groups) // 2
-        halve(cursor, merge, groups[:middle], refusals)
-        halve(cursor, merge, groups[middle:], refusals)
+        halve(cursor, merge, groups[:middle], refusals, most)
+        halve(cursor, merge, groups[middle:], refusals, most)
     elif len(groups[0].nodes) == 1:
         refusals.add(groups[0].nodes[0], reason)
     else:  # none of them can come without the others; each says why by itself
         for node in groups[0].nodes:
             alone = attempt(cursor, merge, [Group([node])])
             if alone is not None:
-                refusals.add(node, reason if reason[1] == NO_DETOUR and node in groups[0].parked else alone)
+                refusals.add(node, reason if reason[1] == NO_DETOUR else alone)
 
 
 def retry(cursor: Cursor, merge: Merge, refusals: Refusals) -> None:
@@ -131,39 +132,43 @@ def retry(cursor: Cursor, merge: Merge, refusals: Refusals) -> None:
 
 
 def exchange(cursor: Cursor, merge: Merge, refusals: Refusals) -> None:
-    """Rows that exchange values which a trigger changes, so that no order was found: parked all at once."""
+    """Rows that exchange values which only the table makes (by a trigger, say), so that no order was found for them.
+
+    All of them are parked at once. Those that still have no place are left out of the next of a few attempts.
+    """
     names = {name for unique in merge.table.uniqueness if not unique.is_key for name in unique.columns}
     stuck = [record for record, (of, _) in refusals.rows.items() if of and set(of.split(", ")) <= names]
-    while merge.table.rewrites_rows and len(stuck) > 1:
-        cursor.execute("SAVEPOINT exchanging")
-        try:
-            park(cursor, merge, stuck, names)
-        except Refused:
+    for _ in range(EXCHANGES):
+        if len(stuck) < 2 or not park_values(merge, sorted(names)):
             return
-        left = [record for record in stuck if attempt(cursor, merge, [Group([record])]) is not None]
-        execute(cursor, "unwritten", {"records": stuck}, **merge.target)
-        left += [record for (record,) in cursor.fetchall() if record not in left]  # a parked row must not stay so
-        if not left:
+        with suppress(Refused), savepoint(cursor):
+            left = exchanged(cursor, merge, stuck, names)
+            if left:
+                stuck = [record for record in stuck if record not in left]
+                raise Refused(("", NO_DETOUR))
             refusals.rows = {record: reason for record, reason in refusals.rows.items() if record not in stuck}
             return
-        cursor.execute("ROLLBACK TO SAVEPOINT exchanging")
-        stuck = [record for record in stuck if record not in left]
+
+
+def exchanged(cursor: Cursor, merge: Merge, records: list[int], names: set[str]) -> set[int]:
+    """Park these rows and write them one by one; which of them still have no place, or were not written."""
+    park(cursor, merge, records, names)
+    refused = {record for record in records if attempt(cursor, merge, [Group([record])]) is not None}
+    execute(cursor, "unwritten", {"records": records}, **merge.target)
+    return refused | {record for (record,) in cursor.fetchall()}
 
 
 def attempt(cursor: Cursor, merge: Merge, groups: list[Group] | None = None) -> Reason | None:
     """Write these groups, or everything, all or nothing; why the table refused, or None."""
-    cursor.execute("SAVEPOINT merging")
     try:
-        write(cursor, merge, groups)
+        with savepoint(cursor):
+            write(cursor, merge, groups)
     except Refused as refused:
-        cursor.execute("ROLLBACK TO SAVEPOINT merging")
         return refused.reason
     except psycopg2.Error as error:
         if not is_about_a_row(error):
             raise
-        cursor.execute("ROLLBACK TO SAVEPOINT merging")
         return reason_of(error, merge.table)
-    cursor.execute("RELEASE SAVEPOINT merging")
     return None
 
 
@@ -189,13 +194,12 @@ def park(cursor: Cursor, merge: Merge, parked: list[int], names: set[str]) -> No
         return
     newer = merge.newer()
     parts = {"assignments": ", ".join(park_values(merge, sorted(names))), "guard": f"AND NOT {newer}" if newer else ""}
-    cursor.execute("SAVEPOINT parking")
     try:
-        execute(cursor, "park", {"records": parked}, **merge.target, **parts)
+        with savepoint(cursor):
+            execute(cursor, "park", {"records": parked}, **merge.target, **parts)
     except psycopg2.Error as error:
         if not is_about_a_row(error):
             raise
-        cursor.execute("ROLLBACK TO SAVEPOINT parking")
         raise Refused((", ".join(sorted(names)), NO_DETOUR)) from None
 
 
@@ -209,17 +213,10 @@ def broken_checks(cursor: Cursor, merge: Merge) -> Reasons:
     for check in merge.table.checks if not merge.table.rewrites_rows else ():
         if not set(check.columns) <= names:
             continue
-        cursor.execute("SAVEPOINT checking")
-        try:
+        with suppress(psycopg2.errors.DataError), savepoint(cursor):
             execute(cursor, "broken_checks", image=merge.image(), check=check.expression)
             broken = [record for (record,) in cursor.fetchall()]
             reasons |= {r: (", ".join(check.columns), f'breaks the table\'s check "{check.name}"') for r in broken}
-        except psycopg2.Error as error:
-            if not is_about_a_row(error):
-                raise
-            cursor.execute("ROLLBACK TO SAVEPOINT checking")
-            continue
-        cursor.execute("RELEASE SAVEPOINT checking")
     return reasons
 
 

@@ -40,6 +40,11 @@ class Merge:
         return [c for c in self.alignment.loaded if not (self.revive and c.name == DEPARTED_AT)]
 
     @property
+    def overruled(self) -> list[str]:
+        """Columns of the file that the load sets itself."""
+        return [column.name for column in self.alignment.loaded if self.revive and column.name == DEPARTED_AT]
+
+    @property
     def compared(self) -> list[AlignedColumn]:
         """The columns that say whether a row has changed: the key too, where different keys may be equal."""
         key = self.table.column(KEY)

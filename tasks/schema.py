@@ -41,6 +41,8 @@ class ForeignKey:
     referred: str
     """The referred table's quoted, qualified name."""
     referred_columns: tuple[str, ...]
+    deletes: bool = False
+    """ON DELETE does more than refuse: it deletes or changes the rows that refer."""
 
 
 @dataclass(frozen=True)
@@ -225,6 +227,7 @@ def foreign_keys(inspector: Inspector, schema: str, table: str) -> tuple[Foreign
             columns=tuple(key["constrained_columns"]),
             referred=quoted(key["referred_schema"] or inspector.default_schema_name or "public", key["referred_table"]),
             referred_columns=tuple(key["referred_columns"]),
+            deletes=key.get("options", {}).get("ondelete", "NO ACTION") not in {"NO ACTION", "RESTRICT"},
         )
         for key in inspector.get_foreign_keys(table, schema)
     )

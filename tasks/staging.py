@@ -17,7 +17,7 @@ import pyarrow.csv
 from psycopg2.extensions import cursor as Cursor
 
 from tasks.align import AlignedColumn, Alignment
-from tasks.database import is_about_a_row, quoted
+from tasks.database import is_about_a_row, quoted, savepoint
 from tasks.errors import ObjectInvalid, TooManyRejected
 from tasks.prepare import RECORD, prepared_chunks
 from tasks.reasons import Reason, Reasons, reason_of
@@ -110,16 +110,14 @@ def copy(cursor: Cursor, rows: pa.Table, staged: Staged) -> None:
     data = io.BytesIO()
     pa.csv.write_csv(rows, data, pa.csv.WriteOptions(include_header=False, quoting_style="all_valid"))
     data.seek(0)
-    cursor.execute("SAVEPOINT copying")
+    names = ", ".join(map(quoted, rows.column_names))
     try:
-        names = ", ".join(map(quoted, rows.column_names))
-        cursor.copy_expert(f"COPY {STAGING} ({names}) FROM STDIN (FORMAT csv)", data, size=1 << 20)
+        with savepoint(cursor):
+            cursor.copy_expert(f"COPY {STAGING} ({names}) FROM STDIN (FORMAT csv)", data, size=1 << 20)
     except psycopg2.Error as error:
         if not is_about_a_row(error):
             raise
-        cursor.execute("ROLLBACK TO SAVEPOINT copying")
         raise refusal(error, staged) from None
-    cursor.execute("RELEASE SAVEPOINT copying")
 
 
 def copy_around_refused(cursor: Cursor, rows: pa.Table, staged: Staged, refused: RowRefused) -> None:
@@ -170,15 +168,13 @@ def blamed(cursor: Cursor, row: pa.Table, staged: Staged, refused: RowRefused) -
 def holds(cursor: Cursor, column: AlignedColumn, text: str | None) -> bool:
     """Whether a text can be cast as the column's proof does."""
     proof = str(column.proof).replace("%", "%%")
-    cursor.execute("SAVEPOINT asking")
     try:
-        cursor.execute(f"SELECT {proof} FROM (SELECT %s::{column.staged_as} AS {column.staged}) AS one", (text,))
+        with savepoint(cursor):
+            cursor.execute(f"SELECT {proof} FROM (SELECT %s::{column.staged_as} AS {column.staged}) AS one", (text,))
     except psycopg2.Error as error:
         if not is_about_a_row(error):
             raise
-        cursor.execute("ROLLBACK TO SAVEPOINT asking")
         return False
-    cursor.execute("RELEASE SAVEPOINT asking")
     return True
 
 

@@ -108,12 +108,12 @@ def load(
         altered_columns=numbered(outcome.written.altered_columns),
         cut_columns=numbered(staged.cut),
         kept_leavers=outcome.left.kept,
-        departures_skipped=news.departures_skipped,
+        departures_skipped=outcome.left.skipped,
         new_keys=tuple(news.new_keys),
         vanished_keys=tuple(news.vanished_keys),
         rejects=rejects,
         rejected_because=summary(rejected),
-        ignored_columns=alignment.ignored,
+        ignored_columns=(*alignment.ignored, *merge.overruled),
         untouched_columns=alignment.untouched,
         added_columns=tuple(column.name for column in alignment.added),
         differences=tuple(f"{key}: {what}" for record, key, what in news.differences if record not in outcome.rejected),
@@ -140,7 +140,7 @@ class News:
 
     changed: int
     same: int
-    departures_skipped: str
+    departures: Departures
     new_keys: list[str]
     vanished_keys: list[str]
     differences: list[tuple[int, str, str]]
@@ -149,11 +149,11 @@ class News:
 def find_news(cursor: Cursor, merge: Merge, snapshot: Snapshot, staged: Staged, options: LoadOptions) -> News:
     """Compare the staged rows with the table: leavers, changed rows, columns that empty. Nothing is written yet."""
     unread = rejected_records(snapshot.path, staged.rejected, merge.alignment)
-    departures_skipped = find_leavers(cursor, merge, snapshot, options, unread)
+    departures = find_leavers(cursor, merge, snapshot, options, unread)
     changed, same = compare(cursor, merge)
     new_keys, vanished_keys = check_emptied(cursor, merge, snapshot, staged.filled, options.max_emptied)
     differences = first_differences(cursor, merge, options.show_values) if options.dry_run else []
-    return News(changed, same, departures_skipped, new_keys, vanished_keys, differences)
+    return News(changed, same, departures, new_keys, vanished_keys, differences)
 
 
 @dataclass
@@ -179,7 +179,7 @@ def write_news(cursor: Cursor, merge: Merge, snapshot: Snapshot, staged: Staged,
     written = read_back(cursor, merge, news.changed - len(refusals.rows), news.same, list(refusals.rows))
     rejected |= written.dropped
     check_limit(snapshot, merge.alignment, rejected, limit)
-    return Outcome(written, count_departures(cursor, merge, refusals.leavers), rejected)
+    return Outcome(written, count_departures(cursor, merge, news.departures, refusals.leavers), rejected)
 
 
 def as_committed(committed: Committed, snapshot: Snapshot) -> Loaded:
@@ -234,4 +234,4 @@ def drop_duplicates(cursor: Cursor, alignment: Alignment) -> int:
 def first_differences(cursor: Cursor, merge: Merge, show_values: bool, count: int = 10) -> list[tuple[int, str, str]]:
     """For a dry run: the first members that would be new or changed, and in which columns, if the table takes them."""
     execute(cursor, "differences", {"count": count}, **merge.target, changes=merge.changes(show_values))
-    return [(record, key, what) for record, key, what in cursor.fetchall()]
+    return sorted((record, key, what) for record, key, what in cursor.fetchall())

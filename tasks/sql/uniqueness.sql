@@ -7,7 +7,13 @@ SELECT ARRAY(SELECT c.relname::text FROM pg_class c
              WHERE a.attrelid = i.indrelid AND NOT a.attisdropped
                AND (a.attnum = ANY (i.indkey) OR a.attnum IN (
                    SELECT d.refobjsubid FROM pg_depend d
-                   WHERE d.classid = 'pg_class'::regclass AND d.objid = i.indexrelid AND d.refobjid = i.indrelid))
+                   WHERE d.classid = 'pg_class'::regclass AND d.objid = i.indexrelid AND d.refobjid = i.indrelid
+                   UNION ALL  -- what a generated column is made of
+                   SELECT d.refobjsubid FROM pg_depend d
+                   JOIN pg_attrdef f ON d.classid = 'pg_attrdef'::regclass AND d.objid = f.oid
+                   JOIN pg_attribute g ON g.attrelid = f.adrelid AND g.attnum = f.adnum AND g.attgenerated <> ''
+                   WHERE d.refobjid = i.indrelid AND f.adrelid = i.indrelid AND f.adnum = ANY (i.indkey)
+                     AND d.refobjsubid <> f.adnum))
              ORDER BY a.attnum),
        ARRAY(SELECT pg_get_indexdef(i.indexrelid, n, false) FROM generate_series(1, i.indnkeyatts) n ORDER BY n),
        (SELECT ARRAY(SELECT 'OPERATOR(' || quote_ident(s.nspname) || '.' || o.oprname || ')'

@@ -249,7 +249,7 @@ def test_retry_after_is_read_in_all_its_forms_and_capped(header: str | None, sec
 )
 def test_retry_after_never_shortens_a_wait(lms: SimulatedLms, monkeypatch: pytest.MonkeyPatch, header: str) -> None:
     waits: list[float] = []
-    monkeypatch.setattr("tasks.patience.random.uniform", lambda low, high: high)
+    monkeypatch.setattr("tasks.patience.jitter", lambda low, high: high)
     signed_in = session(lms)
     monkeypatch.setattr(signed_in.stop, "wait", lambda seconds: bool(waits.append(seconds)))
     lms.inject(faults.status(503, headers={"Retry-After": header}, times=None))
