@@ -127,8 +127,8 @@ def align(header: list[str], table: TableSchema, contract: SchemaContract = "ign
     added = lacking if contract == "evolve" else ()
     if reserved := sorted(SYSTEM_COLUMNS & set(added)):
         raise SchemaMismatch(
-            f"line 1: the header names {', '.join(reserved)}, which PostgreSQL keeps for itself, so that no such column "
-            "can be added. Nothing was loaded. Rename it, or load with schema_contract ignore."
+            f"line 1: the header names {', '.join(reserved)}, which PostgreSQL keeps for itself, and which cannot be "
+            "added. Nothing was loaded. Rename it, or load with schema_contract ignore."
         )
     columns = tuple(align_column(name, number, table, name in added) for number, name in enumerate(names))
     key = next(column for column in columns if column.name == KEY)

@@ -14,7 +14,7 @@ from flows.s3_to_rds import s3_to_rds
 from tasks.alert import message
 from tasks.errors import ConfigError, ObjectInvalid
 from tasks.log import run_logger
-from tasks.report import extract_page, load_page, notes
+from tasks.report import LOAD_COUNTS, extract_page, load_page, notes
 from tasks.s3 import S3Object
 from tasks.text import harmless, quoted_code, subject_line
 from webhooks.alerts import ALERT
@@ -77,9 +77,7 @@ def test_a_report_holds_no_markdown_of_others(forged: str) -> None:
         ("members", "pages", "sweeps", "sign_ins", "retries", "in_subdepartments", "mended_characters", "bytes"), 1
     )
     seconds = {f"{step}_seconds": 1.0 for step in ("fetch", "flatten", "write", "load")}
-    counts = dict.fromkeys(
-        ("read", "inserted", "updated", "unchanged", "duplicates", "rejected", "departed", "returned"), 1
-    )
+    counts = dict.fromkeys((*LOAD_COUNTS, "altered", "kept_leavers"), 1)
     names = (
         "rejected_because",
         "rejects",
@@ -89,6 +87,12 @@ def test_a_report_holds_no_markdown_of_others(forged: str) -> None:
         "differences",
         "unknown_keys",
         "table",
+        "altered_columns",
+        "cut_columns",
+        "leavers_kept_because",
+        "departures_skipped",
+        "new_keys",
+        "vanished_keys",
     )
     report: dict[str, Any] = {
         **numbers,
