@@ -17,9 +17,10 @@ OF_OTHERS = {
     "Failed to submit": "prefect/workers/base.py",
     "exited with … -9": "prefect/runner/runner.py",
     "No module named": "Python",
+    "canceling statement due to statement timeout": "PostgreSQL, tcop/postgres.c",
     "could not be … imported": "prefect",
 }
-"""What Prefect or Python says, in its words."""
+"""What Prefect, Python or PostgreSQL says, in its words."""
 HOLE = "#"
 
 
