@@ -37,7 +37,7 @@ def test_the_artifacts_tell_how_it_went(in_process: Sandbox) -> None:
     [extract, load] = [artifacts(key)[0].data for key in ("lms-to-s3", "s3-to-rds")]
     assert extract.startswith("# 8 members: published")
     assert "1 pages agree on 8 members" in extract
-    assert "- **Keys this version does not know:** shoeSize" in extract
+    assert "- **Keys this version does not know:** `shoeSize`" in extract
     assert "| 8 | 7 | 0 | 0 | 0 | 1 | 0 | 0 |" in load
     assert "gender: expected an integer" in load
     assert ".rejected/" in load

@@ -14,7 +14,7 @@ from prefect import flow
 from flows.lms_to_s3 import lms_to_s3
 from sandbox import faults
 from sandbox.prefect_server import PrefectServer
-from sandbox.stack import Sandbox
+from sandbox.stack import ROOT, Sandbox
 from tasks.errors import AuthError
 
 pytestmark = pytest.mark.slow
@@ -97,10 +97,9 @@ def test_an_env_file_that_cannot_be_read_is_said_and_alerted(
     clean: Sandbox, tmp_path: Path, kind: str, how: tuple[str, ...]
 ) -> None:
     command = clean.command(*how)
-    root = command["cwd"]
     if how[0] != "-m":
-        command["args"][1] = str(root / how[0])
-    command["env"]["PYTHONPATH"] = str(root)
+        command["args"][1] = str(ROOT / how[0])
+    command["env"]["PYTHONPATH"] = str(ROOT)
     command["cwd"] = tmp_path
     (tmp_path / ".env").mkdir() if kind == "a directory" else (tmp_path / ".env").write_bytes(ENV_FILES[kind])
     done = subprocess.run(**command, capture_output=True, text=True, timeout=120)
