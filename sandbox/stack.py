@@ -58,7 +58,7 @@ class Sandbox:
         """What subprocess needs to run one of the flows with this sandbox's environment and no other."""
         inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
         environment = {**inherited, "PYTHONPATH": str(ROOT), **self.environment(), **(env or {})}
-        path = script if script == "-m" else str(ROOT / script)
+        path = script if script.startswith("-") else str(ROOT / script)
         # Not in the checkout, whose .env may name a real LMS.
         return {"args": [sys.executable, path, *flags], "env": environment, "cwd": self.prefect_home}
 
