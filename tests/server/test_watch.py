@@ -165,13 +165,13 @@ def test_a_run_that_takes_too_long_is_told_of_once_and_left_alone(watched: Produ
 
 
 def test_a_load_that_did_not_come_is_told_of_once_for_each_silence(watched: Production) -> None:
-    watch(watched, silence=30)
+    watch(watched, silence=45)
     ends(watched, watched.start("department-sync", path=UNWATCHED), "COMPLETED")
     time.sleep(15)
     assert told(watched, "no load") == []
     ends(watched, watched.start("department-sync", path=UNWATCHED), "COMPLETED")
-    eventually(lambda: told(watched, "no load"), 60)
-    time.sleep(40)
+    eventually(lambda: told(watched, "no load"), 90)
+    time.sleep(55)
     assert len(told(watched, "no load into public.department_members")) == 1
     ends(watched, watched.start("department-sync", path=UNWATCHED), "COMPLETED")
-    eventually(lambda: len(told(watched, "no load")) == 2, 60)
+    eventually(lambda: len(told(watched, "no load")) == 2, 90)
