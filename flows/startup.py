@@ -3,6 +3,7 @@
 Imports nothing of Prefect's, which reads `.env` and its home while it is imported.
 """
 
+import atexit
 import os
 import signal
 import sys
@@ -46,6 +47,7 @@ def end_in_order() -> None:
 
     for number in heeded:
         signal.signal(number, interrupt)
+    atexit.register(flush_output)  # what others write while Python ends may come later than the last line
 
 
 def flush_output() -> None:

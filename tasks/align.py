@@ -57,9 +57,14 @@ class AlignedColumn:
         return self.format.value.replace("{c}", f"s.{self.staged}")
 
     @property
+    def stored(self) -> str:
+        """SQL for the value that the table `t` holds, before new columns are added."""
+        return f"NULL::{self.declared}" if self.is_new else f"t.{quoted(self.name)}"
+
+    @property
     def differs(self) -> str:
         """SQL that says whether the table `t` holds another value than the one staged, before new columns are added."""
-        return self.differs_from(f"NULL::{self.declared}" if self.is_new else f"t.{quoted(self.name)}")
+        return self.differs_from(self.stored)
 
     def differs_from(self, stored: str) -> str:
         """SQL that says whether a stored value is another than the one staged."""

@@ -10,11 +10,10 @@ All of this is found from the staged values. A trigger may change them; then the
 from dataclasses import dataclass, field
 
 import networkx as nx
-import psycopg2
 from psycopg2.extensions import cursor as Cursor
 
 from tasks.columns import KEY
-from tasks.database import execute, is_about_a_row, quoted, savepoint
+from tasks.database import RowError, execute, quoted, savepoint
 from tasks.formats import TEXTS, parsed
 from tasks.plan import Merge
 from tasks.schema import ForeignKey, TableColumn, Uniqueness
@@ -142,9 +141,7 @@ def pairs(cursor: Cursor, name: str, merge: Merge, parts: dict[str, str]) -> Pai
         with savepoint(cursor):
             execute(cursor, name, **merge.target, **parts)
             return [(int(first), int(second)) for first, second in cursor.fetchall()]
-    except psycopg2.Error as error:
-        if not is_about_a_row(error):
-            raise
+    except RowError:
         return []
 
 

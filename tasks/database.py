@@ -1,7 +1,7 @@
 """Connections to the database, and what its errors mean."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,9 @@ SESSION = (
     "SELECT set_config('work_mem', '64MB', true) WHERE pg_size_bytes(current_setting('work_mem')) < 64 << 20; "
     "SET LOCAL array_nulls = on; SET LOCAL standard_conforming_strings = on; SET LOCAL lock_timeout = '60s'"
 )
+TEMP_BUFFERS = "SET LOCAL temp_buffers = '128MB'"
+"""Keeps the staged rows of some 100,000 members in memory, which saves an eighth of the load's time. The server refuses
+it in a session that has had temporary tables before, such as one that a connection pooler lends."""
 
 LOCKED, READ_ONLY, DENIED = "55P03", "25006", "42501"  # 25006: a standby, until it is promoted
 TRANSIENT = {"40001", "40P01", "53200", "53300", "55006", "57P01", "57P02", "57P03", "58000", "58030", READ_ONLY}
@@ -88,6 +91,8 @@ def transaction(blocks: str | None) -> Iterator[Cursor]:
             connection.set_client_encoding("UTF8")
             with connection.cursor() as cursor:
                 cursor.execute(SESSION)
+                with suppress(RowError), savepoint(cursor):
+                    cursor.execute(TEMP_BUFFERS)
                 yield cursor
             connection.commit()
         except BaseException:
@@ -190,18 +195,33 @@ def own_words(error: BaseException) -> str:
     return str(diag.message_primary)
 
 
+class RowError(Exception):
+    """PostgreSQL refused a row; `error` says which constraint, cast or trigger did."""
+
+    def __init__(self, error: psycopg2.Error) -> None:
+        super().__init__(error)
+        self.error = error
+
+
 @contextmanager
 def savepoint(cursor: Cursor) -> Iterator[None]:
-    """All of the statements inside, or none if they end in an error that is about a row; the error goes on.
+    """All of the statements inside, or none of them if they end in an error.
 
     Released in the end either way: each one left open would slow down all that follow.
+
+    Raises:
+        RowError: a row is to blame. What else the database raises goes on, and ends the transaction.
     """
     cursor.execute("SAVEPOINT step")
     try:
         yield
-    except Exception as error:
-        if not isinstance(error, psycopg2.Error) or is_about_a_row(error):
-            cursor.execute("ROLLBACK TO SAVEPOINT step; RELEASE SAVEPOINT step")
+    except psycopg2.Error as error:
+        if not is_about_a_row(error):
+            raise
+        cursor.execute("ROLLBACK TO SAVEPOINT step; RELEASE SAVEPOINT step")
+        raise RowError(error) from None
+    except Exception:
+        cursor.execute("ROLLBACK TO SAVEPOINT step; RELEASE SAVEPOINT step")
         raise
     cursor.execute("RELEASE SAVEPOINT step")
 

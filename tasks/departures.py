@@ -6,11 +6,10 @@ snapshot, only its own department, and never more than a ceiling.
 
 from dataclasses import dataclass
 
-import psycopg2
 from psycopg2.extensions import cursor as Cursor
 
 from tasks.columns import KEY
-from tasks.database import execute, is_about_a_row, one_row, quoted, savepoint
+from tasks.database import RowError, execute, one_row, quoted, savepoint
 from tasks.errors import SchemaMismatch, TooManyDepartures
 from tasks.options import LoadOptions, OnDeparture, allowed
 from tasks.plan import DEPARTED_AT, Merge
@@ -133,9 +132,7 @@ def keep_key(cursor: Cursor, key: str | None) -> bool:
     try:
         with savepoint(cursor):
             cursor.execute("INSERT INTO pg_temp.rejected_keys VALUES (%s)", (key,))
-    except (psycopg2.Error, ValueError) as error:  # ValueError: psycopg2 sends no NUL
-        if isinstance(error, psycopg2.Error) and not is_about_a_row(error):
-            raise
+    except (RowError, ValueError):  # ValueError: psycopg2 sends no NUL
         return False
     return True
 

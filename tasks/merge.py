@@ -8,25 +8,48 @@ halved until the rows to blame stand alone. Those are tried once more at the end
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-import psycopg2
 from psycopg2.extensions import cursor as Cursor
 
 from tasks.conflicts import Group, groups_in_order, park_values
-from tasks.database import execute, is_about_a_row, one_row, savepoint
-from tasks.plan import Merge
+from tasks.database import RowError, execute, one_row, savepoint
+from tasks.plan import CHANGED, STAGED, Merge
 from tasks.reasons import DROPPED, Reason, Reasons, reason_of
 
 STRETCH = 4096
 EXCHANGES = 3
 SLOW_PATH = """
     CREATE INDEX ON pg_temp.staging (_record);
-    CREATE INDEX ON pg_temp.changes (_record);
     ANALYZE pg_temp.staging, pg_temp.changes;
 """
 NO_DETOUR = (
     "exchanges a value with another row, and the table refuses the detour that this takes; "
     "make the constraint DEFERRABLE"
 )
+
+
+@dataclass(frozen=True)
+class Compared:
+    """How many of the staged rows are new, have changed (some of whom return), or are the same as the stored ones."""
+
+    new: int
+    changed: int
+    returned: int
+    same: int
+
+    @property
+    def to_write(self) -> int:
+        """How many rows are to be written."""
+        return self.new + self.changed
+
+    @property
+    def is_all_new(self) -> bool:
+        """Whether there are no others."""
+        return self.changed == self.same == 0
+
+    @property
+    def is_all_changed(self) -> bool:
+        """Whether there are no others, and nobody returns."""
+        return self.new == self.returned == self.same == 0
 
 
 class Refused(Exception):
@@ -54,18 +77,19 @@ class Refusals:
         return [*sorted(self.rows), *(-number for number in sorted(self.leavers))]
 
 
-def compare(cursor: Cursor, merge: Merge) -> tuple[int, int]:
-    """Find the staged rows that are new or changed; how many there are, and how many are the same."""
-    columns = "_record integer, is_new boolean, returns boolean, emptied integer[]"
+def compare(cursor: Cursor, merge: Merge) -> Compared:
+    """Fill `pg_temp.changes` with the staged rows that are new or changed."""
+    # The primary key tells the planner that a record is there once; else it would sort whole rows to join them.
+    columns = "_record integer PRIMARY KEY, is_new boolean, returns boolean, emptied integer[]"
     cursor.execute(f"CREATE TEMPORARY TABLE changes ({columns}) ON COMMIT DROP")
     execute(cursor, "compare", **merge.compare_parts())
-    changed, same = one_row(cursor)
-    if changed:  # else the planner takes both for what they are not, and sorts the whole rows to join them
+    compared = Compared(*one_row(cursor))
+    if compared.to_write and compared.same:
         cursor.execute("ANALYZE pg_temp.changes (_record); ANALYZE pg_temp.staging (_record)")
-    return int(changed), int(same)
+    return compared
 
 
-def merge_rows(cursor: Cursor, merge: Merge, max_refused: int) -> Refusals:
+def merge_rows(cursor: Cursor, merge: Merge, compared: Compared, max_refused: int) -> Refusals:
     """Every changed row is in the table as the file has it and every leaver is gone, but for the refused.
 
     Stops early once more than `max_refused` rows are refused; the caller fails then.
@@ -74,7 +98,8 @@ def merge_rows(cursor: Cursor, merge: Merge, max_refused: int) -> Refusals:
     cursor.execute(f"CREATE TEMPORARY TABLE written (_key {key_type}) ON COMMIT DROP")
     broken = broken_checks(cursor, merge)
     withdraw(cursor, broken)
-    if len(broken) > max_refused or attempt(cursor, merge) is None:
+    rows = CHANGED if broken or compared.same else STAGED
+    if len(broken) > max_refused or attempt(cursor, merge, rows=rows) is None:
         return Refusals(broken)
     refusals = Refusals()
     groups = groups_in_order(cursor, merge)
@@ -158,26 +183,24 @@ def exchanged(cursor: Cursor, merge: Merge, records: list[int], names: set[str])
     return refused | {record for (record,) in cursor.fetchall()}
 
 
-def attempt(cursor: Cursor, merge: Merge, groups: list[Group] | None = None) -> Reason | None:
-    """Write these groups, or everything, all or nothing; why the table refused, or None."""
+def attempt(cursor: Cursor, merge: Merge, groups: list[Group] | None = None, rows: str = CHANGED) -> Reason | None:
+    """Write these groups, or all `rows`, all or nothing; why the table refused, or None."""
     try:
         with savepoint(cursor):
-            write(cursor, merge, groups)
+            write(cursor, merge, groups, rows)
     except Refused as refused:
         return refused.reason
-    except psycopg2.Error as error:
-        if not is_about_a_row(error):
-            raise
-        return reason_of(error, merge.table)
+    except RowError as refused:
+        return reason_of(refused.error, merge.table)
     return None
 
 
-def write(cursor: Cursor, merge: Merge, groups: list[Group] | None) -> None:
-    """One statement for these groups, or for everything; then what PostgreSQL would check only at the commit."""
+def write(cursor: Cursor, merge: Merge, groups: list[Group] | None, rows: str) -> None:
+    """One statement for these groups, or for all `rows`; then what PostgreSQL would check only at the commit."""
     nodes = None if groups is None else [node for group in groups for node in group.nodes]
     parked, columns = parked_in(groups or [])
     park(cursor, merge, parked, columns)
-    execute(cursor, "upsert", {"nodes": nodes}, **merge.upsert_parts(in_order=nodes is not None))
+    execute(cursor, "upsert", {"nodes": nodes}, **merge.upsert_parts(rows, in_order=nodes is not None))
     if parked and cursor.rowcount < sum(node > 0 for node in nodes or []):
         raise Refused(("", DROPPED))  # a parked row must not stay so
     cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
@@ -197,9 +220,7 @@ def park(cursor: Cursor, merge: Merge, parked: list[int], names: set[str]) -> No
     try:
         with savepoint(cursor):
             execute(cursor, "park", {"records": parked}, **merge.target, **parts)
-    except psycopg2.Error as error:
-        if not is_about_a_row(error):
-            raise
+    except RowError:
         raise Refused((", ".join(sorted(names)), NO_DETOUR)) from None
 
 
@@ -213,7 +234,7 @@ def broken_checks(cursor: Cursor, merge: Merge) -> Reasons:
     for check in merge.table.checks if not merge.table.rewrites_rows else ():
         if not set(check.columns) <= names:
             continue
-        with suppress(psycopg2.errors.DataError), savepoint(cursor):
+        with suppress(RowError), savepoint(cursor):
             execute(cursor, "broken_checks", image=merge.image(), check=check.expression)
             broken = [record for (record,) in cursor.fetchall()]
             reasons |= {r: (", ".join(check.columns), f'breaks the table\'s check "{check.name}"') for r in broken}

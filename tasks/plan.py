@@ -9,6 +9,8 @@ from tasks.database import literal, quoted
 from tasks.formats import TEXTS, parsed
 from tasks.schema import TableSchema
 
+STAGED = "pg_temp.staging AS s"
+CHANGED = f"{STAGED} JOIN pg_temp.changes AS c USING (_record)"
 DEPARTED_AT = "departed_at"
 CUSTOM_FIELDS = "custom_fields"
 _EXACT_KEYS = {"uuid", "bigint", "integer", "smallint", *TEXTS} - {"character", "bpchar"}
@@ -59,7 +61,16 @@ class Merge:
     def differs(self, *, read_back: bool = False) -> str:
         """SQL that says whether the table's row `t` differs from the staged row `s`."""
         columns = [c for c in self.compared if not (read_back and self.without_new and c.is_new)]
-        parts = [c.differs_from(f"t.{quoted(c.name)}") if read_back else c.differs for c in columns]
+        stored = {c: f"t.{quoted(c.name)}" if read_back else c.stored for c in columns}
+        json = [c for c in columns if c.base == "jsonb"]
+        parts = [c.differs_from(stored[c]) for c in columns if c not in json]
+        if json:
+            # Looking for the same bytes first takes a quarter of the time that jsonb's own comparison takes.
+            images = ", ".join(stored[c] for c in json), ", ".join(c.value for c in json)
+            by_value = " OR ".join(c.differs_from(stored[c]) for c in json)
+            parts.append(
+                f"CASE WHEN record_image_eq(ROW({images[0]}), ROW({images[1]})) THEN false ELSE {by_value} END"
+            )
         return " OR ".join([*parts, *([f"t.{DEPARTED_AT} IS NOT NULL"] if self.revive else [])]) or "false"
 
     def newer(self, value: str | None = None) -> str | None:
@@ -68,6 +79,11 @@ class Merge:
         if not self.keep_newer or edited is None or not edited.is_loaded:
             return None
         return f"(t.{EDITED} > {value or edited.value}) IS TRUE"
+
+    @property
+    def may_skip_rows(self) -> bool:
+        """Whether the table may leave a row as it was without an error: by a trigger, or since it is newer."""
+        return self.table.changes_rows or self.newer() is not None
 
     @property
     def in_scope(self) -> str:
@@ -100,8 +116,8 @@ class Merge:
         parts = {"differs": self.differs(), "returns": returns, "not_older": not_older, "emptied": emptied}
         return {**self.target, **parts}
 
-    def upsert_parts(self, *, in_order: bool) -> dict[str, str]:
-        """The parts of upsert.sql."""
+    def upsert_parts(self, rows: str, *, in_order: bool) -> dict[str, str]:
+        """The parts of upsert.sql: for all rows STAGED, for those CHANGED, or for the wanted ones of them, in order."""
         written = [column for column in self.columns if not (self.without_new and column.is_new)]
         changing = [quoted(c.name) for c in self.compared if c in written] + ([DEPARTED_AT] if self.revive else [])
         newer = self.newer(f"EXCLUDED.{EDITED}")
@@ -111,7 +127,11 @@ class Merge:
             "values": ", ".join([*(c.value for c in written), *(["NULL"] if self.revive else [])]),
             "assignments": ", ".join(f"{name} = EXCLUDED.{name}" for name in changing or [quoted(KEY)]),
             "where_not_older": f" WHERE NOT {newer}" if newer else "",
+            "rows": f"{rows} JOIN wanted ON node = _record" if in_order else rows,
             "in_order": "ORDER BY place" if in_order else "",
+            "record_written": f"INSERT INTO pg_temp.written SELECT {quoted(KEY)} FROM merged"
+            if in_order or self.may_skip_rows
+            else "SELECT count(*) FROM merged",
             "leave": self.leave or "SELECT FROM pg_temp.leavers AS l WHERE",
             "returning": "RETURNING 1" if self.leave else "",
         }

@@ -16,6 +16,10 @@ from tasks.reasons import Reasons
 from tasks.records import Chunk
 
 RECORD = "_record"
+ESCAPES = {"\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
+"""What stands for what in COPY's text format; the backslash first, which the others bring."""
+WIDE_BYTES = 1 << 28
+"""Beyond this, a chunk's lines may not fit into 2 GB, which is all that Arrow's strings take."""
 NUL = "expected a character that PostgreSQL can store (NUL is none)"
 NO_KEY = "expected a key, found none"
 NOT_NULL = "must have a value (NOT NULL)"
@@ -27,6 +31,8 @@ class Prepared:
 
     rows: pa.Table
     read: int
+    lines: pa.Buffer = field(default_factory=lambda: pa.py_buffer(b""))
+    """The rows once more, as `copy_lines` writes them."""
     misfits: Reasons = field(default_factory=dict)
     cut: Counter[str] = field(default_factory=Counter)
     """Column to how many of its values lost digits of a second that the type cannot keep."""
@@ -70,7 +76,33 @@ def prepare(chunk: Chunk, alignment: Alignment, judges_nulls: bool) -> Prepared:
         fits = np.ones(read, bool)
         fits[[record - chunk.first_record for record in prepared.misfits]] = False
         prepared.rows = prepared.rows.filter(pa.array(fits))
+    prepared.lines = copy_lines(prepared.rows)
     return prepared
+
+
+def copy_lines(rows: pa.Table) -> pa.Buffer:
+    r"""Rows in COPY's own text format: a line a row, so that PostgreSQL counts rows when it names a line.
+
+    >>> table = pa.table({"_record": [1, 2], "c0": ["a\tb\\", ""], "c1": [None, "\\N"]})
+    >>> copy_lines(table).to_pybytes().decode().splitlines()
+    ['1\ta\\tb\\\\\t\\N', '2\t\t\\\\N']
+    """
+    kind = pa.large_string() if rows.nbytes > WIDE_BYTES else pa.string()
+    columns = [escaped(column.cast(kind).combine_chunks()) for column in rows.columns]
+    lines = pc.binary_join_element_wise(*columns, "\t", null_handling="replace", null_replacement=r"\N")
+    lines = pc.binary_join_element_wise(lines, "", "\n")
+    data = lines.buffers()[2]
+    return pa.py_buffer(b"") if data is None else data.slice(0, pc.sum(pc.binary_length(lines)).as_py())
+
+
+def escaped(texts: pa.Array) -> pa.Array:
+    """Texts with what COPY gives a meaning escaped. Most columns hold none of it, and a look at the bytes is cheap."""
+    data = texts.buffers()[2]
+    found = np.frombuffer(data, np.uint8) if data is not None else np.empty(0, np.uint8)
+    for plain, instead in ESCAPES.items():
+        if (found == ord(plain)).any():
+            texts = pc.replace_substring(texts, plain, instead)
+    return texts
 
 
 def texts_of(chunk: Chunk, column: AlignedColumn) -> pa.Array:

@@ -4,22 +4,18 @@ Rows go in by COPY, a chunk per savepoint. A chunk that PostgreSQL refuses names
 copied, it is rejected, the rest follows. So ten bad rows cost ten small chunks, and no bad row costs nothing.
 """
 
-import io
 import re
 from collections import Counter
 from dataclasses import dataclass, field
 
-import numpy as np
 import psycopg2
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.csv
 from psycopg2.extensions import cursor as Cursor
 
 from tasks.align import AlignedColumn, Alignment
-from tasks.database import is_about_a_row, quoted, savepoint
+from tasks.database import RowError, savepoint
 from tasks.errors import ObjectInvalid, TooManyRejected
-from tasks.prepare import RECORD, prepared_chunks
+from tasks.prepare import RECORD, copy_lines, prepared_chunks
 from tasks.reasons import Reason, Reasons, reason_of
 from tasks.records import read_chunks
 from tasks.rejects import rejected_records, summary
@@ -60,7 +56,7 @@ def stage(cursor: Cursor, snapshot: Snapshot, table: TableSchema, alignment: Ali
         staged.filled += prepared.filled
         check_limit(snapshot, alignment, staged.rejected, max_rejected)
         try:
-            copy(cursor, prepared.rows, staged)
+            copy(cursor, prepared.lines, staged)
         except RowRefused as refused:
             copy_around_refused(cursor, prepared.rows, staged, refused)
             check_limit(snapshot, alignment, staged.rejected, max_rejected)
@@ -97,27 +93,20 @@ class RowRefused(Exception):
         self.line, self.reason = line, reason
 
 
-def copy(cursor: Cursor, rows: pa.Table, staged: Staged) -> None:
-    """Copy these rows; all or none.
-
-    They are written anew as CSV in which every value is quoted, so that PostgreSQL reads just what we read.
+def copy(cursor: Cursor, data: pa.Buffer, staged: Staged) -> None:
+    """Copy these lines; all or none.
 
     Raises:
         RowRefused: a cast or a proof refuses a row.
     """
-    if not rows.num_rows:
+    if not data.size:
         return
-    data = io.BytesIO()
-    pa.csv.write_csv(rows, data, pa.csv.WriteOptions(include_header=False, quoting_style="all_valid"))
-    data.seek(0)
-    names = ", ".join(map(quoted, rows.column_names))
+    names = ", ".join([RECORD, *(column.staged for column in staged.alignment.staged)])
     try:
         with savepoint(cursor):
-            cursor.copy_expert(f"COPY {STAGING} ({names}) FROM STDIN (FORMAT csv)", data, size=1 << 20)
-    except psycopg2.Error as error:
-        if not is_about_a_row(error):
-            raise
-        raise refusal(error, staged) from None
+            cursor.copy_expert(f"COPY {STAGING} ({names}) FROM STDIN", pa.BufferReader(data), size=1 << 20)
+    except RowError as refused:
+        raise refusal(refused.error, staged) from None
 
 
 def copy_around_refused(cursor: Cursor, rows: pa.Table, staged: Staged, refused: RowRefused) -> None:
@@ -130,15 +119,15 @@ def copy_around_refused(cursor: Cursor, rows: pa.Table, staged: Staged, refused:
             record = rows.column(RECORD)[0].as_py()
             staged.rejected[record] = refused.reason if refused.reason[0] else blamed(cursor, rows, staged, refused)
             return
-        index = row_at(rows, refused.line)
+        index = refused.line - 1
         for part in (rows.slice(0, index), rows.slice(index, 1)):
             try:
-                copy(cursor, part, staged)
+                copy(cursor, copy_lines(part), staged)
             except RowRefused as again:
                 copy_around_refused(cursor, part, staged, again)
         rows = rows.slice(index + 1)
         try:
-            copy(cursor, rows, staged)
+            copy(cursor, copy_lines(rows), staged)
             return
         except RowRefused as again:
             refused = again
@@ -171,25 +160,9 @@ def holds(cursor: Cursor, column: AlignedColumn, text: str | None) -> bool:
     try:
         with savepoint(cursor):
             cursor.execute(f"SELECT {proof} FROM (SELECT %s::{column.staged_as} AS {column.staged}) AS one", (text,))
-    except psycopg2.Error as error:
-        if not is_about_a_row(error):
-            raise
+    except RowError:
         return False
     return True
-
-
-def row_at(rows: pa.Table, line: int) -> int:
-    """The index of the row in which PostgreSQL's count of lines is at `line`, from 1 where the first row begins.
-
-    Inside quotes it counts the character that ends the lines; in the first row, before it knows which that is, CR.
-    Source: CopyReadLineText in its copyfromparse.c.
-    """
-    lines = np.ones(rows.num_rows, np.int64)
-    for name in rows.column_names[1:]:
-        texts = rows.column(name)
-        lines += pc.fill_null(pc.count_substring(texts, "\n"), 0).to_numpy()
-        lines[0] += (texts[0].as_py() or "").count("\r") - (texts[0].as_py() or "").count("\n")
-    return int(min(np.searchsorted(np.cumsum(lines), line), rows.num_rows - 1))
 
 
 _CONTEXT = re.compile(r"^COPY staging, line (?P<line>\d+)(?:, column (?P<column>.+?)(?::|$))?", re.MULTILINE)

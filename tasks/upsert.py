@@ -15,7 +15,7 @@ from tasks.evolve import add_columns, create_missing
 from tasks.ledger import Committed, check_clock, committed_by_this_run, open_ledger, reason_to_skip, record_load
 from tasks.loaded import Loaded, check_sum, numbered
 from tasks.log import run_logger
-from tasks.merge import compare, merge_rows
+from tasks.merge import Compared, compare, merge_rows
 from tasks.options import LoadOptions, allowed_rejects
 from tasks.plan import Merge
 from tasks.policy import IN_MEMORY, RETRIED
@@ -138,8 +138,7 @@ def loaded_before(cursor: Cursor, table: TableSchema, snapshot: Snapshot, option
 class News:
     """What the staged rows would change."""
 
-    changed: int
-    same: int
+    compared: Compared
     departures: Departures
     new_keys: list[str]
     vanished_keys: list[str]
@@ -150,10 +149,10 @@ def find_news(cursor: Cursor, merge: Merge, snapshot: Snapshot, staged: Staged, 
     """Compare the staged rows with the table: leavers, changed rows, columns that empty. Nothing is written yet."""
     unread = rejected_records(snapshot.path, staged.rejected, merge.alignment)
     departures = find_leavers(cursor, merge, snapshot, options, unread)
-    changed, same = compare(cursor, merge)
+    compared = compare(cursor, merge)
     new_keys, vanished_keys = check_emptied(cursor, merge, snapshot, staged.filled, options.max_emptied)
     differences = first_differences(cursor, merge, options.show_values) if options.dry_run else []
-    return News(changed, same, departures, new_keys, vanished_keys, differences)
+    return News(compared, departures, new_keys, vanished_keys, differences)
 
 
 @dataclass
@@ -173,10 +172,10 @@ def write_news(cursor: Cursor, merge: Merge, snapshot: Snapshot, staged: Staged,
     """
     if not merge.without_new:
         add_columns(cursor, merge.table, merge.alignment)
-    refusals = merge_rows(cursor, merge, limit - len(staged.rejected))
+    refusals = merge_rows(cursor, merge, news.compared, limit - len(staged.rejected))
     rejected = staged.rejected | refusals.rows
     check_limit(snapshot, merge.alignment, rejected, limit)
-    written = read_back(cursor, merge, news.changed - len(refusals.rows), news.same, list(refusals.rows))
+    written = read_back(cursor, merge, news.compared, list(refusals.rows))
     rejected |= written.dropped
     check_limit(snapshot, merge.alignment, rejected, limit)
     return Outcome(written, count_departures(cursor, merge, news.departures, refusals.leavers), rejected)

@@ -6,8 +6,11 @@ from dataclasses import dataclass, field
 from psycopg2.extensions import cursor as Cursor
 
 from tasks.database import execute, literal, quoted
-from tasks.plan import Merge
+from tasks.merge import Compared
+from tasks.plan import CHANGED, STAGED, Merge
 from tasks.reasons import DROPPED, Reasons
+
+WAS_WRITTEN = "EXISTS (SELECT FROM pg_temp.written AS w WHERE w._key = s.{staged_key})"
 
 
 @dataclass
@@ -32,21 +35,27 @@ class ReadBack:
         self.returned += returned
 
 
-def read_back(cursor: Cursor, merge: Merge, changed: int, same: int, refused: list[int]) -> ReadBack:
-    """Look up the rows of `pg_temp.changes`, of which there are `changed`.
+def read_back(cursor: Cursor, merge: Merge, compared: Compared, refused: list[int]) -> ReadBack:
+    """Look up the rows that were to be written, but for the refused.
 
-    The rows that were the `same` were compared before anything was written. They are looked up again where the table
+    The rows that were the same were compared before anything was written. They are looked up again where the table
     may change rows that nobody wrote: by a trigger, or by a foreign key with ON DELETE CASCADE, say.
     """
-    found = ReadBack(unchanged=same)
+    found = ReadBack(unchanged=compared.same)
     differs = merge.differs(read_back=True)
-    if changed:
-        execute(cursor, "read_back", **merge.target, differs=differs)
+    written = compared.to_write - len(refused)
+    if written:
+        rows, is_new, returns = CHANGED, "c.is_new", "c.returns"
+        if not refused and (compared.is_all_new or compared.is_all_changed):
+            rows, is_new, returns = STAGED, str(compared.is_all_new), "false"
+        parts = {"rows": rows, "is_new": is_new, "returns": returns, "differs": differs}
+        execute(cursor, "read_back", **merge.target, **parts)
         for is_new, returns, rows in cursor.fetchall():
             found.count(is_new, rows, rows if returns else 0)
     parts = {"is_newer": merge.newer() or "false", "altered": altered_columns(merge), "differs": differs}
-    if found.inserted + found.updated < changed:
-        execute(cursor, "read_back_others", **merge.target, **parts)
+    if found.inserted + found.updated < written:
+        was_written = WAS_WRITTEN.format(**merge.target) if merge.may_skip_rows else "true"
+        execute(cursor, "read_back_others", **merge.target, **parts, was_written=was_written)
         for record, is_new, returns, outcome, columns in cursor.fetchall():
             if outcome == "altered":
                 found.count(is_new, 1, int(returns))
@@ -56,7 +65,7 @@ def read_back(cursor: Cursor, merge: Merge, changed: int, same: int, refused: li
                 found.unchanged += 1
             else:
                 found.dropped[record] = ("", DROPPED)
-    if same and merge.table.changes_rows:
+    if compared.same and merge.table.changes_rows:
         look_at_unwritten(cursor, merge, found, refused, parts)
     return found
 

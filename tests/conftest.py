@@ -55,7 +55,8 @@ STARTS_PREFECT = {"prefect_api", "server", "running"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What uses a Prefect server is slow, since that takes seconds to start."""
+    """What uses a Prefect server is slow, since that takes seconds to start; the longest test comes first."""
+    items.sort(key=lambda item: "test_soak" not in item.nodeid)
     for item in items:
         if STARTS_PREFECT.intersection(getattr(item, "fixturenames", ())):
             item.add_marker("slow")

@@ -12,4 +12,8 @@ WITH compared AS MATERIALIZED (
     INSERT INTO pg_temp.changes (_record, is_new, returns, emptied)
     SELECT _record, emptied IS NULL, returns, emptied FROM compared WHERE emptied IS DISTINCT FROM '{{0}}'
 )
-SELECT count(*) FILTER (WHERE emptied IS DISTINCT FROM '{{0}}'), count(*) FILTER (WHERE emptied = '{{0}}') FROM compared
+SELECT count(*) FILTER (WHERE emptied IS NULL),
+       count(*) FILTER (WHERE emptied <> '{{0}}'),
+       count(*) FILTER (WHERE emptied <> '{{0}}' AND returns),
+       count(*) FILTER (WHERE emptied = '{{0}}')
+FROM compared

@@ -2,7 +2,7 @@
 -- is another now, was altered by the table itself.
 SELECT c._record, c.is_new, c.returns,
        CASE WHEN t.{key} IS NULL THEN 'dropped'
-            WHEN EXISTS (SELECT FROM pg_temp.written AS w WHERE w._key = s.{staged_key}) THEN 'altered'
+            WHEN {was_written} THEN 'altered'
             WHEN {is_newer} THEN 'newer'
             ELSE 'dropped' END,
        array_remove(ARRAY[{altered}], NULL)
