@@ -16,6 +16,7 @@ from tasks.columns import KEY
 from tasks.database import RowError, execute, quoted, savepoint
 from tasks.formats import TEXTS, parsed
 from tasks.plan import Merge
+from tasks.reasons import Reasons
 from tasks.schema import ForeignKey, TableColumn, Uniqueness
 
 Pairs = list[tuple[int, int]]
@@ -31,8 +32,20 @@ class Group:
     parked_columns: set[str] = field(default_factory=set)
 
 
-def groups_in_order(cursor: Cursor, merge: Merge) -> list[Group]:
-    """All rows to be written and all leavers, in the file's order but what a row waits for before it."""
+@dataclass
+class Order:
+    """Groups in the order in which they are written, and the pairs of which one held what the other wants."""
+
+    groups: list[Group]
+    held: set[tuple[int, int]] = field(default_factory=set)
+
+
+def find_order(cursor: Cursor, merge: Merge, also: set[tuple[int, int]]) -> Order:
+    """All rows to be written and all leavers, in the file's order but what a row waits for before it.
+
+    Args:
+        also: pairs whose first row must wait for the second for another reason.
+    """
     cursor.execute("SELECT _record FROM pg_temp.changes ORDER BY _record")
     records = [record for (record,) in cursor.fetchall()]
     cursor.execute("SELECT -_number FROM pg_temp.leavers ORDER BY _number")
@@ -42,19 +55,33 @@ def groups_in_order(cursor: Cursor, merge: Merge) -> list[Group]:
         for unique in merge.table.uniqueness
         if not unique.is_key and unique.immediate and (found := holders(cursor, merge, unique))
     }
-    waits = [pair for found in releases.values() for pair in found]
+    waits = [*also, *(pair for found in releases.values() for pair in found)]
     for unique in merge.table.uniqueness:
         if not unique.immediate:
             waits += holders(cursor, merge, unique)
+    held = set(waits) - also
     for key in merge.table.foreign_keys:
         waits += references(cursor, merge, key)
     if not waits:
-        return [Group([node]) for node in [*records, *leavers]]
+        return Order([Group([node]) for node in [*records, *leavers]])
     graph = nx.DiGraph()
     graph.add_nodes_from([*records, *leavers])
     graph.add_edges_from(sorted(set(waits)))
     # networkx gives each component after those that it leads to, and begins with the nodes that were added first
-    return [arranged(component, releases) for component in nx.strongly_connected_components(graph)]
+    return Order([arranged(component, releases) for component in nx.strongly_connected_components(graph)], held)
+
+
+def overtaken(cursor: Cursor, merge: Merge, refused: Reasons, held: set[tuple[int, int]]) -> set[tuple[int, int]]:
+    """Each row that got a value before a refused one that comes first in the file; and that one.
+
+    It was written first since another row waited for it. Not so where it held the value before the load.
+    """
+    found = {pair for unique in merge.table.uniqueness if not unique.is_key for pair in holders(cursor, merge, unique)}
+    return {
+        (winner, loser)
+        for loser, winner in found - held
+        if loser in refused and winner not in refused and 0 < loser < winner
+    }
 
 
 def arranged(component: set[int], releases: dict[Uniqueness, Pairs]) -> Group:

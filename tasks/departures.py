@@ -5,6 +5,7 @@ snapshot, only its own department, and never more than a ceiling.
 """
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from psycopg2.extensions import cursor as Cursor
 
@@ -56,9 +57,17 @@ def leave_statement(table: TableSchema, options: LoadOptions, snapshot: Snapshot
 
 
 def find_leavers(
-    cursor: Cursor, merge: Merge, snapshot: Snapshot, options: LoadOptions, rejected: list[Rejected]
+    cursor: Cursor,
+    merge: Merge,
+    snapshot: Snapshot,
+    options: LoadOptions,
+    rejected: list[Rejected],
+    newer: datetime | None,
 ) -> Departures:
     """Fill `pg_temp.leavers`; who is kept in any case, or why nobody was looked for.
+
+    Args:
+        newer: the time of a newer snapshot of the department that was applied, if this is a replay of an older one.
 
     Raises:
         TooManyDepartures: they are more than `max_departures` of those present.
@@ -70,6 +79,11 @@ def find_leavers(
     )
     if merge.leave is None:
         return Departures()
+    if newer is not None:
+        return Departures(
+            skipped=f"a newer snapshot, of {newer.isoformat()}, was applied before; who joined since then is not in "
+            "this one, and nobody is taken for a leaver"
+        )
     unreadable = sum(not keep_key(cursor, row.key) for row in rejected)
     if unreadable:
         return Departures(

@@ -8,7 +8,7 @@ import logging
 import re
 import sys
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from prefect.runtime import flow_run
@@ -100,8 +100,27 @@ def check_clock(cursor: Cursor, snapshot: Snapshot) -> None:
         )
 
 
-def reason_to_skip(cursor: Cursor, table: TableSchema, snapshot: Snapshot) -> str | None:
-    """Why this snapshot must not be applied: it was, or a newer one of its department was. None if it is new.
+@dataclass(frozen=True)
+class EarlierLoads:
+    """What the ledger says of a snapshot that is to be loaded."""
+
+    load_id: int | None = None
+    """The load that applied it."""
+    newer: datetime | None = None
+    """The time of the newest snapshot of its department that was applied, where that is newer."""
+
+    @property
+    def reason_to_skip(self) -> str | None:
+        """Why the snapshot must not be applied again, or after a newer one; None if it is new."""
+        if self.load_id is not None:
+            return f"already loaded (load {self.load_id} in {LEDGER})"
+        if self.newer is not None:
+            return f"older than the snapshot of {self.newer.isoformat()}, which was applied already"
+        return None
+
+
+def find_earlier(cursor: Cursor, table: TableSchema, snapshot: Snapshot) -> EarlierLoads:
+    """Whether this snapshot was applied, or a newer one of its department.
 
     A version is loaded once, ever. An object without a version was loaded if the newest load of its key had the same
     content and snapshot time, so a key that returns to an earlier content is loaded again.
@@ -116,11 +135,7 @@ def reason_to_skip(cursor: Cursor, table: TableSchema, snapshot: Snapshot) -> st
             "owner, run: UPDATE %s SET snapshot_at = loaded_at WHERE snapshot_at > now() + interval '5 minutes';",
             *(ledger, in_future, table.quoted, ledger),
         )
-    if load_id is not None:
-        return f"already loaded (load {load_id} in {LEDGER})"
-    if newer is not None:
-        return f"older than the snapshot of {newer.isoformat()}, which was applied already"
-    return None
+    return EarlierLoads(load_id, newer)
 
 
 def committed_by_this_run(cursor: Cursor, table: TableSchema, snapshot: Snapshot) -> Committed | None:

@@ -10,13 +10,14 @@ from dataclasses import dataclass, field
 
 from psycopg2.extensions import cursor as Cursor
 
-from tasks.conflicts import Group, groups_in_order, park_values
+from tasks.conflicts import Group, find_order, overtaken, park_values
 from tasks.database import RowError, execute, one_row, savepoint
 from tasks.plan import CHANGED, STAGED, Merge
 from tasks.reasons import DROPPED, Reason, Reasons, reason_of
 
 STRETCH = 4096
 EXCHANGES = 3
+ORDERS = 3
 SLOW_PATH = """
     CREATE INDEX ON pg_temp.staging (_record);
     ANALYZE pg_temp.staging, pg_temp.changes;
@@ -60,6 +61,10 @@ class Refused(Exception):
         self.reason = reason
 
 
+class Overtaken(Exception):
+    """A row was refused for a value that one later in the file got first."""
+
+
 @dataclass
 class Refusals:
     """What the table refused: rows of the file by record, leavers by their number."""
@@ -101,17 +106,30 @@ def merge_rows(cursor: Cursor, merge: Merge, compared: Compared, max_refused: in
     rows = CHANGED if broken or compared.same else STAGED
     if len(broken) > max_refused or attempt(cursor, merge, rows=rows) is None:
         return Refusals(broken)
-    refusals = Refusals()
-    groups = groups_in_order(cursor, merge)
     cursor.execute(SLOW_PATH)
-    most = max_refused - len(broken)
-    for stretch in stretches(groups):
-        halve(cursor, merge, stretch, refusals, most)
-    if len(refusals.rows) <= most:
-        retry(cursor, merge, refusals)
-        exchange(cursor, merge, refusals)
+    refusals = merge_in_order(cursor, merge, max_refused - len(broken))
     withdraw(cursor, refusals.rows)
     return Refusals(broken | refusals.rows, refusals.leavers)
+
+
+def merge_in_order(cursor: Cursor, merge: Merge, most: int) -> Refusals:
+    """Write the rows in an order in which each finds what it needs; once more, in another, where one was overtaken."""
+    waits: set[tuple[int, int]] = set()
+    for orders_left in reversed(range(ORDERS)):
+        with suppress(Overtaken), savepoint(cursor):
+            order = find_order(cursor, merge, waits)
+            refusals = Refusals()
+            for stretch in stretches(order.groups):
+                halve(cursor, merge, stretch, refusals, most)
+            if len(refusals.rows) <= most:
+                retry(cursor, merge, refusals)
+                exchange(cursor, merge, refusals)
+            found = overtaken(cursor, merge, refusals.rows, order.held) if 0 < len(refusals.rows) <= most else set()
+            if orders_left and found - waits:
+                waits |= found
+                raise Overtaken
+            break
+    return refusals
 
 
 def stretches(groups: list[Group]) -> list[list[Group]]:

@@ -14,9 +14,9 @@ from blocks.environment import read_environment
 from tasks.columns import ColumnNames
 from tasks.errors import ConfigError
 from tasks.log import run_logger
+from tasks.metadata import GUID
 from tasks.s3 import S3Object, path_problem
 
-GUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
 DEFAULT_SCHEMA = "public"
 DEFAULT_TABLE = "department_members"
 
@@ -92,7 +92,7 @@ def extract_settings(
     """What `lms_to_s3` works with; what is wrong goes to `resolver.problems`."""
     resolver.credentials("lms_account", "alert_topic")
     department = resolver.value(department_id, "DEPARTMENT_ID")
-    if department and not GUID.fullmatch(department):
+    if department and not re.fullmatch(GUID, department):
         resolver.problems.append("DEPARTMENT_ID must be a GUID like 5b0c9f5e-3d0a-4f0b-9a53-0a4f6a0c7d11")
     template = resolver.value(path, "S3_DEPARTMENT_MEMBERS_PATH")
     if problem := path_problem(template):

@@ -12,7 +12,15 @@ from tasks.departures import Departures, check_columns, count_departures, find_l
 from tasks.emptied import check_emptied
 from tasks.errors import LoadFailed
 from tasks.evolve import add_columns, create_missing
-from tasks.ledger import Committed, check_clock, committed_by_this_run, open_ledger, reason_to_skip, record_load
+from tasks.ledger import (
+    Committed,
+    EarlierLoads,
+    check_clock,
+    committed_by_this_run,
+    find_earlier,
+    open_ledger,
+    record_load,
+)
 from tasks.loaded import Loaded, check_sum, numbered
 from tasks.log import run_logger
 from tasks.merge import Compared, compare, merge_rows
@@ -77,8 +85,13 @@ def load(
     """The whole load, inside a transaction that the caller commits."""
     wait_for_turn(cursor, table)
     create_missing(cursor, table)
-    if (before := loaded_before(cursor, table, snapshot, options)) is not None:
-        return before
+    open_ledger(cursor, table)
+    check_clock(cursor, snapshot)
+    if (committed := committed_by_this_run(cursor, table, snapshot)) and not options.dry_run:
+        return as_committed(committed, snapshot)
+    earlier = find_earlier(cursor, table, snapshot)
+    if earlier.reason_to_skip and not options.replay:
+        return Loaded(skipped=earlier.reason_to_skip)
     limit = allowed_rejects(options.max_rejected, known_rows(snapshot))
     staged = stage(cursor, snapshot, table, alignment, limit)
     duplicates = drop_duplicates(cursor, alignment)
@@ -91,47 +104,20 @@ def load(
         leave=leave_statement(table, options, snapshot),
         without_new=options.dry_run,
     )
-    news = find_news(cursor, merge, snapshot, staged, options)
+    news = find_news(cursor, merge, snapshot, staged, options, earlier)
     outcome = write_news(cursor, merge, snapshot, staged, news, limit)
     rejected = rejected_records(snapshot.path, outcome.rejected, alignment)
     rejects = publish_rejects(snapshot, rejected, blocks) if rejected and not options.dry_run else None
-    loaded = Loaded(
-        read=staged.read,
-        inserted=outcome.written.inserted,
-        updated=outcome.written.updated,
-        unchanged=outcome.written.unchanged,
+    loaded = replace(
+        summed_up(merge, staged, news, outcome),
         duplicates=duplicates,
         rejected=len(rejected),
-        departed=outcome.left.departed,
-        returned=outcome.written.returned,
-        altered=outcome.written.altered,
-        altered_columns=numbered(outcome.written.altered_columns),
-        cut_columns=numbered(staged.cut),
-        kept_leavers=outcome.left.kept,
-        departures_skipped=outcome.left.skipped,
-        new_keys=tuple(news.new_keys),
-        vanished_keys=tuple(news.vanished_keys),
         rejects=rejects,
         rejected_because=summary(rejected),
-        ignored_columns=(*alignment.ignored, *merge.overruled),
-        untouched_columns=alignment.untouched,
-        added_columns=tuple(column.name for column in alignment.added),
-        differences=tuple(f"{key}: {what}" for record, key, what in news.differences if record not in outcome.rejected),
     )
     check_sum(loaded)
     record_load(cursor, table, snapshot, loaded.counts(), rejects.key if rejects else None)
     return loaded
-
-
-def loaded_before(cursor: Cursor, table: TableSchema, snapshot: Snapshot, options: LoadOptions) -> Loaded | None:
-    """What there is to report where this snapshot must not be applied again; None where it is to be loaded."""
-    open_ledger(cursor, table)
-    check_clock(cursor, snapshot)
-    committed = committed_by_this_run(cursor, table, snapshot)
-    if committed and not options.dry_run:
-        return as_committed(committed, snapshot)
-    skipped = reason_to_skip(cursor, table, snapshot)
-    return Loaded(skipped=skipped) if skipped and not options.replay else None
 
 
 @dataclass
@@ -145,10 +131,12 @@ class News:
     differences: list[tuple[int, str, str]]
 
 
-def find_news(cursor: Cursor, merge: Merge, snapshot: Snapshot, staged: Staged, options: LoadOptions) -> News:
+def find_news(
+    cursor: Cursor, merge: Merge, snapshot: Snapshot, staged: Staged, options: LoadOptions, earlier: EarlierLoads
+) -> News:
     """Compare the staged rows with the table: leavers, changed rows, columns that empty. Nothing is written yet."""
     unread = rejected_records(snapshot.path, staged.rejected, merge.alignment)
-    departures = find_leavers(cursor, merge, snapshot, options, unread)
+    departures = find_leavers(cursor, merge, snapshot, options, unread, earlier.newer)
     compared = compare(cursor, merge)
     new_keys, vanished_keys = check_emptied(cursor, merge, snapshot, staged.filled, options.max_emptied)
     differences = first_differences(cursor, merge, options.show_values) if options.dry_run else []
@@ -179,6 +167,30 @@ def write_news(cursor: Cursor, merge: Merge, snapshot: Snapshot, staged: Staged,
     rejected |= written.dropped
     check_limit(snapshot, merge.alignment, rejected, limit)
     return Outcome(written, count_departures(cursor, merge, news.departures, refusals.leavers), rejected)
+
+
+def summed_up(merge: Merge, staged: Staged, news: News, outcome: Outcome) -> Loaded:
+    """What there is to report, but for duplicates and rejected rows."""
+    written, left = outcome.written, outcome.left
+    return Loaded(
+        read=staged.read,
+        inserted=written.inserted,
+        updated=written.updated,
+        unchanged=written.unchanged,
+        departed=left.departed,
+        returned=written.returned,
+        altered=written.altered,
+        altered_columns=numbered(written.altered_columns),
+        cut_columns=numbered(staged.cut),
+        kept_leavers=left.kept,
+        departures_skipped=left.skipped,
+        new_keys=tuple(news.new_keys),
+        vanished_keys=tuple(news.vanished_keys),
+        ignored_columns=(*merge.alignment.ignored, *merge.overruled),
+        untouched_columns=merge.alignment.untouched,
+        added_columns=tuple(column.name for column in merge.alignment.added),
+        differences=tuple(f"{key}: {what}" for record, key, what in news.differences if record not in outcome.rejected),
+    )
 
 
 def as_committed(committed: Committed, snapshot: Snapshot) -> Loaded:

@@ -125,6 +125,17 @@ def test_a_member_who_is_made_anew_under_another_id_takes_the_leavers_value(load
     assert names(loader)[11] == "u1"
 
 
+@pytest.mark.parametrize("deferrable", ["", " DEFERRABLE"])
+def test_a_row_that_others_wait_for_does_not_overtake_the_first_in_the_file(loader: Loader, deferrable: str) -> None:
+    """4 waits for its supervisor 5, who waits for the value of 3; so 3 is written first. 5 has no supervisor."""
+    loader.create(f"{BASE}, {UNIQUE}{deferrable}, {SUPERVISED}")
+    loader.load([person(3, "old")])
+    rows = [person(4, "new", 5), person(7, "new"), person(5, "old", 1), person(3, "new")]
+    loaded = loader.load([{"supervisor_id": None, **row} for row in rows])
+    assert counts(loaded) == {"read": 4, "inserted": 1, "rejected": 3}
+    assert names(loader) == {3: "old", 7: "new"}
+
+
 def test_a_marked_leaver_frees_what_a_partial_index_says(loader: Loader) -> None:
     loader.create(f"{BASE}, user_name text")
     loader.database.query(f"CREATE UNIQUE INDEX ON {TABLE} (lower(user_name)) WHERE departed_at IS NULL")

@@ -81,7 +81,7 @@ def load(snapshot: Snapshot, table: TableSchema = TABLE) -> str:
     """Record a load of the snapshot, or give the reason not to."""
     with transaction(None) as cursor:
         ledger.open_ledger(cursor, table)
-        reason = ledger.reason_to_skip(cursor, table, snapshot)
+        reason = ledger.find_earlier(cursor, table, snapshot).reason_to_skip
         if reason is None:
             ledger.record_load(cursor, table, snapshot, COUNTS, "members.csv.rejected/run.csv")
     return reason or "loaded"

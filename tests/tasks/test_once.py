@@ -105,6 +105,18 @@ def test_an_older_snapshot_is_skipped_unless_it_is_replayed(loader: Loader) -> N
     assert loader.rows() == [(uid(1), "new"), (uid(2), "Ada")]
 
 
+@pytest.mark.parametrize("on_departure", ["mark", "delete"])
+def test_a_replay_of_an_older_snapshot_takes_nobody_for_a_leaver(loader: Loader, on_departure: str) -> None:
+    rows = [member(n) for n in range(1, 11)]
+    old, new = loader.snapshot(rows), loader.snapshot([*rows[1:], member(11)])
+    loader.load(old, on_departure=on_departure)
+    loader.load(new, on_departure=on_departure)
+    replayed = loader.load(old, on_departure=on_departure, replay=True)
+    assert (replayed.departed, len(loader.rows())) == (0, 11)
+    assert "who joined since then is not in this one" in replayed.departures_skipped
+    assert loader.load(new, on_departure=on_departure, replay=True).departed == 1
+
+
 def test_a_snapshot_in_order_replaces_even_a_row_edited_later(loader: Loader) -> None:
     loader.load([member(1, "late", "2026-05-01T00:00:00Z")])
     assert counts(loader.load([member(1, "restored", "2026-01-01T00:00:00Z")])) == {"read": 1, "updated": 1}
