@@ -44,7 +44,7 @@ def find_order(cursor: Cursor, merge: Merge, also: set[tuple[int, int]]) -> Orde
     """All rows to be written and all leavers, in the file's order but what a row waits for before it.
 
     Args:
-        also: pairs whose first row must wait for the second for another reason.
+        also: pairs whose first row is to wait for the second for another reason, if it can.
     """
     cursor.execute("SELECT _record FROM pg_temp.changes ORDER BY _record")
     records = [record for (record,) in cursor.fetchall()]
@@ -55,11 +55,11 @@ def find_order(cursor: Cursor, merge: Merge, also: set[tuple[int, int]]) -> Orde
         for unique in merge.table.uniqueness
         if not unique.is_key and unique.immediate and (found := holders(cursor, merge, unique))
     }
-    waits = [*also, *(pair for found in releases.values() for pair in found)]
+    waits = [pair for found in releases.values() for pair in found]
     for unique in merge.table.uniqueness:
         if not unique.immediate:
             waits += holders(cursor, merge, unique)
-    held = set(waits) - also
+    held = set(waits)
     for key in merge.table.foreign_keys:
         waits += references(cursor, merge, key)
     if not waits:
@@ -68,7 +68,15 @@ def find_order(cursor: Cursor, merge: Merge, also: set[tuple[int, int]]) -> Orde
     graph.add_nodes_from([*records, *leavers])
     graph.add_edges_from(sorted(set(waits)))
     # networkx gives each component after those that it leads to, and begins with the nodes that were added first
-    return Order([arranged(component, releases) for component in nx.strongly_connected_components(graph)], held)
+    components = list(nx.strongly_connected_components(graph))
+    if also:
+        between = nx.condensation(graph, components)
+        of = between.graph["mapping"]
+        for first, second in sorted(also):
+            if not nx.has_path(between, of[second], of[first]):  # else rows that need not would be written together
+                between.add_edge(of[first], of[second])
+        components = [components[number] for [number] in nx.strongly_connected_components(between)]
+    return Order([arranged(component, releases) for component in components], held)
 
 
 def overtaken(cursor: Cursor, merge: Merge, refused: Reasons, held: set[tuple[int, int]]) -> set[tuple[int, int]]:
@@ -76,12 +84,12 @@ def overtaken(cursor: Cursor, merge: Merge, refused: Reasons, held: set[tuple[in
 
     It was written first since another row waited for it. Not so where it held the value before the load.
     """
-    found = {pair for unique in merge.table.uniqueness if not unique.is_key for pair in holders(cursor, merge, unique)}
-    return {
-        (winner, loser)
-        for loser, winner in found - held
-        if loser in refused and winner not in refused and 0 < loser < winner
-    }
+    found: set[tuple[int, int]] = set()
+    for unique in merge.table.uniqueness:
+        losers = {record for record, (columns, _) in refused.items() if columns == ", ".join(unique.columns)}
+        if losers and not unique.is_key:
+            found |= {pair for pair in holders(cursor, merge, unique) if pair[0] in losers}
+    return {(winner, loser) for loser, winner in found - held if winner not in refused and loser < winner}
 
 
 def arranged(component: set[int], releases: dict[Uniqueness, Pairs]) -> Group:

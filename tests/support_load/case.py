@@ -65,11 +65,14 @@ class Stage:
     """The lines, columns and reasons of the last load's reject file."""
     done: Counter[str] = field(default_factory=Counter)
     loads: int = 0
+    newest: int = 0
+    """The minute of the newest snapshot that this case has loaded."""
     table: TableSchema = field(init=False)
 
     def play(self, case: Case) -> list[Fault]:
         """The faults of the first load that has any."""
         self.server.begin(case.table)
+        self.newest = 0
         try:
             self.store(case)
             self.table = inspect_schema.fn(self.server.schema, self.server.name)
@@ -124,9 +127,10 @@ class Stage:
             loaded.counts(), self.rejects() if loaded.rejected else {}, kept if kept is None else named(kept)
         )
         at = f"{BEGAN + timedelta(minutes=file.minute):%Y-%m-%d %H:%M:%S}+00"
-        judge = Judge(self.server, file, at, before, after, outcome)
+        judge = Judge(self.server, file, at, before, after, outcome, superseded=file.minute < self.newest)
         faults = judge.judge()
         self.server.connection.rollback()
+        self.newest = self.newest if file.plain else max(self.newest, file.minute)
         if len(outcome.rejected) != loaded.rejected:
             faults.append(Fault("reject file", f"{len(outcome.rejected)} rows, counted {loaded.rejected}"))
         self.done.update({"loads": 1, **{name: n for name, n in loaded.counts().items() if n}})

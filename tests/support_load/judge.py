@@ -50,6 +50,8 @@ class Judge:
     before: Before
     after: dict[str, Stored]
     outcome: Outcome
+    superseded: bool = False
+    """Whether a newer snapshot was loaded before, so that nobody is a leaver."""
     faults: list[Fault] = field(default_factory=list)
     writes: dict[str, Entry] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
@@ -155,7 +157,7 @@ class Judge:
 
     def leavers(self) -> tuple[list[str], dict[str, str], list[str]]:
         """Those who were deleted, those who were marked, and those who were kept though they left."""
-        if self.file.plain or self.file.on_departure == "keep":
+        if self.file.plain or self.superseded or self.file.on_departure == "keep":
             return [], {}, []
         known = {entry.key for entry in self.entries}
         left = [key for key in sorted(self.before.visible - known) if self.may_leave(self.before.rows[key].values)]
