@@ -40,11 +40,11 @@ class Order:
     held: set[tuple[int, int]] = field(default_factory=set)
 
 
-def find_order(cursor: Cursor, merge: Merge, also: set[tuple[int, int]]) -> Order:
+def find_order(cursor: Cursor, merge: Merge, also: Pairs) -> Order:
     """All rows to be written and all leavers, in the file's order but what a row waits for before it.
 
     Args:
-        also: pairs whose first row is to wait for the second for another reason, if it can.
+        also: pairs whose first row is to wait for the second for another reason, if it can; the weightiest first.
     """
     cursor.execute("SELECT _record FROM pg_temp.changes ORDER BY _record")
     records = [record for (record,) in cursor.fetchall()]
@@ -72,7 +72,7 @@ def find_order(cursor: Cursor, merge: Merge, also: set[tuple[int, int]]) -> Orde
     if also:
         between = nx.condensation(graph, components)
         of = between.graph["mapping"]
-        for first, second in sorted(also):
+        for first, second in also:
             if not nx.has_path(between, of[second], of[first]):  # else rows that need not would be written together
                 between.add_edge(of[first], of[second])
         components = [components[number] for [number] in nx.strongly_connected_components(between)]

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from psycopg2.extensions import cursor as Cursor
 
-from tasks.conflicts import Group, find_order, overtaken, park_values
+from tasks.conflicts import Group, Pairs, find_order, overtaken, park_values
 from tasks.database import RowError, execute, one_row, savepoint
 from tasks.plan import CHANGED, STAGED, Merge
 from tasks.reasons import DROPPED, Reason, Reasons, reason_of
@@ -114,7 +114,7 @@ def merge_rows(cursor: Cursor, merge: Merge, compared: Compared, max_refused: in
 
 def merge_in_order(cursor: Cursor, merge: Merge, most: int) -> Refusals:
     """Write the rows in an order in which each finds what it needs; once more, in another, where one was overtaken."""
-    waits: set[tuple[int, int]] = set()
+    waits: Pairs = []
     for orders_left in reversed(range(ORDERS)):
         with suppress(Overtaken), savepoint(cursor):
             order = find_order(cursor, merge, waits)
@@ -125,8 +125,8 @@ def merge_in_order(cursor: Cursor, merge: Merge, most: int) -> Refusals:
                 retry(cursor, merge, refusals)
                 exchange(cursor, merge, refusals)
             found = overtaken(cursor, merge, refusals.rows, order.held) if 0 < len(refusals.rows) <= most else set()
-            if orders_left and found - waits:
-                waits |= found
+            if orders_left and (new := found.difference(waits)):
+                waits += sorted(new)
                 raise Overtaken
             break
     return refusals
