@@ -8,9 +8,9 @@ STAMP := $(VENV)/.installed
 # The pins are complete, so nothing needs resolving; a module is compiled when it is first imported, most never are.
 PIP_INSTALL := $(RUN) -m pip install --quiet --disable-pip-version-check --no-deps --no-compile
 
-# Two workers share two cores; each has servers of its own. Neighbouring tests share them, so a worker takes one half
-# of the list, and a worker that has nothing left takes some of the other's.
-WORKERS ?= 2
+# Three workers share two cores, since tests wait a lot; each has servers of its own. Neighbouring tests share them, so a
+# worker takes a third of the list, and a worker that has nothing left takes some of another's.
+WORKERS ?= 3
 PYTEST := $(RUN) -m pytest -n $(WORKERS) --dist worksteal
 
 # What the shell sets for other projects has no say here.
@@ -31,7 +31,7 @@ up: $(STAMP)  ## Start a whole production on this machine, Prefect's UI included
 test: $(STAMP)  ## Run every test (ARGS="-k fetch" for some)
 	@$(PYTEST) --ignore tests/server $(ARGS)
 
-test-fast: $(STAMP)  ## Run every test that needs no Prefect server and no kill
+test-fast: $(STAMP)  ## Run every test that needs no Prefect server, no kill and little memory
 	@$(PYTEST) -m "not slow" $(ARGS)
 
 test-server: $(STAMP)  ## Walk deployments, events and reruns on a real server with two workers

@@ -115,6 +115,7 @@ BODIES: dict[str, tuple[Callable[[], bytes], dict[str, str], str]] = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BODIES)
 def test_no_body_takes_the_run_beyond_its_memory(lms: SimulatedLms, tmp_path: Path, name: str) -> None:
     made, headers, expected = BODIES[name]
