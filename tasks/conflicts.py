@@ -193,7 +193,7 @@ def park_values(merge: Merge, names: list[str]) -> list[str]:
 
 
 def unused(merge: Merge, column: TableColumn) -> str:
-    """SQL for a value of that column which no row has; null where none can be derived, which the table then refuses."""
+    """SQL for a value of that column which no row has; where none can be derived, one that the table refuses."""
     name, length, _ = parsed(column.base)
     lowest = f"(SELECT least(min(x.{quoted(column.name)}), 0) FROM {merge.table.quoted} AS x) - s._record"
     latest = f"(SELECT max(x.{quoted(column.name)}) FROM {merge.table.quoted} AS x) + s._record * interval '1 day'"
@@ -203,4 +203,6 @@ def unused(merge: Merge, column: TableColumn) -> str:
         return lowest
     if name in {"date", "timestamp without time zone", "timestamp with time zone"}:
         return latest
-    return {"uuid": "gen_random_uuid()"}.get(name, "'empty'" if name.endswith("range") else "NULL")
+    if name.endswith("range"):
+        return "'empty'"
+    return "gen_random_uuid()" if name == "uuid" else f"md5(random()::text || s._record)::{column.declared}"

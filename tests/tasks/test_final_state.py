@@ -31,6 +31,7 @@ def rejected(loader: Loader) -> list[str]:
         UNIQUE,
         "user_name text NOT NULL UNIQUE",
         "user_name varchar(10) NOT NULL UNIQUE",
+        "user_name name NOT NULL UNIQUE",
         "user_name text UNIQUE DEFERRABLE",
         "user_name text UNIQUE DEFERRABLE INITIALLY DEFERRED",
         "user_name text, EXCLUDE USING btree (user_name WITH =)",
