@@ -7,8 +7,11 @@ import base64
 import binascii
 import re
 from collections.abc import Awaitable, Callable
-from urllib.parse import urlsplit
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from urllib.parse import SplitResult, parse_qs, urlsplit
 
+from botocore.loaders import create_loader
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
@@ -18,7 +21,10 @@ from pydantic import BaseModel
 Fetch = Callable[[str], Awaitable[bytes]]
 """Reads an address of Amazon's; raises OSError where it cannot."""
 
-_AMAZON = re.compile(r"sns\.[a-z0-9-]+\.amazonaws\.com(\.cn)?")
+OLDEST = timedelta(hours=24)
+"""SNS tries for an hour to deliver over HTTP; what is older is a message that somebody kept and sends again."""
+_ARN = re.compile(r"arn:(?P<partition>[a-z-]+):sns:(?P<region>[a-z0-9-]+):\d{12}:[\w-]+(\.fifo)?")
+_CERTIFICATE = re.compile(r"/SimpleNotificationService-[0-9a-f]{1,64}\.pem")
 _SIGNED = {
     "Notification": ("Message", "MessageId", "Subject", "Timestamp", "TopicArn", "Type"),
     "SubscriptionConfirmation": ("Message", "MessageId", "SubscribeURL", "Timestamp", "Token", "TopicArn", "Type"),
@@ -63,7 +69,7 @@ class Verifier:
     def __init__(self, topics: frozenset[str], fetch: Fetch) -> None:
         self._topics = topics
         self._fetch = fetch
-        self._keys: dict[str, rsa.RSAPublicKey] = {}
+        self._certificates: dict[str, x509.Certificate] = {}
 
     async def verify(self, envelope: Envelope) -> None:
         """Return if the message is Amazon's and of a topic of ours.
@@ -76,7 +82,8 @@ class Verifier:
             raise Forged("a topic that is not among WEBHOOK_TOPIC_ARNS")
         if envelope.Type not in _SIGNED or envelope.SignatureVersion not in _HASHES:
             raise Forged("a type or a signature version that SNS does not have")
-        key = await self._key(envelope.SigningCertURL)
+        check_age(envelope.Timestamp)
+        key = await self._key(envelope)
         try:
             signature = base64.b64decode(envelope.Signature, validate=True)
             key.verify(signature, envelope.signed_text(), padding.PKCS1v15(), _HASHES[envelope.SignatureVersion])
@@ -85,24 +92,84 @@ class Verifier:
 
     async def confirm(self, envelope: Envelope) -> None:
         """Take up the subscription that a verified message offers."""
-        await self._fetch(amazon(envelope.SubscribeURL or ""))
+        url = envelope.SubscribeURL or ""
+        parts = split(url)
+        asked = parse_qs(parts.query).get("Action")
+        if f"{parts.scheme}://{parts.netloc}{parts.path}" != f"https://{sns_host(envelope.TopicArn)}/":
+            raise Forged("a confirmation at an address that is not SNS's")
+        if asked != ["ConfirmSubscription"] or parts.fragment:
+            raise Forged("a confirmation that asks for something else")
+        await self._fetch(url)
 
-    async def _key(self, url: str) -> rsa.RSAPublicKey:
-        if url not in self._keys:
-            certificate = await self._fetch(amazon(url))
+    async def _key(self, envelope: Envelope) -> rsa.RSAPublicKey:
+        """The key of the message's certificate, which is read once and then kept."""
+        host, url = sns_host(envelope.TopicArn), envelope.SigningCertURL
+        path = url.removeprefix(f"https://{host}")
+        if path == url or not _CERTIFICATE.fullmatch(path):
+            raise Forged("a certificate that does not lie where the topic's SNS keeps its own")
+        if url not in self._certificates:
             try:
-                key = x509.load_pem_x509_certificate(certificate).public_key()
+                certificate = x509.load_pem_x509_certificate(await self._fetch(url))
             except ValueError:
                 raise Forged("a certificate that is none") from None
-            if not isinstance(key, rsa.RSAPublicKey):
-                raise Forged("a certificate of another kind than SNS's")
-            self._keys = {**dict(list(self._keys.items())[-9:]), url: key}  # Amazon changes it rarely
-        return self._keys[url]
+            self._certificates = {**dict(list(self._certificates.items())[-9:]), url: certificate}
+        return checked_key(self._certificates[url], host)
 
 
-def amazon(url: str) -> str:
-    """The address, if it is one of SNS's own; else Forged."""
-    parts = urlsplit(url)
-    if parts.scheme != "https" or not _AMAZON.fullmatch(parts.netloc):
-        raise Forged("an address that is not Amazon's")
-    return url
+def sns_host(topic_arn: str) -> str:
+    """The host of SNS in the topic's region and partition, the one whose messages of that topic are.
+
+    >>> sns_host("arn:aws-eusc:sns:eusc-de-east-1:123456789012:objects")
+    'sns.eusc-de-east-1.amazonaws.eu'
+
+    Raises:
+        Forged: that is no topic's ARN, or of no partition that there is.
+    """
+    found = _ARN.fullmatch(topic_arn)
+    if found is None or found["partition"] not in partitions():
+        raise Forged("a topic in no partition of AWS")
+    return f"sns.{found['region']}.{partitions()[found['partition']]}"
+
+
+@cache
+def partitions() -> dict[str, str]:
+    """Each of AWS's partitions, and the domain that its services' hosts end in."""
+    known = create_loader().load_data("partitions")["partitions"]
+    return {partition["id"]: partition["outputs"]["dnsSuffix"] for partition in known}
+
+
+def checked_key(certificate: x509.Certificate, host: str) -> rsa.RSAPublicKey:
+    """The key of a certificate that is SNS's and valid now.
+
+    It was read over TLS from SNS's own host, so its issuer need not be followed up to Amazon.
+
+    Raises:
+        Forged: it is for another name, of another time or kind.
+    """
+    names = {name.value for name in certificate.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)}
+    if not names & {host, f"sns.{host.split('.', 2)[2]}"}:
+        raise Forged("a certificate for another name than SNS's")
+    if not certificate.not_valid_before_utc <= datetime.now(UTC) <= certificate.not_valid_after_utc:
+        raise Forged("a certificate that is not valid now")
+    key = certificate.public_key()
+    if not isinstance(key, rsa.RSAPublicKey):
+        raise Forged("a certificate of another kind than SNS's")
+    return key
+
+
+def check_age(timestamp: str) -> None:
+    """Raise Forged for a message that is older than 24 hours, or as far in the future."""
+    try:
+        sent = datetime.strptime(timestamp, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
+    except ValueError:
+        raise Forged("a time that SNS does not write") from None
+    if abs(datetime.now(UTC) - sent) > OLDEST:
+        raise Forged("a message of more than 24 hours ago, or ahead")
+
+
+def split(url: str) -> SplitResult:
+    """The parts of an address; Forged where it has none that can be told."""
+    try:
+        return urlsplit(url)
+    except ValueError:
+        raise Forged("an address that is none") from None

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from sandbox.postgres import free_port
 from webhooks.objects import Watched
 from webhooks.service import LARGEST_BODY, Settings, create_app
-from webhooks.sns import Envelope
+from webhooks.sns import Envelope, Forged, sns_host
 
 TOPIC = "arn:aws:sns:eu-west-1:123456789012:objects"
 API_KEY = "a key of some length, é"
@@ -29,13 +29,24 @@ S3_OBJECT = {"key": "members/d%C3%A9p+1%2B2.csv", "versionId": "v1", "eTag": "e1
 EXPECTED = {"bucket": "snapshots", "key": "members/dép 1+2.csv", "version_id": "v1", "etag": "e1", "size": 7}
 
 
+def written(moment: datetime) -> str:
+    """A time as SNS writes it."""
+    return f"{moment:%Y-%m-%dT%H:%M:%S.%f}"[:-3] + "Z"
+
+
 class Amazon:
     """SNS's key and certificate, and who asked for what."""
 
     def __init__(self) -> None:
         self.key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-        name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "sns.amazonaws.com")])
-        now = datetime.now(UTC)
+        self.issue("sns.amazonaws.com", timedelta())
+        self.asked: list[str] = []
+        self.down = False
+
+    def issue(self, common_name: str, later: timedelta) -> None:
+        """A certificate for that name, valid from a day ago to a day ahead, or so much later."""
+        name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, common_name)])
+        now = datetime.now(UTC) + later
         certificate = (
             x509.CertificateBuilder(issuer_name=name, subject_name=name, public_key=self.key.public_key())
             .serial_number(1)
@@ -44,8 +55,6 @@ class Amazon:
             .sign(self.key, hashes.SHA256())
         )
         self.pem = certificate.public_bytes(serialization.Encoding.PEM)
-        self.asked: list[str] = []
-        self.down = False
 
     async def fetch(self, url: str) -> bytes:
         self.asked.append(url)
@@ -58,7 +67,7 @@ class Amazon:
         text = message if isinstance(message, str) else json.dumps(message)
         unsigned = {
             "Type": "Notification", "MessageId": "m1", "TopicArn": TOPIC, "Message": text, "SignatureVersion": "2",
-            "Timestamp": "2026-01-01T00:00:00.000Z", "Signature": "", "SigningCertURL": CERTIFICATE_URL, **fields,
+            "Timestamp": written(datetime.now(UTC)), "Signature": "", "SigningCertURL": CERTIFICATE_URL, **fields,
         }  # fmt: skip
         algorithm = hashes.SHA1() if unsigned["SignatureVersion"] == "1" else hashes.SHA256()  # noqa: S303
         signed = Envelope.model_validate(unsigned).signed_text()
@@ -181,12 +190,72 @@ def test_what_is_no_snapshot_starts_nothing(service: Service, message: Any) -> N
         {"SigningCertURL": "http://sns.eu-west-1.amazonaws.com/x.pem"},
         {"SigningCertURL": "https://user@sns.eu-west-1.amazonaws.com/x.pem"},
         {"SigningCertURL": "https://sns.eu-west-1.amazonaws.com:8443/x.pem"},
+        {"SigningCertURL": CERTIFICATE_URL.replace("eu-west-1", "s3")},
+        {"SigningCertURL": CERTIFICATE_URL.replace("eu-west-1", "eu-west-2")},
+        {"SigningCertURL": CERTIFICATE_URL.replace(".com", ".com.cn")},
+        {"SigningCertURL": CERTIFICATE_URL + "?x=.pem"},
+        {"SigningCertURL": CERTIFICATE_URL + "#x"},
+        {"SigningCertURL": CERTIFICATE_URL.replace("/Simple", "/bucket/Simple")},
+        {"SigningCertURL": CERTIFICATE_URL.replace("/Simple", "/evil/../Simple")},
+        {"SigningCertURL": "https://[sns/x.pem"},
     ],
 )
 def test_a_forged_message_is_refused(service: Service, fields: dict[str, Any]) -> None:
     answer = service.sns({**service.amazon.envelope(s3_event()), **fields})
     assert (answer.status_code, service.events) == (403, [])
     assert all(url == CERTIFICATE_URL for url in service.amazon.asked)
+
+
+@pytest.mark.parametrize(
+    "timestamp", ["", "now", "2026-01-01T00:00:00Z", "0001-01-01T00:00:00.000Z", "2026-13-01T00:00:00.000Z"]
+)
+def test_a_signed_message_of_a_strange_time_is_refused(service: Service, timestamp: str) -> None:
+    assert service.sns(service.amazon.envelope(s3_event(), Timestamp=timestamp)).status_code == 403
+    assert service.events == []
+
+
+@pytest.mark.parametrize(("hours", "status"), [(-25, 403), (-23, 200), (23, 200), (25, 403)])
+def test_a_message_older_than_a_day_is_refused(service: Service, hours: int, status: int) -> None:
+    timestamp = written(datetime.now(UTC) + timedelta(hours=hours))
+    assert service.sns(service.amazon.envelope(s3_event(), Timestamp=timestamp)).status_code == status
+
+
+@pytest.mark.parametrize(
+    ("name", "later", "status"),
+    [
+        ("sns.amazonaws.com", 0, 200),
+        ("sns.eu-west-1.amazonaws.com", 0, 200),
+        ("sns.s3.amazonaws.com", 0, 403),
+        ("sns.eu-west-2.amazonaws.com", 0, 403),
+        ("*.amazonaws.com", 0, 403),
+        ("evil.example", 0, 403),
+        ("sns.amazonaws.com", -2, 403),
+        ("sns.amazonaws.com", 2, 403),
+    ],
+)
+def test_the_certificate_is_sns_own_and_valid_now(service: Service, name: str, later: int, status: int) -> None:
+    service.amazon.issue(name, timedelta(days=later))
+    assert service.sns(service.amazon.envelope(s3_event())).status_code == status
+
+
+@pytest.mark.parametrize(
+    ("topic", "host"),
+    [
+        ("arn:aws:sns:ap-southeast-7:123456789012:objects", "sns.ap-southeast-7.amazonaws.com"),
+        ("arn:aws-cn:sns:cn-north-1:123456789012:objects", "sns.cn-north-1.amazonaws.com.cn"),
+        ("arn:aws-us-gov:sns:us-gov-west-1:123456789012:objects", "sns.us-gov-west-1.amazonaws.com"),
+        ("arn:aws-eusc:sns:eusc-de-east-1:123456789012:o.fifo", "sns.eusc-de-east-1.amazonaws.eu"),
+        ("arn:aws-iso-b:sns:us-isob-east-1:123456789012:objects", "sns.us-isob-east-1.sc2s.sgov.gov"),
+    ],
+)
+def test_each_partition_has_its_own_host(topic: str, host: str) -> None:
+    assert sns_host(topic) == host
+
+
+@pytest.mark.parametrize("topic", ["", "objects", "arn:aws-moon:sns:sea-1:123456789012:o", "arn:aws:sns:s3/x:1:o"])
+def test_what_is_no_topic_has_no_host(topic: str) -> None:
+    with pytest.raises(Forged):
+        sns_host(topic)
 
 
 def test_a_signature_by_another_key_is_refused(service: Service) -> None:
@@ -204,8 +273,15 @@ def test_a_subscription_to_our_topic_is_confirmed_and_to_another_is_not(service:
     offer = {"Type": "SubscriptionConfirmation", "SubscribeURL": CONFIRM_URL, "Token": "t"}
     assert service.sns(service.amazon.envelope("Please confirm", **offer)).status_code == 200
     assert service.amazon.asked == [CERTIFICATE_URL, CONFIRM_URL]
-    elsewhere = {**offer, "SubscribeURL": "https://evil.example/"}
-    assert service.sns(service.amazon.envelope("Please confirm", **elsewhere)).status_code == 403
+    for url in (
+        "https://evil.example/",
+        CONFIRM_URL.replace("Confirm", "Delete"),
+        CONFIRM_URL.replace("eu-west-1", "s3"),
+        CONFIRM_URL.replace("/?", "/bucket?"),
+        "https://[sns",
+    ):
+        elsewhere = {**offer, "SubscribeURL": url}
+        assert service.sns(service.amazon.envelope("Please confirm", **elsewhere)).status_code == 403
     other = {**offer, "TopicArn": TOPIC + "2"}
     assert service.sns(service.amazon.envelope("Please confirm", **other)).status_code == 403
     assert service.amazon.asked == [CERTIFICATE_URL, CONFIRM_URL]
