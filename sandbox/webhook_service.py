@@ -64,7 +64,7 @@ def main() -> None:
     import httpx
     import uvicorn
 
-    from webhooks.outbound import emit_to_prefect
+    from webhooks.outbound import PrefectEvents
     from webhooks.service import create_app
     from webhooks.settings import read_settings
 
@@ -72,7 +72,8 @@ def main() -> None:
         async with httpx.AsyncClient() as client:
             return (await client.get(f"{os.environ['SANDBOX_CERTIFICATES']}/{url.rpartition('/')[2]}")).content
 
-    app = create_app(read_settings(os.environ), fetch=fetch_from_moto, emit=emit_to_prefect)
+    prefect = PrefectEvents()
+    app = create_app(read_settings(os.environ), fetch=fetch_from_moto, emit=prefect.emit, lifespan=prefect.opened)
     server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=int(sys.argv[1]), log_level="warning"))
 
     def end_with_parent() -> None:

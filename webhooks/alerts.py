@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from uuid import UUID
 
 from prefect.utilities.urls import url_for
-from pydantic import BaseModel, BeforeValidator, Field, TypeAdapter
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, TypeAdapter
 
 from tasks.text import harmless, subject_line
 
@@ -40,11 +40,25 @@ TEXTS = {
 """Subject and text of each alert, by its page in the runbook."""
 
 
+def in_utc(moment: datetime) -> datetime:
+    """
+    >>> in_utc(datetime.fromisoformat("2026-03-01T02:00:00+02:00")).hour
+    0
+    """
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("a time that can be written in UTC") from None
+
+
+Moment = Annotated[datetime, AfterValidator(in_utc)]
+
+
 class RunAlert(BaseModel):
     """About a run. `run_id` is a UUID, or the id of the run's resource."""
 
     alert: Literal["untold", "stuck"]
-    since: datetime
+    since: Moment
     flow: str
     run: str
     run_id: Annotated[UUID, BeforeValidator(lambda value: str(value).removeprefix("prefect.flow-run."))]
@@ -71,7 +85,7 @@ class LoadAlert(BaseModel):
     """About a department that was not loaded."""
 
     alert: Literal["silent"]
-    since: datetime
+    since: Moment
     table: str
     department: str
     hours: float
@@ -87,7 +101,7 @@ class PoolAlert(BaseModel):
     """About a work pool."""
 
     alert: Literal["workerless"]
-    since: datetime
+    since: Moment
     pool: str
     page: Literal["NoWorker"] = "NoWorker"
 
@@ -103,7 +117,7 @@ ALERT: TypeAdapter[Alert] = TypeAdapter(Annotated[Alert, Field(discriminator="al
 
 def message(alert: Alert) -> tuple[str, str]:
     """Subject and body."""
-    since = alert.since.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    since = alert.since.strftime("%Y-%m-%d %H:%M:%S UTC")
     subject, text = (part.format(**{**alert.model_dump(), "since": since}) for part in TEXTS[alert.page])
     lines = [*alert.where, f"Since: {since}", "", harmless(text), "", f"Help: docs/runbook/{alert.page}.md"]
     return subject_line(subject), "\n".join(lines)

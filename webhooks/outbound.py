@@ -1,10 +1,12 @@
 """What the service does to the world: it reads from Amazon, and hands events to Prefect."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
-from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_KEY, PREFECT_API_URL
+from prefect.client.orchestration import PrefectClient, get_client
 
 LONGEST_ANSWER = 64 * 1024
 LONGEST_FETCH_S = 10.0
@@ -36,17 +38,27 @@ async def fetch_from_amazon(url: str) -> bytes:
     return bytes(found)
 
 
-async def emit_to_prefect(events: list[dict[str, Any]]) -> None:
-    """Post the events; Prefect starts what waits for them.
+class PrefectEvents:
+    """Hands events to Prefect, by one client of Prefect's own, which knows all of its settings and stays open.
 
     Not by `emit_event`, which returns before anyone has the event.
-
-    Raises:
-        httpx.HTTPError: Prefect does not answer, or does not take them.
     """
-    key, auth = PREFECT_API_KEY.value(), PREFECT_API_AUTH_STRING.value()
-    headers = {"Authorization": f"Bearer {key}"} if key else {}
-    user, _, password = auth.get_secret_value().partition(":") if auth else ("", "", "")
-    async with httpx.AsyncClient(timeout=10, headers=headers, auth=(user, password) if auth else None) as client:
-        answer = await client.post(f"{PREFECT_API_URL.value()}/events", json=events)
-        answer.raise_for_status()
+
+    def __init__(self) -> None:
+        self._client: PrefectClient | None = None
+
+    @asynccontextmanager
+    async def opened(self, _app: object = None) -> AsyncIterator[None]:
+        """The service's lifespan: the client is open in it. Building one takes 130 ms, in which nothing is answered."""
+        async with get_client(httpx_settings={"timeout": LONGEST_FETCH_S}) as self._client:
+            yield
+
+    async def emit(self, events: list[dict[str, Any]]) -> None:
+        """Post the events; Prefect starts what waits for them.
+
+        Raises:
+            httpx.HTTPError: Prefect does not answer, or does not take them.
+        """
+        if self._client is None:
+            raise RuntimeError("expected emit to be called within opened()")
+        await self._client.request("POST", "/events", json=events)

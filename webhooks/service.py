@@ -9,6 +9,7 @@ import json
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -16,6 +17,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.concurrency import run_in_threadpool
 from pydantic import ValidationError
+from starlette.types import Lifespan
 
 from blocks.alerts import AlertTopic
 from tasks.log import OneLine
@@ -24,6 +26,7 @@ from webhooks.objects import Watched, created_objects
 from webhooks.sns import Envelope, Fetch, Forged, Verifier
 
 LARGEST_BODY = 512 * 1024  # SNS and EventBridge send 256 KB at most, before JSON escapes it
+REPEATED = {401, 403, 407, 408, 425, 429}  # a wrong key is corrected some day, and AWS repeats for hours
 Emit = Callable[[list[dict[str, Any]]], Awaitable[None]]
 """Hands events to Prefect; raises httpx.HTTPError where Prefect does not take them."""
 
@@ -55,31 +58,33 @@ class Settings:
     watch: WatchSettings | None = None
 
 
-def create_app(settings: Settings, *, fetch: Fetch, emit: Emit) -> FastAPI:
-    """The service, with the two things it does to the world as arguments."""
-    app = FastAPI(title="department-members webhooks", docs_url=None, redoc_url=None, openapi_url=None)
+def create_app(settings: Settings, *, fetch: Fetch, emit: Emit, lifespan: Lifespan[FastAPI] | None = None) -> FastAPI:
+    """The service, with the two things it does to the world as arguments; `lifespan` opens what they need."""
+    title = "department-members webhooks"
+    app = FastAPI(title=title, lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     verifier = Verifier(settings.topics, fetch)
+    prefect_answered: datetime | None = None
 
     async def take(message: Any) -> dict[str, int]:
         """Emit one event for each snapshot that a message tells of."""
+        nonlocal prefect_answered
+        refuse_unwrapped(message)
         try:
             told = created_objects(message)
         except ValidationError:
             raise HTTPException(400, "expected S3's notification, found another form") from None
         wanted = [found for found in told if settings.watched.wants(found)]
         if wanted:
-            try:
-                await emit([found.event() for found in wanted])
-            except httpx.HTTPError as error:
-                log.error("Prefect did not take the event (%s); AWS will deliver again", type(error).__name__)
-                raise HTTPException(503, "Prefect is out of reach; deliver again") from None
+            await hand_over(emit, [found.event() for found in wanted])
+            prefect_answered = datetime.now(UTC)
         for found in told:
             log.info("%s: %s", found.uri, "event sent" if found in wanted else "not a snapshot, ignored")
         return {"events": len(wanted)}
 
     @app.get("/health")
-    async def health() -> dict[str, str]:
-        return {"status": "ok"}
+    async def health() -> dict[str, str | None]:
+        answered = prefect_answered.isoformat(timespec="seconds") if prefect_answered else None
+        return {"status": "ok", "prefect_took_an_event_at": answered}
 
     @app.post("/eventbridge")
     async def eventbridge(request: Request) -> dict[str, int]:
@@ -92,6 +97,7 @@ def create_app(settings: Settings, *, fetch: Fetch, emit: Emit) -> FastAPI:
         try:
             envelope = Envelope.model_validate_json(body)
         except ValidationError:
+            refuse_raw(parsed(body))
             raise HTTPException(400, "expected SNS's JSON, found another form") from None
         try:
             await verifier.verify(envelope)
@@ -108,6 +114,35 @@ def create_app(settings: Settings, *, fetch: Fetch, emit: Emit) -> FastAPI:
     if settings.watch is not None:
         take_alerts(app, settings.watch)
     return app
+
+
+async def hand_over(emit: Emit, events: list[dict[str, Any]]) -> None:
+    """Prefect has the events when this returns; else 503, so that AWS delivers again, or 422 where that cannot help."""
+    try:
+        await emit(events)
+    except httpx.HTTPStatusError as error:
+        status = error.response.status_code
+        log.error("Prefect answered an event with %d: %s", status, error.response.text[:500])
+        if status in REPEATED or status >= 500:
+            raise HTTPException(503, "Prefect did not take the event; deliver again") from None
+        raise HTTPException(422, "Prefect refused the event, see the service's log") from None
+    except httpx.HTTPError as error:
+        log.error("Prefect did not take the event (%s); AWS will deliver again", type(error).__name__)
+        raise HTTPException(503, "Prefect is out of reach; deliver again") from None
+
+
+def refuse_unwrapped(message: Any) -> None:
+    """400 for EventBridge's bare detail, which names an object and not what became of it."""
+    if isinstance(message, dict) and {"bucket", "object"} <= message.keys() and "detail" not in message:
+        log.warning("refused EventBridge's bare detail. Remove InputPath and InputTransformer from the rule's target.")
+        raise HTTPException(400, "expected EventBridge's whole event, found its detail alone")
+
+
+def refuse_raw(message: Any) -> None:
+    """400 for what SNS delivers raw, without the envelope that holds its signature."""
+    if isinstance(message, dict) and ("Records" in message or message.get("source") == "aws.s3"):
+        log.warning("refused a raw message of SNS. Set RawMessageDelivery of the subscription to false.")
+        raise HTTPException(400, "expected SNS's envelope with its signature, found a raw message")
 
 
 def take_alerts(app: FastAPI, settings: WatchSettings) -> None:

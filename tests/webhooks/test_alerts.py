@@ -101,7 +101,21 @@ def test_without_a_watch_nobody_is_heard() -> None:
         assert call(address, CALLS["Stuck"]).status_code == 404
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b'{"alert": "other"}', b'{"alert": "stuck"}', b"[" * 100_000])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b'{"alert": "other"}',
+        b'{"alert": "stuck"}',
+        b"[" * 100_000,
+        *(
+            json.dumps({**CALLS["NoWorker"], "since": since}).encode()
+            for since in ("0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00+00:01", 1e300)
+        ),
+        json.dumps({**CALLS["NoWorker"], "pool": "\ud800"}).encode(),
+    ],
+)
 def test_a_malformed_call_is_refused(url: str, aws: SimulatedAws, body: bytes) -> None:
     assert call(url, body).status_code == 400
     assert aws.alerts() == []

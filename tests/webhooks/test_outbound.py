@@ -1,17 +1,57 @@
 """What the service does to the world, where the world is not there."""
 
 import asyncio
+from typing import Any
 
 import httpx
 import pytest
-from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.settings import (
+    PREFECT_API_URL,
+    PREFECT_CLIENT_CSRF_SUPPORT_ENABLED,
+    PREFECT_CLIENT_CUSTOM_HEADERS,
+    PREFECT_CLIENT_MAX_RETRIES,
+    temporary_settings,
+)
 
-from webhooks.outbound import LONGEST_ANSWER, emit_to_prefect, fetch_from_amazon
+from webhooks.outbound import LONGEST_ANSWER, PrefectEvents, fetch_from_amazon
 
 
 def test_a_prefect_that_does_not_answer_is_an_http_error() -> None:
-    with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}), pytest.raises(httpx.HTTPError):
-        asyncio.run(emit_to_prefect([]))
+    settings = {PREFECT_API_URL: "http://127.0.0.1:9/api", PREFECT_CLIENT_MAX_RETRIES: 0}
+    with temporary_settings(settings), pytest.raises(httpx.HTTPError):
+        asyncio.run(emit([]))
+
+
+@pytest.mark.parametrize("path", ["/api", "/api/", "/behind/a/proxy/api/"])
+def test_prefects_own_settings_are_heeded(path: str) -> None:
+    asked: list[bytes] = []
+
+    async def one() -> None:
+        async def answering(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            asked.append(await reader.readuntil(b"\r\n\r\n"))
+            writer.write(b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n")
+            await writer.drain()
+            writer.close()
+
+        server = await asyncio.start_server(answering, "127.0.0.1", 0)
+        settings = {
+            PREFECT_API_URL: f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}{path}",
+            PREFECT_CLIENT_CUSTOM_HEADERS: {"X-Ours": "yes"},
+            PREFECT_CLIENT_CSRF_SUPPORT_ENABLED: False,
+        }
+        with temporary_settings(settings):
+            async with server:
+                await emit([{"event": "x"}])
+
+    asyncio.run(one())
+    assert asked[0].startswith(f"POST {path.rstrip('/')}/events HTTP/1.1".encode())
+    assert b"x-ours: yes" in asked[0].lower()
+
+
+async def emit(events: list[dict[str, Any]]) -> None:
+    prefect = PrefectEvents()
+    async with prefect.opened():
+        await prefect.emit(events)
 
 
 def test_an_amazon_that_does_not_answer_is_an_os_error() -> None:

@@ -82,6 +82,7 @@ class Service:
         self.amazon = Amazon()
         self.events: list[dict[str, Any]] = []
         self.prefect_is_down = False
+        self.prefect_answers: int | None = None
         settings = Settings(Watched("snapshots", "members/"), frozenset({TOPIC}), API_KEY)
         app = create_app(settings, fetch=self.amazon.fetch, emit=self.emit)
         port = free_port()
@@ -94,6 +95,9 @@ class Service:
     async def emit(self, events: list[dict[str, Any]]) -> None:
         if self.prefect_is_down:
             raise httpx.ConnectError("down")
+        if self.prefect_answers is not None:
+            answer = httpx.Response(self.prefect_answers, text="because\nof this")
+            raise httpx.HTTPStatusError("no", request=httpx.Request("POST", "http://p"), response=answer)
         self.events += events
 
     def sns(self, envelope: Any) -> requests.Response:
@@ -312,6 +316,46 @@ def test_while_prefect_is_down_aws_is_asked_to_deliver_again(service: Service) -
     service.prefect_is_down = False
     assert service.sns(service.amazon.envelope(s3_event())).status_code == 200
     assert len(service.events) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "told"), [(401, 503), (403, 503), (429, 503), (500, 503), (400, 422), (404, 422), (422, 422)]
+)
+def test_aws_is_not_asked_to_repeat_what_prefect_never_takes(
+    service: Service, caplog: pytest.LogCaptureFixture, status: int, told: int
+) -> None:
+    service.prefect_answers = status
+    assert service.sns(service.amazon.envelope(s3_event())).status_code == told
+    assert f"Prefect answered an event with {status}: because\\nof this" in caplog.text
+    assert requests.get(f"{service.url}/health", timeout=10).json() == {
+        "status": "ok",
+        "prefect_took_an_event_at": None,
+    }
+
+
+def test_health_says_when_prefect_last_took_an_event(service: Service) -> None:
+    service.sns(service.amazon.envelope(s3_event()))
+    found = requests.get(f"{service.url}/health", timeout=10).json()
+    assert abs(datetime.now(UTC) - datetime.fromisoformat(found["prefect_took_an_event_at"])) < timedelta(minutes=1)
+
+
+@pytest.mark.parametrize("message", [s3_event(), bridge_event(), {"Records": []}, {"source": "aws.s3", "detail": {}}])
+def test_raw_delivery_is_refused_with_its_remedy(
+    service: Service, caplog: pytest.LogCaptureFixture, message: dict[str, Any]
+) -> None:
+    assert (service.sns(message).status_code, service.events) == (400, [])
+    assert "Set RawMessageDelivery of the subscription to false" in caplog.text
+
+
+def test_a_bare_detail_of_eventbridge_is_refused_with_its_remedy(
+    service: Service, caplog: pytest.LogCaptureFixture
+) -> None:
+    for detail in (bridge_event()["detail"], {"bucket": {}, "object": {}, "reason": "PutObject"}):
+        caplog.clear()
+        assert service.eventbridge(detail).status_code == 400
+        assert service.sns(service.amazon.envelope(detail)).status_code == 400
+        assert caplog.text.count("Remove InputPath and InputTransformer") == 2
+    assert service.events == []
 
 
 def test_while_amazon_is_down_aws_is_asked_to_deliver_again(service: Service) -> None:
