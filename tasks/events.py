@@ -8,7 +8,7 @@ department-members.watched       loads of a department are expected from now on;
 import uuid
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 from prefect.client.orchestration import get_client
@@ -16,10 +16,12 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.runtime import flow_run
 from prefect.settings import PREFECT_API_URL
 
-from tasks.loaded import Loaded
 from tasks.log import run_logger
-from tasks.s3 import Snapshot
-from tasks.schema import TableSchema
+
+if TYPE_CHECKING:  # the webhook service needs the names above alone, not a database driver
+    from tasks.loaded import Loaded
+    from tasks.s3 import Snapshot
+    from tasks.schema import TableSchema
 
 LOADED = "department-members.loaded"
 FAILURE_TOLD = "department-members.failure-told"
@@ -30,7 +32,7 @@ DEPARTMENT = "department-members.department"
 """The label of a table's resource that says whose members were loaded; not on a file without metadata."""
 
 
-def announce_load(snapshot: Snapshot, table: TableSchema, loaded: Loaded, *, dry_run: bool) -> None:
+def announce_load(snapshot: "Snapshot", table: "TableSchema", loaded: "Loaded", *, dry_run: bool) -> None:
     """A committed load is known to Prefect; neither a skipped one nor a dry run is one."""
     if dry_run or loaded.skipped:
         return

@@ -5,6 +5,7 @@ import pty
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,15 @@ def test_an_env_file_that_cannot_be_read_is_said_and_alerted(
     assert "Save it as UTF-8" in alert["Message"]
 
 
+@pytest.fixture
+def hangup() -> Iterator[None]:
+    """SIGHUP as a login shell leaves it; under `nohup`, it would be ignored by the tests' own processes too."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("hangup")
 @pytest.mark.parametrize("sent", [(signal.SIGHUP,), (signal.SIGHUP, signal.SIGHUP), (signal.SIGTERM, signal.SIGHUP)])
 def test_a_closed_terminal_leaves_nothing_behind_and_alerts_once(
     clean: Sandbox, server: PrefectServer, tmp_path: Path, sent: tuple[signal.Signals, ...]
