@@ -86,9 +86,11 @@ def upload(client: Any, flat: FlatSnapshot, target: S3Object) -> S3Object:
         "format": FORMAT,
     }
     extra = {"Metadata": metadata, "ContentType": "text/csv; charset=utf-8"}
+    answers: list[dict[str, Any]] = []  # upload_file gives none; a later look may find another writer's version
+    for operation in ("PutObject", "CompleteMultipartUpload"):
+        client.meta.events.register(f"after-call.s3.{operation}", lambda parsed, **_: answers.append(parsed))
     client.upload_file(str(flat.path), target.bucket, target.key, ExtraArgs=extra, Config=UPLOAD)
-    head = client.head_object(Bucket=target.bucket, Key=target.key)
-    return S3Object(target.bucket, target.key, real_version(head))
+    return S3Object(target.bucket, target.key, real_version(answers[-1]))
 
 
 def check_volume(flat: FlatSnapshot, previous_rows: int | None) -> None:

@@ -23,7 +23,13 @@ PARAMETERS = {
 }
 # moto's CloudFormation does not know these types: the first two are made by the same properties through EventBridge's
 # API, the others are looked at in the template.
-UNKNOWN_TO_MOTO = {"WebhookConnection", "WebhookDestination", "BucketPolicy", "AlertTopicPolicy"}
+UNKNOWN_TO_MOTO = {
+    "WebhookConnection",
+    "WebhookDestination",
+    "BucketPolicy",
+    "AlertTopicPolicy",
+    "UndeliveredEventsPolicy",
+}
 
 
 @dataclass(frozen=True)

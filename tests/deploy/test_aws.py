@@ -126,7 +126,28 @@ def test_eventbridge_may_call_that_destination_alone(stack: Stack) -> None:
     ]
     [trust] = stack.role("DeliveryRole")["AssumeRolePolicyDocument"]["Statement"]
     assert trust["Principal"] == {"Service": "events.amazonaws.com"}
-    assert trust["Condition"] == {"ArnLike": {"aws:SourceArn": "arn:aws:events:eu-west-1:123456789012:rule/*"}}
+    assert trust["Condition"] == {
+        "StringEquals": {"aws:SourceAccount": "123456789012"},
+        "ArnLike": {"aws:SourceArn": "arn:aws:events:eu-west-1:123456789012:rule/*"},
+    }
+
+
+def test_what_nobody_took_lies_in_an_encrypted_queue_into_which_the_rule_alone_may_put(stack: Stack) -> None:
+    [target] = stack.aws.client("events").list_targets_by_rule(Rule=stack.resources()["ObjectCreatedRule"])["Targets"]
+    url = stack.outputs["UndeliveredEventsUrl"]
+    wanted = ["QueueArn", "MessageRetentionPeriod"]
+    queue = stack.aws.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=wanted)["Attributes"]
+    assert target["DeadLetterConfig"] == {"Arn": queue["QueueArn"]}
+    assert queue["MessageRetentionPeriod"] == str(14 * 24 * 3600)
+    assert properties("UndeliveredEvents")["SqsManagedSseEnabled"] is True
+    [statement] = properties("UndeliveredEventsPolicy")["PolicyDocument"]["Statement"]
+    assert statement["Action"] == "sqs:SendMessage"
+    assert statement["Condition"] == {"ArnEquals": {"aws:SourceArn": {"Fn::GetAtt": ["ObjectCreatedRule", "Arn"]}}}
+
+
+def test_alerts_are_encrypted(stack: Stack) -> None:
+    attributes = stack.aws.client("sns").get_topic_attributes(TopicArn=stack.outputs["AlertTopicArn"])["Attributes"]
+    assert attributes["KmsMasterKeyId"] == "alias/aws/sns"
 
 
 ROLES = ["ExtractRole", "LoadRole", "SyncRole", "WebhooksRole"]
@@ -137,9 +158,11 @@ def test_what_runs_the_pipeline_takes_its_roles(stack: Stack, box: Sandbox) -> N
     for made, service in ((stack, "ecs-tasks.amazonaws.com"), (on_ec2, "ec2.amazonaws.com")):
         for role in ROLES:
             assert made.role(role)["Arn"] == made.outputs[f"{role}Arn"]
-            assert made.role(role)["AssumeRolePolicyDocument"]["Statement"] == [
-                {"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"}
-            ]
+            [trust] = made.role(role)["AssumeRolePolicyDocument"]["Statement"]
+            condition = trust.pop("Condition", None)
+            assert trust == {"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"}
+            ours = {"StringEquals": {"aws:SourceAccount": "123456789012"}}
+            assert condition == (ours if made is stack else None), "EC2 names no account when it takes a role"
     profile = box.aws.client("iam").get_instance_profile(InstanceProfileName=on_ec2.outputs["SyncInstanceProfileName"])
     assert [role["Arn"] for role in profile["InstanceProfile"]["Roles"]] == [on_ec2.outputs["SyncRoleArn"]]
 
@@ -148,7 +171,7 @@ def test_what_runs_the_pipeline_takes_its_roles(stack: Stack, box: Sandbox) -> N
     ("parameter", "good", "bad"),
     [
         ("BucketName", ["lms-snapshots"], ["LMS", "a", "lms.snapshots", "-a-b"]),
-        ("SnapshotPrefix", ["department_members/", "members.csv", "", "a b/c="], ["/a", "s3://b/a", "a*", "a?", "{a}", "${a}"]),
+        ("SnapshotPrefix", ["department_members/", "members.csv", "a b/c="], ["", "/a", "s3://b/a", "a*", "a?", "{a}", "${a}"]),
         ("AlertEmail", ["a@example.org"], ["a", "a b@example.org"]),
         ("WebhookUrl", ["https://hooks.example.org/eventbridge"], ["http://hooks.example.org/", "https://a b"]),
         ("DatabaseResourceId", ["", "db-ABC2", "cluster-ABC2", "prx-0abc"], ["*", "db-*", "my-database"]),
