@@ -14,6 +14,7 @@ from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, tempor
 
 from blocks.environment import read_environment
 from tasks.errors import ConfigError
+from webhooks.connections import BoundedProtocol
 from webhooks.outbound import PrefectEvents, fetch_from_amazon
 from webhooks.service import create_app
 from webhooks.settings import read_settings
@@ -41,7 +42,9 @@ def main() -> int:
     taken = ", ".join(path for path, given in paths.items() if given)
     logging.getLogger("webhooks").info("listening on http://%s:%d for %s", options.host, options.port, taken)
     with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}):  # AWS waits 5 s, and delivers again by itself
-        uvicorn.run(app, host=options.host, port=options.port, log_level="warning", server_header=False)
+        uvicorn.run(
+            app, host=options.host, port=options.port, http=BoundedProtocol, log_level="warning", server_header=False
+        )
     return 0
 
 

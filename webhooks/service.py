@@ -17,6 +17,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.concurrency import run_in_threadpool
 from pydantic import ValidationError
+from starlette.requests import ClientDisconnect
 from starlette.types import Lifespan
 
 from blocks.alerts import AlertTopic
@@ -175,10 +176,13 @@ def check_key(request: Request, expected: str | None, name: str) -> None:
 async def bounded_body(request: Request) -> bytes:
     """The whole body, or 413 as soon as it is too long."""
     body = bytearray()
-    async for piece in request.stream():
-        body += piece
-        if len(body) > LARGEST_BODY:
-            raise HTTPException(413, f"expected at most {LARGEST_BODY} bytes")
+    try:
+        async for piece in request.stream():
+            body += piece
+            if len(body) > LARGEST_BODY:
+                raise HTTPException(413, f"expected at most {LARGEST_BODY} bytes")
+    except ClientDisconnect:
+        raise HTTPException(400, "expected a whole body, found the connection closed") from None
     return bytes(body)
 
 
