@@ -22,6 +22,8 @@ SQL_FOLDER = Path(__file__).parent / "sql"
 # the server, the database, the role or PGOPTIONS set.
 # With work_mem's default of 4 MB, comparing 100,000 rows takes 1.7 times as long.
 SESSION = (
+    # Under repeatable read, a load that waited for another would not see what that one has done.
+    "SET TRANSACTION ISOLATION LEVEL READ COMMITTED; "
     "SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO, YMD'; SET LOCAL IntervalStyle = 'postgres'; "
     "SET LOCAL extra_float_digits = 1; SET LOCAL bytea_output = 'hex'; SET LOCAL xmloption = 'content'; "
     "SELECT set_config('work_mem', '64MB', true) WHERE pg_size_bytes(current_setting('work_mem')) < 64 << 20; "
@@ -38,6 +40,8 @@ SERVER_CLASSES = {
     *("08", "0A", "0B", "25", "28", "2D", "3D", "3F", "40", "42", "53", "55", "57", "58", "F0", "HV", "XX")
 }
 """What the statement or the server did wrong. Anything else that PostgreSQL says is about a row."""
+FUNCTION_CLASSES = {"0A", "42", "55"}
+"""Of these, what a trigger of the table does wrong, for some rows perhaps."""
 SHOWN_CLASSES = {"0A", "25", "53", "54", "55", "57"}
 """Errors whose text is PostgreSQL's own and holds no value of a row, unless a function raised them."""
 WHAT_TO_DO = {
@@ -137,7 +141,8 @@ def explained(error: BaseException) -> PipelineError:
         return Unreachable(f"the database ended the work ({name}, SQLSTATE {state}). Nothing was changed; run again.")
     if state.startswith("42"):
         return SchemaMismatch(f"the table does not fit the statement (SQLSTATE {state}: {own_words(error)}).")
-    shown = state[:2] in SHOWN_CLASSES and not raised_by_function(error)
+    is_ours = raised_by_function(error) or is_in_function(error) and state[:2] != "57"  # a timeout's words hold nothing
+    shown = state[:2] in SHOWN_CLASSES and not is_ours
     said = f": {error.diag.message_primary}" if shown and isinstance(error, psycopg2.Error) else ""
     return LoadFailed(
         f"the database refused the work ({name}, SQLSTATE {state}{said}). Nothing was changed. "
@@ -173,13 +178,21 @@ def is_about_a_row(error: psycopg2.Error) -> bool:
     """Whether a row is to blame: a cast, a constraint, a trigger, a policy; not the connection, rights or statement."""
     if error.pgcode is None:
         return False
-    return raised_by_function(error) or is_row_policy(error) or error.pgcode[:2] not in SERVER_CLASSES
+    if raised_by_function(error) or is_row_policy(error) or error.pgcode[:2] not in SERVER_CLASSES:
+        return True
+    return error.pgcode[:2] in FUNCTION_CLASSES and error.pgcode not in TRANSIENT | {LOCKED} and is_in_function(error)
 
 
 def raised_by_function(error: BaseException) -> bool:
     """Whether PL/pgSQL's RAISE made the error: then its SQLSTATE, text and names are whatever its author wrote."""
     diag: Any = getattr(error, "diag", None)
     return getattr(diag, "source_function", None) == "exec_stmt_raise"
+
+
+def is_in_function(error: BaseException) -> bool:
+    """Whether the error arose in a function or trigger of the table, whose words may hold a value of the row."""
+    diag: Any = getattr(error, "diag", None)
+    return raised_by_function(error) or not (getattr(diag, "context", None) or "COPY ").startswith("COPY ")
 
 
 def is_row_policy(error: psycopg2.Error) -> bool:
@@ -190,7 +203,7 @@ def is_row_policy(error: psycopg2.Error) -> bool:
 def own_words(error: BaseException) -> str:
     """PostgreSQL's own sentence, unless it comes from a function of the table, where it may hold a value."""
     diag: Any = getattr(error, "diag", None)
-    if diag is None or raised_by_function(error) or not (diag.context or "COPY ").startswith("COPY "):
+    if diag is None or is_in_function(error):
         return "in a trigger or function of the table"
     return str(diag.message_primary)
 

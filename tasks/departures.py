@@ -104,28 +104,40 @@ def find_leavers(
             f"have left, found {absent} absent from {snapshot.object}. Nothing was changed. If so many did leave, run "
             "once with a higher max_departures."
         )
-    return Departures(kept=protect(cursor, merge) if options.on_departure == "delete" else ())
+    return Departures(kept=protect(cursor, merge, from_stored=merge.newer() is not None))
 
 
-def protect(cursor: Cursor, merge: Merge) -> tuple[str, ...]:
+def takes_along(merge: Merge) -> list[ForeignKey]:
+    """The foreign keys of the table to itself by which a leaver who is deleted takes rows along, or changes them."""
+    if merge.revive or merge.leave is None:
+        return []
+    return [key for key in merge.table.foreign_keys if key.deletes and key.referred == merge.table.quoted]
+
+
+def protect(cursor: Cursor, merge: Merge, *, from_stored: bool) -> tuple[str, ...]:
     """Keep leavers to whom a row that stays will still refer, where the foreign key would take that row with them.
 
     By ON DELETE CASCADE, say, a leaver would remove members of the snapshot, or of another department.
+
+    Args:
+        from_stored: a row that the file gives another reference counts by its stored one too, since it may be refused
+            or left as it is. Then the leaver goes with the next load.
     """
     kept: list[str] = []
-    keys = [key for key in merge.table.foreign_keys if key.deletes and key.referred == merge.table.quoted]
+    keys = takes_along(merge)
     found = bool(keys)
     while found:  # one who is kept may refer to another
         found = False
         for key in keys:
-            execute(cursor, "protected_leavers", **merge.target, **reference_parts(merge, key))
+            parts = reference_parts(merge, key, from_stored=from_stored)
+            execute(cursor, "protected_leavers", **merge.target, **parts)
             names = [f'{name} (still referred to, foreign key "{key.name}")' for (name,) in cursor.fetchall()]
             kept += names
             found = found or bool(names)
     return tuple(kept)
 
 
-def reference_parts(merge: Merge, key: ForeignKey) -> dict[str, str]:
+def reference_parts(merge: Merge, key: ForeignKey, *, from_stored: bool) -> dict[str, str]:
     """The parts of protected_leavers.sql: who will refer to a leaver, by the file's values or by stored ones."""
     loaded = {column.name: column for column in merge.columns}
     pairs = list(zip(key.columns, map(quoted, key.referred_columns), strict=True))
@@ -135,7 +147,7 @@ def reference_parts(merge: Merge, key: ForeignKey) -> dict[str, str]:
     return {
         "staged_refers": staged,
         "stored_refers": " AND ".join(f"t.{quoted(own)} = gone.{referred}" for own, referred in pairs),
-        "keeps_reference": others if is_loaded else "true",
+        "keeps_reference": others if is_loaded and not from_stored else "true",
     }
 
 

@@ -62,7 +62,7 @@ _EXACTLY_EQUAL = set(PATTERNS) - {"numeric", "real", "double precision", "money"
 _TYPE = re.compile(
     r"(?P<name>[a-z ]+?)(?:\((?P<first>\d+)(?:,(?P<second>-?\d+))?\))?(?P<rest> with(?:out)? time zone)?"
 )
-_ODD_JSON = r"\\u(0000|[dD][89abAB])|\d[eE][+-]?\d{4}|\d{200}"
+_ODD_JSON = r"\\u(0000|[dD][89a-fA-F])|\d[eE][+-]?\d{4}|\d{200}"
 """JSON that json stores and jsonb cannot: compared as text."""
 
 

@@ -120,6 +120,7 @@ def inspect_schema(schema: str, table: str, *, create_table: bool = False, block
         AuthError, ConfigError, LoadFailed: the database refused, is misnamed, or is out of reach.
     """
     with database_errors(), open_engine(blocks).connect() as connection:
+        connection.exec_driver_sql("SET quote_all_identifiers = off")  # names of types and columns as we write them
         inspector = inspect(connection)
         missing = not inspector.has_table(table, schema)
         if missing:

@@ -7,8 +7,16 @@ from prefect import task
 from psycopg2.extensions import cursor as Cursor
 
 from tasks.align import EDITED, Alignment, align
-from tasks.database import execute, one_row, transaction
-from tasks.departures import Departures, check_columns, count_departures, find_leavers, leave_statement
+from tasks.database import execute, one_row, savepoint, transaction
+from tasks.departures import (
+    Departures,
+    check_columns,
+    count_departures,
+    find_leavers,
+    leave_statement,
+    protect,
+    takes_along,
+)
 from tasks.emptied import check_emptied
 from tasks.errors import LoadFailed
 from tasks.evolve import add_columns, create_missing
@@ -143,6 +151,10 @@ def find_news(
     return News(compared, departures, new_keys, vanished_keys, differences)
 
 
+class MayGoAlong(Exception):
+    """Rows were refused whose stored reference may be to a leaver, who would take them along."""
+
+
 @dataclass
 class Outcome:
     """What became of the changed rows and of the leavers."""
@@ -160,7 +172,16 @@ def write_news(cursor: Cursor, merge: Merge, snapshot: Snapshot, staged: Staged,
     """
     if not merge.without_new:
         add_columns(cursor, merge.table, merge.alignment)
-    refusals = merge_rows(cursor, merge, news.compared, limit - len(staged.rejected))
+    most = limit - len(staged.rejected)
+    try:
+        with savepoint(cursor):
+            refusals = merge_rows(cursor, merge, news.compared, most)
+            if refusals.rows and takes_along(merge):
+                raise MayGoAlong
+    except MayGoAlong:
+        kept = protect(cursor, merge, from_stored=True)
+        news.departures = replace(news.departures, kept=(*news.departures.kept, *kept))
+        refusals = merge_rows(cursor, merge, news.compared, most)
     rejected = staged.rejected | refusals.rows
     check_limit(snapshot, merge.alignment, rejected, limit)
     written = read_back(cursor, merge, news.compared, list(refusals.rows))

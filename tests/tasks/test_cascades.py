@@ -127,3 +127,25 @@ def test_many_refused_rows_cost_about_the_same_each(loader: Loader) -> None:
     loader.load([{"lms_user_id": uid(n), "u": str(n)} for n in range(400)])
     rows: list[Row] = [{"lms_user_id": uid(n), "u": str(min(n + 1, 399))} for n in range(400)]
     assert counts(loader.load(rows, max_rejected="100%")) == {"read": 400, "unchanged": 1, "rejected": 399}
+
+
+@pytest.mark.parametrize("action", ["CASCADE", "SET NULL"])
+@pytest.mark.parametrize("gender", ["9", "x"], ids=["by a CHECK", "by its cast"])
+def test_a_refused_row_is_not_taken_along_by_its_leaving_supervisor(loader: Loader, action: str, gender: str) -> None:
+    reference = f"supervisor_id uuid REFERENCES {TABLE} ON DELETE {action}"
+    loader.create(COLUMNS.replace("gender integer", "gender integer CHECK (gender < 9)") + f", {reference}")
+    people = [member(n, supervisor_id=uid(2) if n == 4 else None) for n in range(1, 5)]
+    loader.load(people)
+    moved = [people[0], people[2], member(4, supervisor_id=uid(1), gender=gender)]
+    loaded = loader.load(moved, on_departure="delete", max_departures="50%")
+    assert (loaded.rejected, loaded.departed, len(loaded.kept_leavers)) == (1, 0, 1)
+    assert (uid(4), uid(2)) in loader.rows("lms_user_id, supervisor_id")
+
+
+def test_a_row_that_a_replay_leaves_as_it_is_is_not_taken_along(loader: Loader) -> None:
+    loader.create(COLUMNS + f", supervisor_id uuid REFERENCES {TABLE} ON DELETE CASCADE")
+    first, later = "2026-01-01T00:00:00Z", "2026-01-05T00:00:00Z"
+    loader.load([member(1, edited=first), member(2, edited=first), member(3, edited=later, supervisor_id=uid(2))])
+    again = [member(1, edited=first), member(3, edited=first, supervisor_id=uid(1))]
+    loader.load(again, on_departure="delete", max_departures="50%", replay=True)
+    assert uid(3) in [key for (key,) in loader.rows("lms_user_id")]

@@ -117,3 +117,13 @@ def test_replay_compares_the_edit_as_the_column_stores_it(loader: Loader) -> Non
     ]
     loader.load(rows[:1])
     assert counts(loader.load(rows[1:], replay=True)) == {"read": 1, "updated": 1}
+
+
+@pytest.mark.parametrize("stored", ["\\udc00", "\\ud800", "\\u0000"])
+def test_json_that_jsonb_cannot_store_holds_up_no_load(loader: Loader, stored: str) -> None:
+    loader.create(
+        "lms_user_id uuid PRIMARY KEY, department_id uuid, first_name text, notes json, departed_at timestamptz"
+    )
+    loader.load([member(1, notes=f'{{"a":"{stored}"}}'), member(2, notes=None)])
+    loaded = loader.load([member(1, notes='{"a":"x"}'), member(2, notes=None)])
+    assert counts(loaded) == {"read": 2, "updated": 1, "unchanged": 1}

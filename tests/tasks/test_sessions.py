@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tasks.errors import LoadFailed, Unreachable
-from tests.tasks.loader import TABLE, Loader, Row, counts, member, uid
+from tests.tasks.loader import SCHEMA, TABLE, Loader, Row, counts, member, uid
 
 
 class Reader:
@@ -161,3 +161,36 @@ def test_while_a_key_cannot_be_read_nobody_is_taken_for_a_leaver(loader: Loader,
     loaded = loader.load([member(1), {**member(3), "lms_user_id": key}], on_departure="delete", max_departures="100%")
     assert (loaded.rejected, loaded.departed, len(loader.rows())) == (1, 0, 10)
     assert "nobody is taken for a leaver" in loaded.departures_skipped
+
+
+def test_a_database_of_repeatable_reads_loads_in_order(loader: Loader) -> None:
+    """The load that waits would not see what the other has done."""
+    loader.load([member(n) for n in range(1, 4)])
+    loader.database.query(
+        f'CREATE FUNCTION "{SCHEMA}".two_seconds() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(2); '
+        f"RETURN NEW; END $$; CREATE TRIGGER two_seconds BEFORE INSERT ON {TABLE} FOR EACH ROW EXECUTE FUNCTION "
+        f'"{SCHEMA}".two_seconds()'
+    )
+    [[name]] = loader.database.query("SELECT current_database()")
+    older = loader.snapshot([*(member(n) for n in range(1, 4)), member(9)])
+    newer = loader.snapshot([*(member(n) for n in range(1, 4)), member(5)])
+    loader.database.query(f"ALTER DATABASE {name} SET default_transaction_isolation = 'repeatable read'")
+    try:
+        first = threading.Thread(target=lambda: loader.load(newer))
+        first.start()
+        time.sleep(1)
+        second = loader.load(older)
+        first.join()
+    finally:
+        loader.database.query(f"ALTER DATABASE {name} RESET default_transaction_isolation")
+    assert second.skipped is not None
+    assert uid(9) not in [key for key, _ in loader.rows()]
+
+
+def test_a_database_that_quotes_every_name_loads(loader: Loader) -> None:
+    [[name]] = loader.database.query("SELECT current_database()")
+    loader.database.query(f"ALTER DATABASE {name} SET quote_all_identifiers = on")
+    try:
+        assert loader.load([member(1)]).inserted == 1
+    finally:
+        loader.database.query(f"ALTER DATABASE {name} RESET quote_all_identifiers")

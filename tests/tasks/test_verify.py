@@ -145,3 +145,15 @@ def test_a_row_that_row_level_security_refuses_is_one_reject(owner: Loader, monk
     loaded = owner.load([member(1), member(2, "Bea"), member(3)])
     assert counts(loaded) == {"read": 3, "inserted": 2, "rejected": 1}
     assert "row level security" in loaded.rejected_because
+
+
+@pytest.mark.parametrize(
+    "fails", ["PERFORM 1 FROM nowhere", f"PERFORM currval('\"{SCHEMA}\".s3cret')", "EXECUTE 'SELECT 1 +'"]
+)
+def test_a_row_whose_trigger_fails_without_a_raise_is_one_reject(loader: Loader, fails: str) -> None:
+    loader.database.query(f'CREATE SEQUENCE "{SCHEMA}".s3cret')
+    trigger(loader, f"IF NEW.first_name = 'Bea' THEN {fails}; END IF; RETURN NEW;")
+    loaded = loader.load([member(1), member(2, "Bea")])
+    assert counts(loaded) == {"read": 2, "inserted": 1, "rejected": 1}
+    assert "refused by" in loaded.rejected_because
+    assert "s3cret" not in loaded.rejected_because
