@@ -31,6 +31,7 @@ def begin(script: str) -> None:
             os._exit(1)  # Python would end itself by a signal, whose exit code is another
 
     sys.excepthook = failed
+    atexit.register(flush_output)  # what others write while Python ends may come later than the last line
     end_in_order()
     check_env_file(Path.cwd() / ".env")
 
@@ -47,7 +48,6 @@ def end_in_order() -> None:
 
     for number in heeded:
         signal.signal(number, interrupt)
-    atexit.register(flush_output)  # what others write while Python ends may come later than the last line
 
 
 def flush_output() -> None:

@@ -62,26 +62,22 @@ class WebhookService:
 def main() -> None:
     """Serve on the port of argument 1 until standard input closes."""
     import httpx
-    import uvicorn
 
-    from webhooks.outbound import PrefectEvents
-    from webhooks.service import create_app
+    from webhooks.server import make_server, run
     from webhooks.settings import read_settings
 
     async def fetch_from_moto(url: str) -> bytes:
         async with httpx.AsyncClient() as client:
             return (await client.get(f"{os.environ['SANDBOX_CERTIFICATES']}/{url.rpartition('/')[2]}")).content
 
-    prefect = PrefectEvents()
-    app = create_app(read_settings(os.environ), fetch=fetch_from_moto, emit=prefect.emit, lifespan=prefect.opened)
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=int(sys.argv[1]), log_level="warning"))
+    server = make_server(read_settings(os.environ), fetch=fetch_from_moto, port=int(sys.argv[1]))
 
     def end_with_parent() -> None:
         sys.stdin.read()
         server.should_exit = True
 
     threading.Thread(target=end_with_parent, daemon=True).start()
-    server.run()
+    run(server)
 
 
 if __name__ == "__main__":

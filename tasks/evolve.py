@@ -6,7 +6,8 @@ import psycopg2
 from psycopg2.extensions import cursor as Cursor
 
 from tasks.align import Alignment
-from tasks.database import LOCKED, one_row, quoted
+from tasks.database import one_row, quoted
+from tasks.database_errors import LOCKED
 from tasks.errors import Unreachable
 from tasks.schema import TableSchema, create_statement
 

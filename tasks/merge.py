@@ -10,14 +10,16 @@ from dataclasses import dataclass, field
 
 from psycopg2.extensions import cursor as Cursor
 
+from tasks.compare import Compared
 from tasks.conflicts import Group, Pairs, find_order, overtaken, park_values
-from tasks.database import RowError, execute, one_row, savepoint
+from tasks.database import RowError, execute, savepoint
 from tasks.plan import CHANGED, STAGED, Merge
 from tasks.reasons import DROPPED, Reason, Reasons, reason_of
 
 STRETCH = 4096
 EXCHANGES = 3
 ORDERS = 3
+"""As many orders are tried so that no row overtakes an earlier one; each costs as much as the first."""
 SLOW_PATH = """
     CREATE INDEX ON pg_temp.staging (_record);
     ANALYZE pg_temp.staging, pg_temp.changes;
@@ -26,31 +28,6 @@ NO_DETOUR = (
     "exchanges a value with another row, and the table refuses the detour that this takes; "
     "make the constraint DEFERRABLE"
 )
-
-
-@dataclass(frozen=True)
-class Compared:
-    """How many of the staged rows are new, have changed (some of whom return), or are the same as the stored ones."""
-
-    new: int
-    changed: int
-    returned: int
-    same: int
-
-    @property
-    def to_write(self) -> int:
-        """How many rows are to be written."""
-        return self.new + self.changed
-
-    @property
-    def is_all_new(self) -> bool:
-        """Whether there are no others."""
-        return self.changed == self.same == 0
-
-    @property
-    def is_all_changed(self) -> bool:
-        """Whether there are no others, and nobody returns."""
-        return self.new == self.returned == self.same == 0
 
 
 class Refused(Exception):
@@ -80,18 +57,6 @@ class Refusals:
     def nodes(self) -> list[int]:
         """All of them."""
         return [*sorted(self.rows), *(-number for number in sorted(self.leavers))]
-
-
-def compare(cursor: Cursor, merge: Merge) -> Compared:
-    """Fill `pg_temp.changes` with the staged rows that are new or changed."""
-    # The primary key tells the planner that a record is there once; else it would sort whole rows to join them.
-    columns = "_record integer PRIMARY KEY, is_new boolean, returns boolean, emptied integer[]"
-    cursor.execute(f"CREATE TEMPORARY TABLE changes ({columns}) ON COMMIT DROP")
-    execute(cursor, "compare", **merge.compare_parts())
-    compared = Compared(*one_row(cursor))
-    if compared.to_write and compared.same:
-        cursor.execute("ANALYZE pg_temp.changes (_record); ANALYZE pg_temp.staging (_record)")
-    return compared
 
 
 def merge_rows(cursor: Cursor, merge: Merge, compared: Compared, max_refused: int) -> Refusals:

@@ -86,6 +86,12 @@ class Merge:
         return self.table.changes_rows or self.newer() is not None
 
     @property
+    def was_written(self) -> str:
+        """SQL that says whether this load wrote the staged row `s`; noted only where the table may skip rows."""
+        noted = f"EXISTS (SELECT FROM pg_temp.written AS w WHERE w._key = s.{self.alignment.key.staged})"
+        return noted if self.may_skip_rows else "true"
+
+    @property
     def in_scope(self) -> str:
         """SQL that says whether a stored row `t` is one of those that the file speaks for."""
         if self.scope is not None and self.table.column("department_id") is not None:

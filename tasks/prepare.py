@@ -86,13 +86,16 @@ def copy_lines(rows: pa.Table) -> pa.Buffer:
     >>> table = pa.table({"_record": [1, 2], "c0": ["a\tb\\", ""], "c1": [None, "\\N"]})
     >>> copy_lines(table).to_pybytes().decode().splitlines()
     ['1\ta\\tb\\\\\t\\N', '2\t\t\\\\N']
+    >>> copy_lines(table.slice(2)).size
+    0
     """
+    if not rows.num_rows:
+        return pa.py_buffer(b"")
     kind = pa.large_string() if rows.nbytes > WIDE_BYTES else pa.string()
     columns = [escaped(column.cast(kind).combine_chunks()) for column in rows.columns]
     lines = pc.binary_join_element_wise(*columns, "\t", null_handling="replace", null_replacement=r"\N")
     lines = pc.binary_join_element_wise(lines, "", "\n")
-    data = lines.buffers()[2]
-    return pa.py_buffer(b"") if data is None else data.slice(0, pc.sum(pc.binary_length(lines)).as_py())
+    return lines.buffers()[2].slice(0, pc.sum(pc.binary_length(lines)).as_py())
 
 
 def escaped(texts: pa.Array) -> pa.Array:

@@ -2,7 +2,7 @@
 
 import psycopg2
 
-from tasks.database import is_row_policy, raised_by_function
+from tasks.database_errors import is_row_policy, raised_by_function
 from tasks.schema import TableSchema
 
 Reason = tuple[str, str]

@@ -9,7 +9,8 @@ from sqlalchemy import Inspector, inspect
 from sqlalchemy.exc import SAWarning
 
 from tasks.columns import KEY
-from tasks.database import database_errors, open_engine, quoted, statement
+from tasks.database import open_engine, quoted, statement
+from tasks.database_errors import database_errors
 from tasks.errors import SchemaMismatch
 from tasks.policy import IN_MEMORY, RETRIED
 

@@ -7,6 +7,7 @@ from prefect import task
 from psycopg2.extensions import cursor as Cursor
 
 from tasks.align import EDITED, Alignment, align
+from tasks.compare import Compared, compare
 from tasks.database import execute, one_row, savepoint, transaction
 from tasks.departures import (
     Departures,
@@ -18,7 +19,6 @@ from tasks.departures import (
     takes_along,
 )
 from tasks.emptied import check_emptied
-from tasks.errors import LoadFailed
 from tasks.evolve import add_columns, create_missing
 from tasks.ledger import (
     Committed,
@@ -31,7 +31,7 @@ from tasks.ledger import (
 )
 from tasks.loaded import Loaded, check_sum, numbered
 from tasks.log import run_logger
-from tasks.merge import Compared, compare, merge_rows
+from tasks.merge import merge_rows
 from tasks.options import LoadOptions, allowed_rejects
 from tasks.plan import Merge
 from tasks.policy import IN_MEMORY, RETRIED
@@ -41,10 +41,8 @@ from tasks.rejects import publish_rejects, rejected_records, summary
 from tasks.s3 import S3Object, Snapshot
 from tasks.schema import TableSchema
 from tasks.staging import Staged, check_limit, stage
+from tasks.table_lock import lock_table
 from tasks.verify import ReadBack, read_back
-
-LOCK_TABLE = "SELECT pg_try_advisory_xact_lock(hashtextextended('department-members:' || %s, 0))"
-LONGEST_WAIT_S = 900.0
 
 
 class _DryRun(Exception):
@@ -91,7 +89,7 @@ def load(
     blocks: str | None,
 ) -> Loaded:
     """The whole load, inside a transaction that the caller commits."""
-    wait_for_turn(cursor, table)
+    lock_table(cursor, table)
     create_missing(cursor, table)
     open_ledger(cursor, table)
     check_clock(cursor, snapshot)
@@ -219,31 +217,6 @@ def as_committed(committed: Committed, snapshot: Snapshot) -> Loaded:
     run_logger().warning("load %s of this run was committed before; these are its counts", committed.load_id)
     rejects = S3Object(snapshot.object.bucket, committed.rejects_key) if committed.rejects_key else None
     return replace(Loaded(**committed.counts), rejects=rejects)  # type: ignore[arg-type]
-
-
-def wait_for_turn(cursor: Cursor, table: TableSchema) -> None:
-    """Hold the table's advisory lock until the transaction ends.
-
-    Asks again and again rather than waiting inside the server, where no signal reaches a run.
-
-    Raises:
-        LoadFailed: another load held it all that time.
-    """
-    patience = time.monotonic() + LONGEST_WAIT_S
-    told = False
-    while True:
-        cursor.execute(LOCK_TABLE, (table.quoted,))
-        if one_row(cursor)[0]:
-            return
-        if time.monotonic() > patience:
-            raise LoadFailed(
-                f"{table.quoted}: another load has held the table for {LONGEST_WAIT_S / 60:.0f} minutes. Nothing was "
-                "changed. Look for a run that hangs (pg_stat_activity, application_name department-members); run again."
-            )
-        if not told:
-            run_logger().info("another load of %s is under way; waiting for its end", table.quoted)
-            told = True
-        time.sleep(0.5)
 
 
 def known_rows(snapshot: Snapshot) -> int:

@@ -5,12 +5,10 @@ from dataclasses import dataclass, field
 
 from psycopg2.extensions import cursor as Cursor
 
+from tasks.compare import Compared
 from tasks.database import execute, literal, quoted
-from tasks.merge import Compared
 from tasks.plan import CHANGED, STAGED, Merge
 from tasks.reasons import DROPPED, Reasons
-
-WAS_WRITTEN = "EXISTS (SELECT FROM pg_temp.written AS w WHERE w._key = s.{staged_key})"
 
 
 @dataclass
@@ -45,17 +43,15 @@ def read_back(cursor: Cursor, merge: Merge, compared: Compared, refused: list[in
     differs = merge.differs(read_back=True)
     written = compared.to_write - len(refused)
     if written:
-        rows, is_new, returns = CHANGED, "c.is_new", "c.returns"
-        if not refused and (compared.is_all_new or compared.is_all_changed):
-            rows, is_new, returns = STAGED, str(compared.is_all_new), "false"
-        parts = {"rows": rows, "is_new": is_new, "returns": returns, "differs": differs}
-        execute(cursor, "read_back", **merge.target, **parts)
+        rows_read = {"rows": CHANGED, "is_new": "c.is_new", "returns": "c.returns"}
+        if not refused and (compared.is_all_new or compared.is_all_changed):  # nothing to join with
+            rows_read = {"rows": STAGED, "is_new": str(compared.is_all_new), "returns": "false"}
+        execute(cursor, "read_back", **merge.target, **rows_read, differs=differs)
         for is_new, returns, rows in cursor.fetchall():
             found.count(is_new, rows, rows if returns else 0)
     parts = {"is_newer": merge.newer() or "false", "altered": altered_columns(merge), "differs": differs}
     if found.inserted + found.updated < written:
-        was_written = WAS_WRITTEN.format(**merge.target) if merge.may_skip_rows else "true"
-        execute(cursor, "read_back_others", **merge.target, **parts, was_written=was_written)
+        execute(cursor, "read_back_others", **merge.target, **parts, was_written=merge.was_written)
         for record, is_new, returns, outcome, columns in cursor.fetchall():
             if outcome == "altered":
                 found.count(is_new, 1, int(returns))

@@ -9,14 +9,12 @@ import argparse
 import logging
 import sys
 
-import uvicorn
-from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
+from prefect.settings import PREFECT_API_URL
 
 from blocks.environment import read_environment
 from tasks.errors import ConfigError
-from webhooks.connections import BoundedProtocol
-from webhooks.outbound import PrefectEvents, fetch_from_amazon
-from webhooks.service import create_app
+from webhooks.outbound import fetch_from_amazon
+from webhooks.server import make_server, run
 from webhooks.settings import read_settings
 
 
@@ -36,16 +34,11 @@ def main() -> int:
     # Prefect, once its settings are read, has put handlers of its own on the root; ours take their place.
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", force=True)
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    prefect = PrefectEvents()
-    app = create_app(settings, fetch=fetch_from_amazon, emit=prefect.emit, lifespan=prefect.opened)
+    server = make_server(settings, fetch=fetch_from_amazon, host=options.host, port=options.port)
     paths = {"/sns": settings.topics, "/eventbridge": settings.api_key, "/watch": settings.watch}
     taken = ", ".join(path for path, given in paths.items() if given)
     logging.getLogger("webhooks").info("listening on http://%s:%d for %s", options.host, options.port, taken)
-    with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}):  # AWS waits 5 s, and delivers again by itself
-        uvicorn.run(
-            app, host=options.host, port=options.port, http=BoundedProtocol, log_level="warning", server_header=False
-        )
-    return 0
+    return run(server)
 
 
 if __name__ == "__main__":

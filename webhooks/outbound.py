@@ -10,6 +10,7 @@ from prefect.client.orchestration import PrefectClient, get_client
 
 LONGEST_ANSWER = 64 * 1024
 LONGEST_FETCH_S = 10.0
+PREFECT_TIMEOUT_S = 10.0
 AS_IT_IS = {"Accept-Encoding": "identity"}  # 64 KB of gzip may hold 64 MB
 
 
@@ -50,7 +51,7 @@ class PrefectEvents:
     @asynccontextmanager
     async def opened(self, _app: object = None) -> AsyncIterator[None]:
         """The service's lifespan: the client is open in it. Building one takes 130 ms, in which nothing is answered."""
-        async with get_client(httpx_settings={"timeout": LONGEST_FETCH_S}) as self._client:
+        async with get_client(httpx_settings={"timeout": PREFECT_TIMEOUT_S}) as self._client:
             yield
 
     async def emit(self, events: list[dict[str, Any]]) -> None:

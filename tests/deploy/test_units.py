@@ -16,8 +16,8 @@ UNITS = sorted((ROOT / "deploy").glob("*.service"))
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
 def test_its_exposure_is_low(unit: Path) -> None:
     command = ["systemd-analyze", "security", "--offline=true", "--no-pager", str(unit)]
-    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    [level] = re.findall(r"Overall exposure level for .*: ([0-9.]+)", told)
+    report = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    [level] = re.findall(r"Overall exposure level for .*: ([0-9.]+)", report)
     assert float(level) < 4
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tasks.compare import compare
 from tasks.errors import LoadFailed, Unreachable
 from tests.tasks.loader import SCHEMA, TABLE, Loader, Row, counts, member, uid
 
@@ -74,18 +75,14 @@ def test_an_evolving_load_behind_an_open_reader_holds_up_others_for_moments_only
 
 def late_edit(loader: Loader, monkeypatch: pytest.MonkeyPatch, name: str, edited: str) -> None:
     """Another session edits member 1 after the load has compared, and before it writes."""
-    from tasks import merge
-
-    original = merge.compare
-
-    def compare(*arguments: Any) -> Any:
-        found = original(*arguments)
+    def compare_and_edit(*arguments: Any) -> Any:
+        found = compare(*arguments)
         loader.database.query(
             f"UPDATE {TABLE} SET first_name = %s, date_edited = %s WHERE lms_user_id = %s", (name, edited, uid(1))
         )
         return found
 
-    monkeypatch.setattr("tasks.upsert.compare", compare)
+    monkeypatch.setattr("tasks.upsert.compare", compare_and_edit)
 
 
 @pytest.mark.parametrize(("edited", "stays"), [("2026-03-01T00:00:00Z", True), ("2025-01-01T00:00:00Z", False)])

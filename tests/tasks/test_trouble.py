@@ -18,7 +18,8 @@ from sandbox.tls import pass_on
 from tasks import database as module
 from tasks.errors import AuthError, LoadFailed, PipelineError, Unreachable
 from tasks.ledger import last_loads
-from tasks.upsert import LOCK_TABLE, Loaded
+from tasks.table_lock import LOCK_TABLE
+from tasks.upsert import Loaded
 from tests.conftest import Database
 from tests.tasks.two_snapshots import ROWS, load, state
 
@@ -165,7 +166,7 @@ def test_two_loads_of_one_table_wait_for_each_other(database: Database, files: l
 def test_a_load_does_not_wait_for_another_without_end(
     database: Database, files: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tasks.upsert.LONGEST_WAIT_S", 0.6)
+    monkeypatch.setattr("tasks.table_lock.LONGEST_WAIT_S", 0.6)
     holder = database.connect()
     holder.cursor().execute(LOCK_TABLE, ('"public"."department_members"',))
     with pytest.raises(LoadFailed, match="another load has held the table"):

@@ -1,0 +1,14 @@
+"""The service, running."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.webhooks.running import Service
+
+
+@pytest.fixture
+def service() -> Iterator[Service]:
+    running = Service()
+    yield running
+    running.server.should_exit = True
