@@ -29,6 +29,7 @@ class AlignedColumn:
     """Whether the table has such a column, which it does not compute itself."""
     declared: str = "text"
     base: str = "text"
+    collation: str | None = None
     required: bool = False
     format: Format = Format()
     is_array: bool = False
@@ -39,11 +40,13 @@ class AlignedColumn:
     @property
     def staged(self) -> str:
         """Its name in the staging table: a neutral one, so that no two can clash."""
-        return f"c{self.number}"
+        return f"{'c' if self.is_loaded else 'x'}{self.number}"
 
     @property
     def staged_as(self) -> str:
-        """Its type in the staging table."""
+        """Its type in the staging table. A key has the table's own, so that both tell the same keys apart."""
+        if self.name == KEY and self.format.staged_as == "text":
+            return self.declared + (f" COLLATE {self.collation}" if self.collation else "")
         return self.format.staged_as + ("[]" if self.is_array else "")
 
     @property
@@ -90,7 +93,16 @@ class Alignment:
     @property
     def staged(self) -> tuple[AlignedColumn, ...]:
         """The columns that reach the staging table: those loaded, and what tells which of two rows is newer."""
-        return tuple(column for column in self.columns if column.is_loaded or column.name == EDITED)
+        edited = self.edited
+        return self.loaded if edited is None or edited.is_loaded else (*self.loaded, edited)
+
+    @property
+    def edited(self) -> AlignedColumn | None:
+        """What tells which of two rows is newer: the table's column if it keeps it whole, else the file's text."""
+        column = next((column for column in self.columns if column.name == EDITED), None)
+        if column is None or column.is_loaded and column.format.keeps_date_times and not column.is_array:
+            return column
+        return AlignedColumn(EDITED, column.number)
 
     @property
     def added(self) -> tuple[AlignedColumn, ...]:
@@ -103,8 +115,8 @@ class Alignment:
         return next(column for column in self.columns if column.name == KEY)
 
     def find(self, name: str) -> AlignedColumn | None:
-        """The column of that name, if it is staged."""
-        return next((column for column in self.staged if column.name == name), None)
+        """The column of that name, if it reaches the table."""
+        return next((column for column in self.loaded if column.name == name), None)
 
 
 def align(header: list[str], table: TableSchema, contract: SchemaContract = "ignore") -> Alignment:
@@ -165,7 +177,16 @@ def align_column(name: str, number: int, table: TableSchema, is_new: bool) -> Al
     declared, base = (column.element, column.element_base) if is_array else (column.declared, column.base)
     wanted = format_of(str(declared), str(base), array=is_array)
     return AlignedColumn(
-        name, number, True, column.declared, column.base, column.required, wanted, is_array=is_array, is_new=is_new
+        name,
+        number,
+        True,
+        column.declared,
+        column.base,
+        column.collation,
+        column.required,
+        wanted,
+        is_array=is_array,
+        is_new=is_new,
     )
 
 

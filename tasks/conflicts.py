@@ -141,6 +141,7 @@ def holders(cursor: Cursor, merge: Merge, unique: Uniqueness) -> Pairs:
     names = [f"e{n}" for n in range(len(unique.expressions))]
     parts = {
         "image": merge.image(unique.columns),
+        "as_table": quoted(merge.table.table),  # an index may be about the row as a whole, by the table's name
         "expressions": ", ".join(f"{e} AS {name}" for name, e in zip(names, unique.expressions, strict=True)),
         "predicate": f"WHERE {unique.predicate}" if unique.predicate else "",
         "same": " AND ".join(

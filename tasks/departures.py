@@ -10,12 +10,11 @@ from datetime import datetime
 from psycopg2.extensions import cursor as Cursor
 
 from tasks.columns import KEY
-from tasks.database import RowError, execute, one_row, quoted, savepoint
+from tasks.database import execute, one_row, quoted
 from tasks.errors import SchemaMismatch, TooManyDepartures
 from tasks.options import LoadOptions, OnDeparture, allowed
 from tasks.plan import DEPARTED_AT, Merge
 from tasks.reasons import Reasons
-from tasks.rejects import Rejected
 from tasks.s3 import Snapshot
 from tasks.schema import ForeignKey, TableSchema
 
@@ -61,22 +60,20 @@ def find_leavers(
     merge: Merge,
     snapshot: Snapshot,
     options: LoadOptions,
-    rejected: list[Rejected],
+    nameless: int,
     newer: datetime | None,
 ) -> Departures:
     """Fill `pg_temp.leavers`; who is kept in any case, or why nobody was looked for.
 
     Args:
+        nameless: how many rejected rows have no key that can be read.
         newer: the time of a newer snapshot of the department that was applied, if this is a replay of an older one.
 
     Raises:
         TooManyDepartures: they are more than `max_departures` of those present.
     """
     key_type = merge.alignment.key.staged_as
-    cursor.execute(
-        f"CREATE TEMPORARY TABLE leavers (_number serial, _key {key_type}, _at timestamptz) ON COMMIT DROP;"
-        f"CREATE TEMPORARY TABLE rejected_keys (_key {key_type}) ON COMMIT DROP"
-    )
+    cursor.execute(f"CREATE TEMPORARY TABLE leavers (_number serial, _key {key_type}, _at timestamptz) ON COMMIT DROP")
     if merge.leave is None:
         return Departures()
     if newer is not None:
@@ -84,10 +81,9 @@ def find_leavers(
             skipped=f"a newer snapshot, of {newer.isoformat()}, was applied before; who joined since then is not in "
             "this one, and nobody is taken for a leaver"
         )
-    unreadable = sum(not keep_key(cursor, row.key) for row in rejected)
-    if unreadable:
+    if nameless:
         return Departures(
-            skipped=f"{unreadable} rejected rows have no key that can be read, and could be anybody's; nobody is taken "
+            skipped=f"{nameless} rejected rows have no key that can be read, and could be anybody's; nobody is taken "
             "for a leaver until they are corrected"
         )
     present = f"AND t.{DEPARTED_AT} IS NULL" if options.on_departure == "mark" else ""
@@ -149,18 +145,6 @@ def reference_parts(merge: Merge, key: ForeignKey, *, from_stored: bool) -> dict
         "stored_refers": " AND ".join(f"t.{quoted(own)} = gone.{referred}" for own, referred in pairs),
         "keeps_reference": others if is_loaded and not from_stored else "true",
     }
-
-
-def keep_key(cursor: Cursor, key: str | None) -> bool:
-    """Remember a rejected row's key, as its column's type reads it; False where it cannot be read."""
-    if key is None or not key.strip():
-        return False
-    try:
-        with savepoint(cursor):
-            cursor.execute("INSERT INTO pg_temp.rejected_keys VALUES (%s)", (key,))
-    except (RowError, ValueError):  # ValueError: psycopg2 sends no NUL
-        return False
-    return True
 
 
 def count_departures(cursor: Cursor, merge: Merge, found: Departures, refused: Reasons) -> Departures:

@@ -6,6 +6,7 @@ from psycopg2.extensions import cursor as Cursor
 
 from tasks.database import execute, literal, one_row, quoted
 from tasks.errors import ColumnEmptied
+from tasks.formats import is_null
 from tasks.options import allowed_emptied
 from tasks.plan import CUSTOM_FIELDS, Merge
 from tasks.s3 import Snapshot
@@ -63,7 +64,8 @@ def count_stored(cursor: Cursor, merge: Merge, name: str | None, *, most: int | 
     if name is not None and key and merge.table.column(name) is None:
         value = f"NULLIF(t.{quoted(column)} -> {literal(key)}, 'null')"
     elif name is not None:
-        value = f"t.{quoted(name)}"
+        column_type = merge.table.column(name)
+        value = f"NULLIF({is_null(f't.{quoted(name)}', column_type.base if column_type else '')}, true)"
     execute(
         cursor, "stored_values", table=merge.table.quoted, value=value, in_scope=merge.in_scope, most=str(most or "ALL")
     )

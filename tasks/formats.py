@@ -55,6 +55,7 @@ PATTERNS = {
 """Base type to the whole text's pattern (RE2), if PostgreSQL's own reading needs one, and what to say of a misfit."""
 TEXTS = {"text", "character varying", "character", "bpchar"}
 JSON = {"json", "jsonb"}
+MICROSECONDS = 6  # fraction digits, the most that PostgreSQL keeps
 _TIMED = {"timestamp without time zone", "timestamp with time zone", "time without time zone", "time with time zone"}
 _BY_TEXT = {"real", "double precision", "money"}
 _EXACTLY_EQUAL = set(PATTERNS) - {"numeric", "real", "double precision", "money", "json", "interval", "inet", "cidr"}
@@ -62,6 +63,7 @@ _EXACTLY_EQUAL = set(PATTERNS) - {"numeric", "real", "double precision", "money"
 _TYPE = re.compile(
     r"(?P<name>[a-z ]+?)(?:\((?P<first>\d+)(?:,(?P<second>-?\d+))?\))?(?P<rest> with(?:out)? time zone)?"
 )
+_ZULU = r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z?$"
 _ODD_JSON = r"\\u(0000|[dD][89a-fA-F])|\d[eE][+-]?\d{4}|\d{200}"
 """JSON that json stores and jsonb cannot: compared as text."""
 
@@ -80,6 +82,8 @@ class Format:
     fraction_digits: int | None = None
     """How many the type keeps; further ones are cut, never rounded up."""
     day_only: bool = False
+    keeps_date_times: bool = False
+    """The type keeps a date-time to the microsecond."""
     as_utc: bool = False
     """The type keeps no offset, so that one must be converted to UTC before PostgreSQL drops it."""
     proof: str | None = None
@@ -114,13 +118,16 @@ def format_of(declared: str, base: str, *, array: bool = False) -> Format:
         proof, value = f"{{c}} = {{c}}::{limits}{many}", f"{{c}}::{limits}{many}"
         return Format("numeric", f"a number that {limits} holds", pattern, proof=proof, value=value)
     if name == "timestamp without time zone" and not array:
-        digits, value = int(first or 6), "({c} AT TIME ZONE 'UTC')"
-        return Format("timestamptz", expected, pattern, fraction_digits=digits, value=value)
+        digits, value = int(first or MICROSECONDS), "({c} AT TIME ZONE 'UTC')"
+        whole = digits == MICROSECONDS
+        return Format("timestamptz", expected, pattern, fraction_digits=digits, keeps_date_times=whole, value=value)
+    digits = int(first or MICROSECONDS)
     return Format(
         declared,
         expected,
         pattern,
-        fraction_digits=int(first or 6) if name in _TIMED else None,
+        fraction_digits=digits if name in _TIMED else None,
+        keeps_date_times=name == "timestamp with time zone" and digits == MICROSECONDS,
         day_only=name == "date",
         as_utc=name == "timestamp without time zone",
     )
@@ -152,4 +159,19 @@ def differs(stored: str, value: str, base: str, declared: str) -> str:
             f"WHEN concat({stored}, {value}) ~ '{_ODD_JSON}' THEN true "
             f"ELSE {stored}::jsonb IS DISTINCT FROM {value}::jsonb END"
         )
-    return f'{stored}::text COLLATE "C" IS DISTINCT FROM {value}::text COLLATE "C"'
+    if name in PATTERNS or name == "array":
+        return f'{stored}::text COLLATE "C" IS DISTINCT FROM {value}::text COLLATE "C"'
+    # A type that is not known here may have a cast to text of its own; concat takes its output. A row of nulls IS NULL.
+    sides = (f'ROW(num_nulls({side}), concat({side}) COLLATE "C")' for side in (stored, value))
+    return " IS DISTINCT FROM ".join(sides)
+
+
+def is_null(value: str, base: str) -> str:
+    """SQL that says whether a value is null; a composite one whose fields are all null is not."""
+    known = parsed(base)[0] in {*PATTERNS, *TEXTS}
+    return f"{value} IS NULL" if known else f"num_nulls({value}) = 1"
+
+
+def moment(text: str) -> str:
+    """SQL for a date-time's text, as the LMS writes it, in a form that sorts by time; null for any other text."""
+    return f"CASE WHEN {text} ~ '{_ZULU}' THEN rtrim({text}, 'Z') END COLLATE \"C\""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from tasks.align import EDITED, AlignedColumn, Alignment
 from tasks.columns import KEY
 from tasks.database import literal, quoted
-from tasks.formats import TEXTS, parsed
+from tasks.formats import TEXTS, is_null, moment, parsed
 from tasks.schema import TableSchema
 
 STAGED = "pg_temp.staging AS s"
@@ -76,9 +76,12 @@ class Merge:
     def newer(self, value: str | None = None) -> str | None:
         """SQL that says whether the table's row was edited later than the staged one, where that matters."""
         edited = self.alignment.find(EDITED)
-        if not self.keep_newer or edited is None or not edited.is_loaded:
+        if not self.keep_newer or edited is None:
             return None
-        return f"(t.{EDITED} > {value or edited.value}) IS TRUE"
+        stored, value = f"t.{EDITED}", value or edited.value
+        if parsed(edited.base)[0] in TEXTS:
+            stored, value = moment(stored), moment(value)
+        return f"({stored} > {value}) IS TRUE"
 
     @property
     def may_skip_rows(self) -> bool:
@@ -111,7 +114,8 @@ class Merge:
         returns = f"t.{DEPARTED_AT} IS NOT NULL" if self.revive else "false"
         not_older = f" AND NOT {newer}" if (newer := self.newer()) else ""
         lost = [
-            f"CASE WHEN t.{quoted(c.name)} IS NOT NULL AND {c.value} IS NULL THEN {c.number + 1} END"
+            f"CASE WHEN NOT {is_null(f't.{quoted(c.name)}', c.base)} AND {is_null(c.value, c.base)} "
+            f"THEN {c.number + 1} END"
             for c in self.compared
             if not c.is_new and not c.required
         ]

@@ -65,7 +65,7 @@ def prepare(chunk: Chunk, alignment: Alignment, judges_nulls: bool) -> Prepared:
             set_aside(prepared, chunk, nul, column, NUL)
     for column in alignment.staged:
         columns[column.staged] = prepare_column(texts_of(chunk, column), column, prepared, chunk)
-        prepared.filled[column.name] += read - columns[column.staged].null_count
+        prepared.filled[column.name] += read - columns[column.staged].null_count if column.is_loaded else 0
     key = texts_of(chunk, alignment.key)
     set_aside(prepared, chunk, pc.fill_null(pc.equal(pc.utf8_trim_whitespace(key), ""), True), alignment.key, NO_KEY)
     for column in alignment.loaded if judges_nulls else ():

@@ -27,6 +27,7 @@ class Rejected:
     reason: str
     """Safe to log: it holds no value."""
     key: str | None = field(repr=False)
+    edited: str | None = field(repr=False)
     data: bytes = field(repr=False)
 
 
@@ -40,8 +41,11 @@ def rejected_records(path: Path, reasons: Reasons, alignment: Alignment) -> list
         records = chunk.records() if here else []
         for number in here:
             record = records[number - chunk.first_record]
-            key = record.fields()[alignment.key.number]
-            found.append(Rejected(number, record.line, *reasons[number], key, record.data))
+            fields = record.fields()
+            edited = fields[alignment.edited.number] if alignment.edited else None
+            found.append(
+                Rejected(number, record.line, *reasons[number], fields[alignment.key.number], edited, record.data)
+            )
     return found
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from prefect import task
+from psycopg2.extensions import cursor as Cursor
 from sqlalchemy import Inspector, inspect
 from sqlalchemy.exc import SAWarning
 
@@ -31,6 +32,8 @@ class TableColumn:
     element_base: str | None = None
     folds: bool = False
     """Its collation takes different texts for equal."""
+    collation: str | None = None
+    """Its collation's quoted name, where it is not the type's own."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,8 @@ class Uniqueness:
     """Judged row by row; a deferrable one is judged at the end of a statement or of the transaction."""
     is_key: bool
     """Unique on the key alone, for every row: what ON CONFLICT needs, if it is immediate too."""
+    recollated: bool = False
+    """It compares a column by another collation than the column's own."""
 
 
 @dataclass(frozen=True)
@@ -133,8 +138,14 @@ def inspect_schema(schema: str, table: str, *, create_table: bool = False, block
         types = connection.exec_driver_sql(statement("column_types"), (name,)).all()
         checks = connection.exec_driver_sql(statement("checks"), (name,)).all()
         unique = uniqueness(connection.exec_driver_sql(statement("uniqueness"), (name,)).all())
-        rewrites_rows, changes_rows = connection.exec_driver_sql(statement("row_triggers"), {"table": name}).one()
+        side_effects = connection.exec_driver_sql(statement("side_effects"), {"table": name}).one()
+        rewrites_rows, changes_rows, has_children = side_effects
         check_key(inspector, schema, table, unique)
+        if has_children:
+            raise SchemaMismatch(
+                f"{name} has child tables (INHERITS), into which its unique constraints do not reach, so rows cannot "
+                f"be matched. Detach them: ALTER TABLE ... NO INHERIT {name}; or use a partitioned table."
+            )
         return TableSchema(
             schema,
             table,
@@ -179,6 +190,11 @@ def check_key(inspector: Inspector, schema: str, table: str, unique: tuple[Uniqu
             f"{where} has no unique constraint on {KEY} alone, so rows cannot be matched. "
             f"Add one: ALTER TABLE {where} ADD UNIQUE ({KEY}). Remove rows that share a key first."
         )
+    if recollated := [index for index in keys if index.recollated]:
+        raise SchemaMismatch(
+            f"{where}: the unique index {quoted(recollated[0].names[0])} on {KEY} has another collation than the "
+            "column and may tell other keys apart. Give both the same."
+        )
     if not any(index.immediate for index in keys):
         raise SchemaMismatch(
             f"{where}: the unique constraint {quoted(keys[0].names[0])} on {KEY} is DEFERRABLE, and ON CONFLICT cannot "
@@ -197,8 +213,9 @@ def uniqueness(rows: Any) -> tuple[Uniqueness, ...]:
             predicate=predicate,
             immediate=immediate,
             is_key=expressions == [KEY] and operators is None and predicate is None,
+            recollated=recollated,
         )
-        for names, columns, expressions, operators, predicate, immediate, nulls_equal in rows
+        for names, columns, expressions, operators, predicate, immediate, nulls_equal, recollated in rows
     )
 
 
@@ -216,8 +233,9 @@ def table_columns(inspector: Inspector, schema: str, table: str, types: Any) -> 
             element=element,
             element_base=element_base,
             folds=folds,
+            collation=collation,
         )
-        for name, declared, base, element, element_base, folds in types
+        for name, declared, base, element, element_base, folds, collation in types
     )
 
 
@@ -233,6 +251,19 @@ def foreign_keys(inspector: Inspector, schema: str, table: str) -> tuple[Foreign
         )
         for key in inspector.get_foreign_keys(table, schema)
     )
+
+
+def check_unaltered(cursor: Cursor, table: TableSchema) -> None:
+    """Hold the table as it is until the transaction ends, and make sure that it still is as it was inspected.
+
+    Raises:
+        SchemaMismatch: its columns were altered since, so that the plan for the file's values may not fit them.
+    """
+    cursor.execute(f"SET LOCAL quote_all_identifiers = off; SELECT FROM {table.quoted} LIMIT 0")
+    cursor.execute(statement("column_types"), (table.quoted,))
+    inspected = {c.name: (c.declared, c.base, c.element, c.element_base, c.folds, c.collation) for c in table.columns}
+    if inspected != {name: tuple(rest) for name, *rest in cursor.fetchall()}:
+        raise SchemaMismatch(f"{table.quoted} was altered while this load began. Nothing was changed; run again.")
 
 
 def reflected(inspector: Inspector, schema: str, table: str) -> list[Any]:

@@ -141,7 +141,7 @@ def copy_around_refused(cursor: Cursor, rows: pa.Table, staged: Staged, refused:
 
 def refusal(error: psycopg2.Error, staged: Staged) -> RowRefused:
     """Which row PostgreSQL refused, by `COPY staging, line 3, column c7: …`, and why."""
-    context = _CONTEXT.search(error.diag.context or "")
+    context = COPY_CONTEXT.search(error.diag.context or "")
     by_name = {column.staged: column for column in staged.alignment.staged}
     failed = by_name.get(error.diag.constraint_name or "") if error.diag.table_name == "staging" else None
     if failed is not None:
@@ -171,4 +171,7 @@ def holds(cursor: Cursor, column: AlignedColumn, text: str | None) -> bool:
     return True
 
 
-_CONTEXT = re.compile(r"^COPY staging, line (?P<line>\d+)(?:, column (?P<column>.+?)(?::|$))?", re.MULTILINE)
+# `COPY staging, line 3, column c7: …`, in whatever language the server speaks
+COPY_CONTEXT = re.compile(
+    r"^(?=.*COPY)[^\n:：]*?staging[^\n:：\d]*(?P<line>\d+)(?:[^\n:：]*?(?<![a-z0-9])(?P<column>[cx]\d+))?", re.MULTILINE
+)

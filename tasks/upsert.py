@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from prefect import task
 from psycopg2.extensions import cursor as Cursor
 
-from tasks.align import EDITED, Alignment, align
+from tasks.align import Alignment, align
 from tasks.compare import Compared, compare
-from tasks.database import execute, one_row, savepoint, transaction
+from tasks.database import execute, savepoint, transaction
 from tasks.departures import (
     Departures,
     check_columns,
@@ -18,6 +18,7 @@ from tasks.departures import (
     protect,
     takes_along,
 )
+from tasks.duplicates import drop_duplicates, note_rejected
 from tasks.emptied import check_emptied
 from tasks.evolve import add_columns, create_missing
 from tasks.ledger import (
@@ -39,7 +40,7 @@ from tasks.reasons import Reasons
 from tasks.records import count_records, read_header
 from tasks.rejects import publish_rejects, rejected_records, summary
 from tasks.s3 import S3Object, Snapshot
-from tasks.schema import TableSchema
+from tasks.schema import TableSchema, check_unaltered
 from tasks.staging import Staged, check_limit, stage
 from tasks.table_lock import lock_table
 from tasks.verify import ReadBack, read_back
@@ -91,6 +92,7 @@ def load(
     """The whole load, inside a transaction that the caller commits."""
     lock_table(cursor, table)
     create_missing(cursor, table)
+    check_unaltered(cursor, table)
     open_ledger(cursor, table)
     check_clock(cursor, snapshot)
     if (committed := committed_by_this_run(cursor, table, snapshot)) and not options.dry_run:
@@ -100,6 +102,7 @@ def load(
         return Loaded(skipped=earlier.reason_to_skip)
     limit = allowed_rejects(options.max_rejected, known_rows(snapshot))
     staged = stage(cursor, snapshot, table, alignment, limit)
+    nameless = note_rejected(cursor, alignment, rejected_records(snapshot.path, staged.rejected, alignment))
     duplicates = drop_duplicates(cursor, alignment)
     merge = Merge(
         table,
@@ -110,7 +113,7 @@ def load(
         leave=leave_statement(table, options, snapshot),
         without_new=options.dry_run,
     )
-    news = find_news(cursor, merge, snapshot, staged, options, earlier)
+    news = find_news(cursor, merge, snapshot, staged, nameless, options, earlier)
     outcome = write_news(cursor, merge, snapshot, staged, news, limit)
     rejected = rejected_records(snapshot.path, outcome.rejected, alignment)
     rejects = publish_rejects(snapshot, rejected, blocks) if rejected and not options.dry_run else None
@@ -138,11 +141,16 @@ class News:
 
 
 def find_news(
-    cursor: Cursor, merge: Merge, snapshot: Snapshot, staged: Staged, options: LoadOptions, earlier: EarlierLoads
+    cursor: Cursor,
+    merge: Merge,
+    snapshot: Snapshot,
+    staged: Staged,
+    nameless: int,
+    options: LoadOptions,
+    earlier: EarlierLoads,
 ) -> News:
     """Compare the staged rows with the table: leavers, changed rows, columns that empty. Nothing is written yet."""
-    unread = rejected_records(snapshot.path, staged.rejected, merge.alignment)
-    departures = find_leavers(cursor, merge, snapshot, options, unread, earlier.newer)
+    departures = find_leavers(cursor, merge, snapshot, options, nameless, earlier.newer)
     compared = compare(cursor, merge)
     new_keys, vanished_keys = check_emptied(cursor, merge, snapshot, staged.filled, options.max_emptied)
     differences = first_differences(cursor, merge, options.show_values) if options.dry_run else []
@@ -222,18 +230,6 @@ def as_committed(committed: Committed, snapshot: Snapshot) -> Loaded:
 def known_rows(snapshot: Snapshot) -> int:
     """How many rows the file has, before it is read: by its metadata, else counted."""
     return count_records(snapshot.path) if snapshot.rows is None else snapshot.rows
-
-
-def drop_duplicates(cursor: Cursor, alignment: Alignment) -> int:
-    """Keep one row per key in the staging table; how many were dropped."""
-    key = alignment.key.staged
-    execute(cursor, "repeated_keys", staged_key=key)
-    if one_row(cursor)[0] == 0:
-        return 0
-    edited = alignment.find(EDITED)
-    newest_first = f"{edited.staged} DESC NULLS LAST, " if edited else ""
-    execute(cursor, "drop_duplicates", staged_key=key, newest_first=newest_first)
-    return cursor.rowcount
 
 
 def first_differences(cursor: Cursor, merge: Merge, show_values: bool, count: int = 10) -> list[tuple[int, str, str]]:

@@ -5,8 +5,10 @@ from dataclasses import dataclass, field
 
 from psycopg2.extensions import cursor as Cursor
 
+from tasks.columns import KEY
 from tasks.compare import Compared
-from tasks.database import execute, literal, quoted
+from tasks.database import execute, literal, one_row, quoted
+from tasks.errors import SchemaMismatch
 from tasks.plan import CHANGED, STAGED, Merge
 from tasks.reasons import DROPPED, Reasons
 
@@ -61,9 +63,21 @@ def read_back(cursor: Cursor, merge: Merge, compared: Compared, refused: list[in
                 found.unchanged += 1
             else:
                 found.dropped[record] = ("", DROPPED)
+    if found.dropped and merge.may_skip_rows:
+        refuse_other_keys(cursor, merge)
     if compared.same and merge.table.changes_rows:
         look_at_unwritten(cursor, merge, found, refused, parts)
     return found
+
+
+def refuse_other_keys(cursor: Cursor, merge: Merge) -> None:
+    """Raise SchemaMismatch where rows were written under keys that the file has not, as a trigger may do."""
+    execute(cursor, "other_keys", staged_key=merge.alignment.key.staged)
+    if one_row(cursor)[0]:
+        raise SchemaMismatch(
+            f"{merge.table.quoted}: a trigger of the table changes {KEY}, on which rows are matched. Nothing was "
+            "changed. Make the trigger leave the key alone."
+        )
 
 
 def look_at_unwritten(cursor: Cursor, merge: Merge, found: ReadBack, refused: list[int], parts: dict[str, str]) -> None:

@@ -1,12 +1,16 @@
 -- Each column's type as PostgreSQL writes it and the base type under its domains ("enum" for any enumeration);
--- for an array also the same two of its elements; and whether its collation takes different texts for equal.
+-- for an array also the same two of its elements; whether its collation takes different texts for equal; and that
+-- collation's name, where it is not the type's own.
 WITH RECURSIVE base AS (
     SELECT a.attnum, a.attname, a.atttypid AS type_id, a.atttypmod AS modifier,
-           format_type(a.atttypid, a.atttypmod) AS declared, NOT coalesce(c.collisdeterministic, true) AS folds
-    FROM pg_attribute a LEFT JOIN pg_collation c ON c.oid = a.attcollation
+           format_type(a.atttypid, a.atttypmod) AS declared, NOT coalesce(c.collisdeterministic, true) AS folds,
+           CASE WHEN a.attcollation <> t.typcollation THEN quote_ident(n.nspname) || '.' || quote_ident(c.collname) END
+               AS collation_name
+    FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
+    LEFT JOIN (pg_collation c JOIN pg_namespace n ON n.oid = c.collnamespace) ON c.oid = a.attcollation
     WHERE a.attrelid = %s::regclass AND a.attnum > 0 AND NOT a.attisdropped
     UNION ALL
-    SELECT b.attnum, b.attname, t.typbasetype, t.typtypmod, b.declared, b.folds
+    SELECT b.attnum, b.attname, t.typbasetype, t.typtypmod, b.declared, b.folds, b.collation_name
     FROM base b JOIN pg_type t ON t.oid = b.type_id AND t.typtype = 'd'
 ), resolved AS (
     SELECT b.*, t.typtype, t.typelem, t.typcategory
@@ -21,7 +25,8 @@ WITH RECURSIVE base AS (
 )
 SELECT r.attname, r.declared,
        CASE r.typtype WHEN 'e' THEN 'enum' ELSE format_type(r.type_id, r.modifier) END,
-       e.declared, CASE t.typtype WHEN 'e' THEN 'enum' ELSE format_type(e.type_id, e.modifier) END, r.folds
+       e.declared, CASE t.typtype WHEN 'e' THEN 'enum' ELSE format_type(e.type_id, e.modifier) END, r.folds,
+       r.collation_name
 FROM resolved r
 LEFT JOIN (element e JOIN pg_type t ON t.oid = e.type_id AND t.typtype <> 'd') ON e.attnum = r.attnum
 ORDER BY r.attnum

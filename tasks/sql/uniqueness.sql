@@ -1,5 +1,6 @@
 -- Each unique index and exclusion constraint of the table: the names it goes by (its partitions' included), the
--- columns it is about, the expressions it compares and by which operators, and whether it is judged row by row.
+-- columns it is about, the expressions it compares and by which operators, and whether it is judged row by row,
+-- takes nulls for equal, or has another collation than its column.
 SELECT ARRAY(SELECT c.relname::text FROM pg_class c
              WHERE c.oid = i.indexrelid OR c.oid IN (SELECT p.relid FROM pg_partition_tree(i.indexrelid) p)
              ORDER BY c.oid <> i.indexrelid),
@@ -23,7 +24,10 @@ SELECT ARRAY(SELECT c.relname::text FROM pg_class c
         FROM pg_constraint c WHERE c.conindid = i.indexrelid AND c.contype = 'x'),
        pg_get_expr(i.indpred, i.indrelid),
        i.indimmediate,
-       coalesce((to_jsonb(i) ->> 'indnullsnotdistinct')::boolean, false)
+       coalesce((to_jsonb(i) ->> 'indnullsnotdistinct')::boolean, false),
+       EXISTS (SELECT FROM unnest(i.indkey, i.indcollation) AS used (attnum, collation_id)
+               JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = used.attnum
+               WHERE used.collation_id <> a.attcollation AND used.collation_id <> 0)
 FROM pg_index i
 WHERE i.indrelid = %s::regclass AND i.indisvalid AND (i.indisunique OR i.indisexclusion)
 ORDER BY i.indexrelid

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tasks.errors import ColumnEmptied
-from tests.tasks.loader import COLUMNS, Loader, counts, member, uid
+from tests.tasks.loader import COLUMNS, DEPARTMENT, SCHEMA, Loader, counts, member, uid
 
 PHONE = COLUMNS + ", phone text"
 
@@ -86,3 +86,12 @@ def test_a_dry_run_stops_as_well(loader: Loader) -> None:
     loader.load(people(20, phone="1"))
     with pytest.raises(ColumnEmptied):
         loader.load(people(20, phone=None), dry_run=True)
+
+
+def test_a_column_of_composite_values_some_of_whose_fields_are_null(loader: Loader) -> None:
+    loader.database.query(f'CREATE TYPE "{SCHEMA}".named AS (first text, last text)')
+    loader.create(f'lms_user_id uuid PRIMARY KEY, department_id uuid, name "{SCHEMA}".named')
+    rows = [{"lms_user_id": uid(n), "department_id": DEPARTMENT} for n in range(30)]
+    loader.load([{**row, "name": "(Ada,)"} for row in rows])
+    with pytest.raises(ColumnEmptied, match=r"name \(30 of 30\)"):
+        loader.load([{**row, "name": None} for row in rows])

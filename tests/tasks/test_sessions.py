@@ -75,6 +75,7 @@ def test_an_evolving_load_behind_an_open_reader_holds_up_others_for_moments_only
 
 def late_edit(loader: Loader, monkeypatch: pytest.MonkeyPatch, name: str, edited: str) -> None:
     """Another session edits member 1 after the load has compared, and before it writes."""
+
     def compare_and_edit(*arguments: Any) -> Any:
         found = compare(*arguments)
         loader.database.query(

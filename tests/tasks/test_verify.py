@@ -157,3 +157,17 @@ def test_a_row_whose_trigger_fails_without_a_raise_is_one_reject(loader: Loader,
     assert counts(loaded) == {"read": 2, "inserted": 1, "rejected": 1}
     assert "refused by" in loaded.rejected_because
     assert "s3cret" not in loaded.rejected_because
+
+
+def test_members_removed_by_the_trigger_of_a_table_that_a_leaver_takes_along_are_not_counted(loader: Loader) -> None:
+    loader.database.query(
+        f"""CREATE TABLE "{SCHEMA}".deputies (member uuid REFERENCES {TABLE} ON DELETE CASCADE, deputy uuid);
+        CREATE FUNCTION "{SCHEMA}".gone() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN DELETE FROM {TABLE} WHERE lms_user_id = OLD.deputy; RETURN NULL; END $$;
+        CREATE TRIGGER gone AFTER DELETE ON "{SCHEMA}".deputies FOR EACH ROW EXECUTE FUNCTION "{SCHEMA}".gone()"""
+    )
+    loader.load([member(n) for n in range(1, 11)])
+    loader.database.query(f'INSERT INTO "{SCHEMA}".deputies VALUES (%s, %s)', (uid(10), uid(1)))
+    loaded = loader.load([member(n) for n in range(1, 10)], on_departure="delete")
+    assert counts(loaded) == {"read": 9, "unchanged": 8, "rejected": 1, "departed": 1}
+    assert len(loader.rows()) == 8
