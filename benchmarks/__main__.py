@@ -14,6 +14,7 @@ from pathlib import Path
 from benchmarks.bench import Bench
 from benchmarks.floor import measure_floor
 from benchmarks.report import write
+from benchmarks.webhooks import measure_webhooks
 from sandbox.aws import SimulatedAws
 from sandbox.postgres import Postgres
 
@@ -33,7 +34,7 @@ def main() -> None:
         with SimulatedAws(versioning=False) as aws, Postgres(18) as postgres, tempfile.TemporaryDirectory() as folder:
             benches.append(Bench(members, runs, aws, postgres, Path(folder)))
             benches[-1].run()
-    sys.stdout.write(write(benches, measure_floor(options.runs)))
+    sys.stdout.write(write(benches, measure_floor(options.runs), measure_webhooks()))
 
 
 if __name__ == "__main__":

@@ -90,7 +90,7 @@ def goals(bench: Bench, smaller: Bench | None) -> list[str]:
     ]
 
 
-def write(benches: list[Bench], floor: Mapping[str, float]) -> str:
+def write(benches: list[Bench], floor: Mapping[str, float], webhooks: list[tuple[str, float, float]]) -> str:
     """All of it as Markdown, in benchmarks/results.md, with its plot; returns the text."""
     dlt = subprocess.run(
         [str(REFERENCES), "-c", "from importlib.metadata import version; print(version('dlt'))"],
@@ -135,10 +135,25 @@ def write(benches: list[Bench], floor: Mapping[str, float]) -> str:
         "|---|---|",
         *(f"| {how} | {seconds:.2f} |" for how, seconds in floor.items()),
         "",
+        *webhook_table(webhooks),
     ]  # fmt: skip
     RESULTS.write_text("\n".join(lines), encoding="utf-8")
     plot(benches)
     return "\n".join(lines)
+
+
+def webhook_table(found: list[tuple[str, float, float]]) -> list[str]:
+    """What the webhook service was asked, how long it took, and the goal."""
+    return [
+        "## The webhook service under load",
+        "",
+        "In front of a Prefect server with SQLite on the same machine. AWS waits 5 s (EventBridge) or 15 s (SNS).",
+        "",
+        "| what | seconds | goal, at most |",
+        "|---|---|---|",
+        *(f"| {what} | {seconds:.2f} | {goal:.1f} |" for what, seconds, goal in found),
+        "",
+    ]
 
 
 def memory_gb() -> float:

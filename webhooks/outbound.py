@@ -11,6 +11,7 @@ from prefect.client.orchestration import PrefectClient, get_client
 LONGEST_ANSWER = 64 * 1024
 LONGEST_FETCH_S = 10.0
 PREFECT_TIMEOUT_S = 10.0
+MOST_IN_A_POST = 200
 AS_IT_IS = {"Accept-Encoding": "identity"}  # 64 KB of gzip may hold 64 MB
 
 
@@ -58,8 +59,10 @@ class PrefectEvents:
         """Post the events; Prefect starts what waits for them.
 
         Raises:
-            httpx.HTTPError: Prefect does not answer, or does not take them.
+            httpx.HTTPError: Prefect does not answer, or does not take them. It may have some of them, and knows those
+                by their ids when they come again.
         """
         if self._client is None:
             raise RuntimeError("expected emit to be called within opened()")
-        await self._client.request("POST", "/events", json=events)
+        for start in range(0, len(events), MOST_IN_A_POST):  # nothing else is answered while one is written as JSON
+            await self._client.request("POST", "/events", json=events[start : start + MOST_IN_A_POST])

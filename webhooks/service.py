@@ -71,16 +71,15 @@ def create_app(settings: Settings, *, fetch: Fetch, emit: Emit, lifespan: Lifesp
         nonlocal prefect_answered
         refuse_unwrapped(message)
         try:
-            told = created_objects(message)
+            # One message may name thousands of objects; in a thread, others are answered meanwhile.
+            events, ignored = await run_in_threadpool(events_of, message, settings.watched)
         except ValidationError:
             raise HTTPException(400, "expected S3's notification, found another form") from None
-        wanted = [found for found in told if settings.watched.wants(found)]
-        if wanted:
-            await hand_over(emit, [found.event() for found in wanted])
+        if events:
+            await hand_over(emit, events)
             prefect_answered = datetime.now(UTC)
-        for found in told:
-            log.info("%s: %s", found.uri, "event sent" if found in wanted else "not a snapshot, ignored")
-        return {"events": len(wanted)}
+        await run_in_threadpool(log_objects, events, ignored)
+        return {"events": len(events)}
 
     @app.get("/health")
     async def health() -> dict[str, str | None]:
@@ -115,6 +114,24 @@ def create_app(settings: Settings, *, fetch: Fetch, emit: Emit, lifespan: Lifesp
     if settings.watch is not None:
         take_alerts(app, settings.watch)
     return app
+
+
+def events_of(message: Any, watched: Watched) -> tuple[list[dict[str, Any]], list[str]]:
+    """Prefect's events for the snapshots that a message names, and the addresses of its other objects.
+
+    Raises:
+        pydantic.ValidationError: see `created_objects`.
+    """
+    found = created_objects(message)
+    return [of.event() for of in found if watched.wants(of)], [of.uri for of in found if not watched.wants(of)]
+
+
+def log_objects(events: list[dict[str, Any]], ignored: list[str]) -> None:
+    """Say what became of each object."""
+    for event in events:
+        log.info("%s: event sent", event["resource"]["prefect.resource.id"])
+    for uri in ignored:
+        log.info("%s: not a snapshot, ignored", uri)
 
 
 async def hand_over(emit: Emit, events: list[dict[str, Any]]) -> None:

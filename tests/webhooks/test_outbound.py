@@ -1,6 +1,9 @@
 """What the service does to the world, where the world is not there."""
 
 import asyncio
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import httpx
@@ -19,7 +22,7 @@ from webhooks.outbound import LONGEST_ANSWER, PrefectEvents, fetch_from_amazon
 def test_a_prefect_that_does_not_answer_is_an_http_error() -> None:
     settings = {PREFECT_API_URL: "http://127.0.0.1:9/api", PREFECT_CLIENT_MAX_RETRIES: 0}
     with temporary_settings(settings), pytest.raises(httpx.HTTPError):
-        asyncio.run(emit([]))
+        asyncio.run(emit([{}]))
 
 
 @pytest.mark.parametrize("path", ["/api", "/api/", "/behind/a/proxy/api/"])
@@ -52,6 +55,25 @@ async def emit(events: list[dict[str, Any]]) -> None:
     prefect = PrefectEvents()
     async with prefect.opened():
         await prefect.emit(events)
+
+
+def test_many_events_go_in_posts_of_bounded_size_each_of_them_once() -> None:
+    posts: list[list[dict[str, int]]] = []
+
+    class Prefect(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            posts.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(204)
+            self.end_headers()
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Prefect) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/api"
+        with temporary_settings({PREFECT_API_URL: url, PREFECT_CLIENT_CSRF_SUPPORT_ENABLED: False}):
+            asyncio.run(emit([{"n": n} for n in range(450)]))
+        server.shutdown()
+    assert [len(post) for post in posts] == [200, 200, 50]
+    assert [event["n"] for post in posts for event in post] == list(range(450))
 
 
 def test_an_amazon_that_does_not_answer_is_an_os_error() -> None:
