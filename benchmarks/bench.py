@@ -18,7 +18,7 @@ import pyarrow.csv
 from sandbox.aws import SimulatedAws
 from sandbox.postgres import DATABASE, PASSWORD, USER, Postgres
 from sandbox.stack import INHERITED, ROOT
-from tasks.database import quoted
+from tasks.load.database import quoted
 
 TABLE = "department_members"
 REFERENCES = ROOT / ".venv-bench" / "bin" / "python"

@@ -15,21 +15,21 @@ from pathlib import Path
 import requests
 from prefect import flow
 
-from flows.command_line import main as run_script
+from commands.flow_script import main as run_script
 from flows.department_sync import department_sync
 from tasks.columns import ColumnNames
-from tasks.database import quoted, transaction
-from tasks.evolve import create_missing
-from tasks.fetch import authenticate, fetch_members
+from tasks.extract.fetch import authenticate, fetch_members
+from tasks.extract.flatten import flatten_members
+from tasks.extract.pages import members_query
+from tasks.extract.publish import write_csv
 from tasks.files import run_folder, sha256_of
-from tasks.flatten import flatten_members
+from tasks.load.database import quoted, transaction
+from tasks.load.evolve import create_missing
+from tasks.load.schema import inspect_schema
+from tasks.load.upsert import upsert_members
 from tasks.options import LoadOptions
-from tasks.pages import members_query
-from tasks.publish import write_csv
 from tasks.s3 import S3Object, Snapshot
-from tasks.schema import inspect_schema
 from tasks.settings import Resolver, extract_settings
-from tasks.upsert import upsert_members
 
 ARGUMENTS = sys.argv[2:]
 

@@ -8,12 +8,9 @@ from prefect.blocks.core import Block
 from prefect_aws import AwsCredentials
 from pydantic import Field, field_validator
 
-from tasks.text import chat_message
-
 TOPIC_ARN = re.compile(r"arn:aws[a-z-]*:sns:(?P<region>[a-z0-9-]+):\d{12}:[A-Za-z0-9_-]+")
 FIFO = ".fifo"
 FORMATS = ("text", "chat")
-TEXT_LIMIT = 200_000
 QUICK = Config(connect_timeout=5, read_timeout=10, retries={"total_max_attempts": 2})  # a hook holds up the exit
 
 
@@ -41,9 +38,8 @@ class AlertTopic(Block):
         return arn
 
     def publish(self, subject: str, message: str) -> None:
-        """Publish one message; raises what boto3 raises."""
-        text = chat_message(subject, message) if self.alert_format == "chat" else message[:TEXT_LIMIT]
-        self.client().publish(TopicArn=self.topic_arn, Subject=subject, Message=text)
+        """Publish one message, which is in `alert_format` already; raises what boto3 raises."""
+        self.client().publish(TopicArn=self.topic_arn, Subject=subject, Message=message)
 
     def client(self, config: Config | None = None) -> Any:
         """A boto3 client for the topic's region."""

@@ -18,7 +18,6 @@ from pydantic import SecretStr, ValidationError
 from blocks.alerts import FORMATS, AlertTopic
 from blocks.endpoints import s3_endpoint
 from blocks.lms import LmsAccount
-from tasks.errors import ConfigError
 
 LMS_NAMES = {
     "rest_api_url": "REST_API_URL",
@@ -41,16 +40,23 @@ CONNECT_ARGS = {
 OPTIONAL_LMS_FIELDS = {"page_size", "max_connections"}
 
 
+class UnreadableFile(ValueError):
+    """A `.env` that cannot be read; says which and why."""
+
+
 def read_environment() -> dict[str, str]:
     """The process's environment over the working folder's `.env`; empty values count as absent.
 
     What `.env` holds joins the process's environment, since boto3, requests and libpq read their own names there.
+
+    Raises:
+        UnreadableFile: `.env` is there, and no text that this user may read.
     """
     path = Path.cwd() / ".env"
     try:
         load_dotenv(path, override=False, interpolate=False)
     except (OSError, ValueError) as error:  # UTF-16 is no UTF-8; a null byte is no value
-        raise ConfigError(
+        raise UnreadableFile(
             f"{path} cannot be read ({type(error).__name__}). Save it as UTF-8, readable to this user."
         ) from None
     return {name: value for name, value in os.environ.items() if value}

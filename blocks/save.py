@@ -9,14 +9,14 @@ import argparse
 import sys
 from collections.abc import Mapping, Sequence
 
+from botocore.exceptions import BotoCoreError
 from prefect.settings import temporary_settings
 from prefect_aws.s3 import S3Bucket
 
 from blocks.alerts import AlertTopic
 from blocks.endpoints import sns_endpoint
-from blocks.environment import aws_credentials_from, blocks_from, read_environment
-from tasks.policy import LOCAL_SERVER
-from tasks.trouble import AWS_ERRORS, aws_trouble
+from blocks.environment import UnreadableFile, aws_credentials_from, blocks_from, read_environment
+from blocks.local_server import LOCAL_SERVER
 
 DEFAULT_NAME = "department-members"
 
@@ -24,7 +24,10 @@ DEFAULT_NAME = "department-members"
 def save_all(name: str) -> list[str]:
     """Save the set; returns the slugs saved. Nothing is saved unless everything is valid."""
     problems: list[str] = []
-    environment = read_environment()
+    try:
+        environment = read_environment()
+    except UnreadableFile as error:
+        raise SystemExit(f"Nothing was saved:\n  {error}") from None
     found = blocks_from(environment, problems)
     if problems:
         raise SystemExit("Nothing was saved:\n" + "\n".join(f"  {problem}" for problem in problems))
@@ -33,8 +36,11 @@ def save_all(name: str) -> list[str]:
         for topic in found:
             if isinstance(topic, AlertTopic):
                 topic.endpoint_url = sns_endpoint(topic)
-    except AWS_ERRORS as error:
-        raise SystemExit(f"Nothing was saved:\n  {aws_trouble(error, 'AWS')}") from None
+    except (BotoCoreError, OSError, ValueError) as error:
+        raise SystemExit(
+            f"Nothing was saved:\n  AWS's client does not take its settings ({type(error).__name__}). Check "
+            "AWS_PROFILE, AWS_CONFIG_FILE, AWS_CA_BUNDLE, AWS_DEFAULT_REGION and AWS_ENDPOINT_URL."
+        ) from None
     credentials.save(name, overwrite=True)
     for block in found:
         if isinstance(block, (S3Bucket, AlertTopic)):

@@ -5,26 +5,26 @@ python flows/department_sync.py --help
 
 import sys
 from pathlib import Path
+from typing import Any
 
 if __name__ == "__main__":  # `python flows/department_sync.py` puts flows/ on the path, not the project
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-    from flows.startup import begin
+    from commands.startup import begin
 
     begin(__file__)
 
 from prefect import flow
 
-from flows.command_line import main
+from commands.flow_script import main
 from flows.lms_to_s3 import publish_snapshot
 from flows.s3_to_rds import apply_snapshot
 from tasks.alert import tell_of_failure
+from tasks.extract.publish import unpublished
 from tasks.files import run_folder
 from tasks.options import LoadOptions, OnDeparture, SchemaContract
-from tasks.policy import FLOW, run_name
-from tasks.publish import unpublished
-from tasks.report import Report
 from tasks.s3 import read_object
 from tasks.settings import Resolver, extract_settings, load_settings
+from tasks.task_options import FLOW, run_name
 
 
 @flow(
@@ -53,7 +53,7 @@ def department_sync(
     dry_run: bool = False,
     show_values: bool = False,
     blocks: str | None = None,
-) -> dict[str, Report]:
+) -> dict[str, dict[str, Any]]:
     """Bring one department's table up to date with the LMS, by way of S3.
 
     The two stories run as one flow, not as two flows inside it: a failure is told of once, and a
@@ -69,7 +69,7 @@ def department_sync(
         exclude_columns: keys or columns to leave out; else LMS_EXCLUDE_COLUMNS.
         schema_name: the table's schema; else BUSINESS_TRACKING_SCHEMA.
         table_name: the table; else BUSINESS_TRACKING_TABLE.
-        create_table: create the table, by tasks/sql/department_members.sql, where it is missing.
+        create_table: create the table, by tasks/load/sql/department_members.sql, where it is missing.
         schema_contract: columns that the table lacks are left out (ignore), added (evolve), or an error (fail).
         max_rejected: rows that may be refused, as a number or a percentage; else 1 %, at least 10.
         on_departure: members who left are kept, marked in departed_at, or deleted.

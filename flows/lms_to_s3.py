@@ -5,25 +5,27 @@ python flows/lms_to_s3.py --help
 
 import sys
 from pathlib import Path
+from typing import Any
 
 if __name__ == "__main__":  # `python flows/lms_to_s3.py` puts flows/ on the path, not the project
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-    from flows.startup import begin
+    from commands.startup import begin
 
     begin(__file__)
 
 from prefect import flow
 
-from flows.command_line import main
+from commands.flow_script import main
 from tasks.alert import tell_of_failure
-from tasks.fetch import authenticate, fetch_members
+from tasks.extract.account_lock import one_run_an_account
+from tasks.extract.fetch import authenticate, fetch_members
+from tasks.extract.flatten import FlatSnapshot, flatten_members
+from tasks.extract.publish import Published, write_csv
+from tasks.extract.report import extract_report
 from tasks.files import run_folder
-from tasks.flatten import FlatSnapshot, flatten_members
-from tasks.policy import FLOW, run_name
-from tasks.publish import Published, write_csv
-from tasks.report import Report, extract_report, tell
+from tasks.report import tell
 from tasks.settings import ExtractSettings, Resolver, extract_settings
-from tasks.turn import one_run_an_account
+from tasks.task_options import FLOW, run_name
 
 
 @flow(
@@ -43,7 +45,7 @@ def lms_to_s3(
     exclude_columns: list[str] | None = None,
     dry_run: bool = False,
     blocks: str | None = None,
-) -> Report:
+) -> dict[str, Any]:
     """Publish one department's complete member list as one CSV in S3, or nothing.
 
     Args:
@@ -80,7 +82,7 @@ def publish_snapshot(
     allow_shrink: bool,
     dry_run: bool,
     blocks: str | None,
-) -> tuple[FlatSnapshot, Published, Report]:
+) -> tuple[FlatSnapshot, Published, dict[str, Any]]:
     """The story of the extract: sign in, fetch every page, flatten, write."""
     with one_run_an_account(blocks), authenticate(blocks) as session:
         raw = fetch_members(session, settings.department_id, folder, include_subdepartments=include_subdepartments)

@@ -5,26 +5,27 @@ python flows/s3_to_rds.py --help
 
 import sys
 from pathlib import Path
+from typing import Any
 
 if __name__ == "__main__":  # `python flows/s3_to_rds.py` puts flows/ on the path, not the project
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-    from flows.startup import begin
+    from commands.startup import begin
 
     begin(__file__)
 
 from prefect import flow
 
-from flows.command_line import main
+from commands.flow_script import main
 from tasks.alert import tell_of_failure
-from tasks.events import announce_load
 from tasks.files import run_folder
+from tasks.load.report import announce_load, load_report
+from tasks.load.schema import inspect_schema
+from tasks.load.upsert import upsert_members
 from tasks.options import LoadOptions, OnDeparture, SchemaContract
-from tasks.policy import FLOW, run_name
-from tasks.report import Report, load_report, tell
+from tasks.report import tell
 from tasks.s3 import Snapshot, read_object
-from tasks.schema import inspect_schema
 from tasks.settings import LoadSettings, Resolver, load_settings, source_object
-from tasks.upsert import upsert_members
+from tasks.task_options import FLOW, run_name
 
 
 @flow(
@@ -50,7 +51,7 @@ def s3_to_rds(
     dry_run: bool = False,
     show_values: bool = False,
     blocks: str | None = None,
-) -> Report:
+) -> dict[str, Any]:
     """Apply one snapshot's CSV to the members' table, whole, or change nothing.
 
     Args:
@@ -59,7 +60,7 @@ def s3_to_rds(
         version_id: the object's version, as the S3 event gives it; else the newest.
         schema_name: the table's schema; else BUSINESS_TRACKING_SCHEMA.
         table_name: the table; else BUSINESS_TRACKING_TABLE.
-        create_table: create the table, by tasks/sql/department_members.sql, where it is missing.
+        create_table: create the table, by tasks/load/sql/department_members.sql, where it is missing.
         schema_contract: columns that the table lacks are left out (ignore), added (evolve), or an error (fail).
         max_rejected: rows that may be refused, as a number or a percentage; else 1 %, at least 10.
         on_departure: members who left are kept, marked in departed_at, or deleted.
@@ -84,7 +85,7 @@ def s3_to_rds(
 
 def apply_snapshot(
     snapshot: Snapshot, settings: LoadSettings, options: LoadOptions, *, create_table: bool, blocks: str | None
-) -> Report:
+) -> dict[str, Any]:
     """The story of the load: inspect the table, then align, stage and upsert in one transaction."""
     table = inspect_schema(settings.schema, settings.table, create_table=create_table, blocks=blocks)
     loaded = upsert_members(snapshot, table, options, blocks=blocks)

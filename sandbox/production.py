@@ -19,7 +19,7 @@ from sandbox.postgres import PASSWORD, USER
 from sandbox.prefect_server import PrefectServer, must
 from sandbox.stack import Sandbox
 from sandbox.webhook_service import WATCH_KEY, WebhookService
-from tasks.schema import create_statement
+from tasks.load.schema import create_statement
 
 POOL = "department-members"
 BLOCKS = "department-members"

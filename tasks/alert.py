@@ -12,8 +12,8 @@ from prefect.logging.loggers import flow_run_logger
 from prefect.utilities.urls import url_for
 
 from blocks.alerts import AlertTopic
-from blocks.environment import read_environment
-from blocks.resolve import alert_topic, environment_topic
+from tasks.chat import in_format
+from tasks.credentials import alert_topic, environment_topic, read_environment
 from tasks.errors import PipelineError
 from tasks.events import failure_told
 from tasks.log import Logger, OneLine
@@ -82,7 +82,7 @@ def publish(subject: str, body: str, blocks: str | None, run: str, log: Logger) 
             published.add(run)
             log.warning("no alert topic is set (SNS_TOPIC_ARN), so nobody is told of this failure")
             return False
-        topic.publish(subject, body)
+        topic.publish(subject, in_format(topic.alert_format, subject, body))
     except Exception as error:
         unsent.append((subject, body))
         log.error(

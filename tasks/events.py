@@ -8,20 +8,14 @@ department-members.watched       loads of a department are expected from now on;
 import uuid
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import httpx
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun
-from prefect.runtime import flow_run
 from prefect.settings import PREFECT_API_URL
 
 from tasks.log import run_logger
-
-if TYPE_CHECKING:  # the webhook service needs the names above alone, not a database driver
-    from tasks.loaded import Loaded
-    from tasks.s3 import Snapshot
-    from tasks.schema import TableSchema
 
 LOADED = "department-members.loaded"
 FAILURE_TOLD = "department-members.failure-told"
@@ -30,18 +24,6 @@ TAG = "department-members"
 """Runs with this tag are watched: those of the deployments, and the scripts'."""
 DEPARTMENT = "department-members.department"
 """The label of a table's resource that says whose members were loaded; not on a file without metadata."""
-
-
-def announce_load(snapshot: "Snapshot", table: "TableSchema", loaded: "Loaded", *, dry_run: bool) -> None:
-    """A committed load is known to Prefect; neither a skipped one nor a dry run is one."""
-    if dry_run or loaded.skipped:
-        return
-    emit(
-        LOADED,
-        table_resource(table.schema, table.table, snapshot.department_id),
-        tags=flow_run.tags or [],
-        payload={**loaded.counts(), "object": str(snapshot.object), "flow_run_id": flow_run.id},
-    )
 
 
 def failure_told(failed: FlowRun, by: str) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from tasks.errors import ConfigError
-from tasks.trouble import disk_error, full_disk
+from tasks.library_errors import disk_error, full_disk
 
 PREFIX = "department-members-run-"
 

@@ -14,7 +14,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError, ParamValidationError
 from prefect import task
 
-from blocks.resolve import s3_bucket
+from tasks.credentials import s3_bucket
 from tasks.errors import (
     AuthError,
     ConfigError,
@@ -24,10 +24,10 @@ from tasks.errors import (
     Unreachable,
 )
 from tasks.files import create_private, sha256_of
+from tasks.library_errors import AWS_ERRORS, aws_trouble
 from tasks.metadata import FORMAT as FORMAT
 from tasks.metadata import OURS, checked_metadata, lower_names
-from tasks.policy import IN_MEMORY, RETRIED
-from tasks.trouble import AWS_ERRORS, aws_trouble
+from tasks.task_options import IN_MEMORY, RETRIED
 
 # One attempt a request: the task's own retry is the layer that repeats, and it is seen in the UI.
 CLIENT_CONFIG = Config(retries={"total_max_attempts": 1}, connect_timeout=10, read_timeout=60)

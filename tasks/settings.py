@@ -9,9 +9,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from blocks import resolve
-from blocks.environment import read_environment
+from tasks import credentials
 from tasks.columns import ColumnNames
+from tasks.credentials import read_environment
 from tasks.errors import ConfigError
 from tasks.log import run_logger
 from tasks.metadata import GUID
@@ -59,14 +59,14 @@ class Resolver:
         """Each of these blocks can be had: from the block set, or from the environment."""
         for kind in kinds:
             try:
-                getattr(resolve, kind)(self.blocks)
+                getattr(credentials, kind)(self.blocks)
             except ConfigError as error:
                 self.problems += error.problems or [error.message]
 
     def bucket(self, parameter: str | None) -> str:
         """The flow parameter, else the bucket of the block set or of the environment."""
         try:
-            block = resolve.s3_bucket(self.blocks)
+            block = credentials.s3_bucket(self.blocks)
         except ConfigError as error:
             if not parameter or self.blocks:
                 self.problems += error.problems or [error.message]

@@ -51,6 +51,7 @@ from sandbox.lms import SimulatedLms
 from sandbox.postgres import Postgres, rows_of
 
 VERSIONS = [18, 16]
+pytest_plugins = ["tests.support.whole_stack"]
 STARTS_PREFECT = {"prefect_api", "server", "running"}
 
 
@@ -130,8 +131,8 @@ def aws(aws_server: SimulatedAws, monkeypatch: pytest.MonkeyPatch) -> SimulatedA
 
 def wait_briefly(monkeypatch: pytest.MonkeyPatch) -> None:
     """Between the tries of a request to the LMS."""
-    for module in ("lms", "patience"):
-        monkeypatch.setattr(f"tasks.{module}.jitter", lambda low, high: min(high, 0.02))
+    for module in ("session", "retry"):
+        monkeypatch.setattr(f"tasks.extract.{module}.jitter", lambda low, high: min(high, 0.02))
 
 
 @pytest.fixture

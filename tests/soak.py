@@ -27,10 +27,10 @@ from sandbox.aws import BUCKET
 from sandbox.stack import Sandbox
 from tasks.errors import PipelineError
 from tasks.files import run_folder
+from tasks.load.schema import inspect_schema
+from tasks.load.upsert import upsert_members
 from tasks.options import LoadOptions
 from tasks.s3 import S3Object, read_object
-from tasks.schema import inspect_schema
-from tasks.upsert import upsert_members
 
 KEY = "soak.csv"
 NAMES = ["Ada", "", None, "NULL", "a\nb", '"', "Zoë", " "]

@@ -9,8 +9,8 @@ import logging
 import random
 import sys
 
-from tests.support_load.case import random_case
-from tests.support_load.soak import Report, play, soak, stage
+from tests.support.load.case import random_case
+from tests.support.load.soak import Report, play, soak, stage
 
 
 def main() -> int:

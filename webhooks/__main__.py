@@ -11,7 +11,7 @@ import sys
 
 from prefect.settings import PREFECT_API_URL
 
-from blocks.environment import read_environment
+from tasks.credentials import read_environment
 from tasks.errors import ConfigError
 from webhooks.outbound import fetch_from_amazon
 from webhooks.server import make_server, run

@@ -46,7 +46,7 @@ class Patience:
     untold: timedelta = timedelta(minutes=1)
     """For the run's own hook to tell of the failure; a worker's takes some seconds."""
     lifeless: timedelta = timedelta(minutes=2)
-    """For a run's next heartbeat: four of them, by tasks/policy.py."""
+    """For a run's next heartbeat: four of them, by tasks/task_options.py."""
     longest: timedelta = timedelta(hours=3)
     """For a run to end. An hour of it may be spent waiting for the account lock."""
     silence: timedelta = timedelta(hours=26)

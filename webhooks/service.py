@@ -21,6 +21,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Lifespan
 
 from blocks.alerts import AlertTopic
+from tasks.chat import in_format
 from tasks.log import OneLine
 from webhooks.alerts import ALERT, message
 from webhooks.objects import Watched, created_objects
@@ -174,6 +175,7 @@ def take_alerts(app: FastAPI, settings: WatchSettings) -> None:
         except ValidationError:
             raise HTTPException(400, "expected an alert of webhooks/automations.py, found another form") from None
         try:
+            text = in_format(settings.topic.alert_format, subject, text)
             await run_in_threadpool(settings.topic.publish, subject, text)
         except (ClientError, BotoCoreError) as error:
             log.error("%s: not published (%s). Check SNS_TOPIC_ARN and the AWS rights", subject, type(error).__name__)

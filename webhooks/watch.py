@@ -20,7 +20,7 @@ from prefect.settings import PREFECT_API_URL
 from prefect.types import SecretDict
 from pydantic import SecretStr
 
-from blocks.environment import read_environment
+from tasks.credentials import read_environment
 from tasks.errors import ConfigError
 from tasks.events import TAG, WATCHED, emit, table_resource
 from tasks.settings import DEFAULT_SCHEMA, DEFAULT_TABLE

@@ -6,7 +6,7 @@ import pytest
 
 from blocks.environment import alert_topic_from, read_environment
 from sandbox.aws import SimulatedAws
-from tasks.text import chat_message
+from tasks.chat import chat_message, in_format
 
 BODY = """Flow: lms-to-s3
 Run:  a run (5b0c9f5e)
@@ -21,7 +21,7 @@ Help: docs/runbook/AuthError.md"""
 def sent(aws: SimulatedAws, subject: str, body: str) -> dict[str, str]:
     topic = alert_topic_from(read_environment(), [])
     assert topic is not None
-    topic.publish(subject, body)
+    topic.publish(subject, in_format(topic.alert_format, subject, body))
     [alert] = aws.alerts()
     return alert
 

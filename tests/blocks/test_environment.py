@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from blocks.environment import blocks_from, read_environment
-from blocks.resolve import alert_topic, database, lms_account
+from tasks.credentials import alert_topic, database, lms_account
 from tasks.errors import ConfigError
 from tasks.options import LoadOptions
 from tasks.settings import Resolver, extract_settings, load_settings, source_object

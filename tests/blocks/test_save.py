@@ -6,8 +6,8 @@ from prefect_aws.s3 import S3Bucket
 from prefect_sqlalchemy import SqlAlchemyConnector
 
 from blocks import AlertTopic, LmsAccount
-from blocks.resolve import alert_topic, database, lms_account, s3_bucket
 from blocks.save import main, save_all
+from tasks.credentials import alert_topic, database, lms_account, s3_bucket
 from tasks.errors import ConfigError
 from tasks.s3 import S3Object, s3_access
 from tests.blocks.test_environment import COMPLETE

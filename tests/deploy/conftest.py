@@ -10,7 +10,7 @@ from sandbox.postgres import USER, rows_of
 from sandbox.stack import Sandbox
 from sandbox.tls import TlsFront
 from tests.deploy.stack import BUCKET, DATABASE_USER, Stack, create
-from tests.flows.conftest import box, clean, in_process
+from tests.support.whole_stack import box, clean, in_process
 
 __all__ = ["box", "clean", "in_process"]
 

@@ -14,7 +14,7 @@ from prefect_aws.workers.ecs_worker import ECSJobConfiguration
 
 from deploy.ecs_job_template import job_template, main
 from sandbox.stack import ROOT
-from tasks.policy import HEARTBEAT_S
+from tasks.task_options import HEARTBEAT_S
 
 pytestmark = pytest.mark.usefixtures("prefect_api")  # the template of a pool is read by a client
 DOCKERFILE = (ROOT / "deploy" / "Dockerfile").read_text(encoding="utf-8")

@@ -7,7 +7,7 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-OURS = ("flows", "tasks", "blocks", "webhooks")
+OURS = ("flows", "commands", "tasks", "blocks", "webhooks")
 
 
 def imported() -> set[str]:

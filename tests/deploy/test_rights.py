@@ -3,13 +3,13 @@
 import pytest
 from boto3.s3.transfer import TransferConfig
 
-from blocks.resolve import alert_topic
+from commands.check import check_bucket
 from flows.department_sync import department_sync
 from flows.lms_to_s3 import lms_to_s3
 from flows.s3_to_rds import s3_to_rds
 from sandbox.people import DEPARTMENT, person
 from sandbox.stack import Sandbox
-from tasks.check import check_bucket
+from tasks.credentials import alert_topic
 from tasks.errors import AuthError, ObjectInvalid
 from tasks.s3 import ABSENT
 from tasks.settings import Resolver, extract_settings
@@ -36,7 +36,9 @@ def assert_role_fits(stack: Stack, role: str, calls: list[Call]) -> None:
 
 def publish_in_parts(monkeypatch: pytest.MonkeyPatch, box: Sandbox) -> None:
     """From here on, snapshots are of more than two parts."""
-    monkeypatch.setattr("tasks.publish.UPLOAD", TransferConfig(multipart_threshold=PART, multipart_chunksize=PART))
+    monkeypatch.setattr(
+        "tasks.extract.publish.UPLOAD", TransferConfig(multipart_threshold=PART, multipart_chunksize=PART)
+    )
     box.lms.add({**person(901), "notes": "x" * 2 * PART})
 
 

@@ -13,7 +13,7 @@ import pytest
 from prefect import Flow
 from prefect.cli._app import _app
 
-from flows.command_line import parser
+from commands.flow_script import parser
 from sandbox.stack import ROOT
 from tasks.errors import PipelineError
 from webhooks.alerts import TEXTS

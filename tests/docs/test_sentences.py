@@ -26,7 +26,9 @@ HOLE = "#"
 
 def sayings() -> set[str]:
     """Every text in the code, with a hole for each value and number in it."""
-    files = [path for room in ("tasks", "blocks", "flows", "webhooks") for path in (ROOT / room).rglob("*.py")]
+    files = [
+        path for room in ("tasks", "blocks", "commands", "flows", "webhooks") for path in (ROOT / room).rglob("*.py")
+    ]
     return {holes(text) for path in files for text in texts(path)}
 
 

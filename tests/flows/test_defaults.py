@@ -12,10 +12,10 @@ from sandbox.stack import ROOT, Sandbox
 OPTIONS = """
 import importlib, json, pkgutil
 from prefect import Flow, Task
-import flows, tasks
+import flows, tasks.extract, tasks.load
 names = ("retries", "retry_delay_seconds", "persist_result", "log_prints", "timeout_seconds", "cache_expiration")
 found = {}
-for room in (flows, tasks):
+for room in (flows, tasks, tasks.extract, tasks.load):
     for module in pkgutil.iter_modules(room.__path__, room.__name__ + "."):
         for value in vars(importlib.import_module(module.name)).values():
             if isinstance(value, (Flow, Task)):

@@ -17,7 +17,7 @@ from prefect.events import DeploymentEventTrigger
 
 from sandbox.prefect_server import ROOT, PrefectServer
 from tasks.events import TAG
-from tasks.policy import HEARTBEAT_S
+from tasks.task_options import HEARTBEAT_S
 
 DEPLOYED = yaml.safe_load((ROOT / "prefect.yaml").read_text(encoding="utf-8"))
 DEPLOYMENTS = {deployment["name"]: deployment for deployment in DEPLOYED["deployments"]}

@@ -14,7 +14,7 @@ from tasks.errors import (
     ConfigError,
     IncompleteSnapshot,
 )
-from tests.flows.conftest import artifacts
+from tests.support.whole_stack import artifacts
 
 KEY = "department_members/5b0c9f5e-3d0a-4f0b-9a53-0a4f6a0c7d11.csv"
 

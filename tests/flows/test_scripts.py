@@ -13,7 +13,7 @@ from sandbox import faults
 from sandbox.people import person
 from sandbox.prefect_server import PrefectServer
 from sandbox.stack import ROOT, Sandbox
-from tasks.table_lock import LOCK_TABLE
+from tasks.load.table_lock import LOCK_TABLE
 
 pytestmark = pytest.mark.slow
 SCRIPTS = ["flows/lms_to_s3.py", "flows/s3_to_rds.py", "flows/department_sync.py"]

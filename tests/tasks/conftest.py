@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from sandbox.postgres import Postgres
-from tasks.rejects import reject_file
+from tasks.load.rejects import reject_file
 from tasks.s3 import S3Object, Snapshot
 from tests.conftest import Database
-from tests.tasks.loader import Loader
-from tests.tasks.two_snapshots import COLUMNS, write_two
+from tests.support.loader import Loader
+from tests.support.two_snapshots import COLUMNS, write_two
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def loader(one_database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPat
         made.rejects.append(reject_file(header, rejected))
         return S3Object("bucket", f"{source.object.key}.rejected/run.csv")
 
-    monkeypatch.setattr("tasks.upsert.publish_rejects", keep)
+    monkeypatch.setattr("tasks.load.upsert.publish_rejects", keep)
     yield made
 
 

@@ -11,12 +11,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tasks.columns import ColumnNames
-from tasks.flatten import flatten_members
+from tasks.extract.flatten import flatten_members
+from tasks.load.schema import inspect_schema
+from tasks.load.upsert import upsert_members
 from tasks.options import LoadOptions
-from tasks.schema import inspect_schema
-from tasks.upsert import upsert_members
 from tests.conftest import Database
-from tests.tasks.snapshots import raw_snapshot, snapshot
+from tests.support.snapshots import raw_snapshot, snapshot
 
 AWKWARD = [
     None, "", " ", "\t", "NULL", "null", "NA", "N/A", "nan", "None", r"\N", r"\.", "\\.\n", "a\n\\.\nb", "\\", '"', '""', "'",

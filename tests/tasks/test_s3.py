@@ -12,14 +12,14 @@ from boto3.s3.transfer import TransferConfig
 
 from sandbox.aws import BUCKET, SimulatedAws
 from sandbox.people import DEPARTMENT
-from tasks import publish as publish_module
 from tasks.columns import ColumnNames
 from tasks.errors import AuthError, ConfigError, LoadFailed, ObjectInvalid, SnapshotShrank, Unreachable
-from tasks.flatten import FlatSnapshot, flatten_members
-from tasks.publish import Published, write_csv
+from tasks.extract import publish as publish_module
+from tasks.extract.flatten import FlatSnapshot, flatten_members
+from tasks.extract.publish import Published, write_csv
 from tasks.s3 import S3Object, path_problem, read_object, s3_access
 from tests.deploy.calls import recorded
-from tests.tasks.snapshots import raw_snapshot
+from tests.support.snapshots import raw_snapshot
 
 KEY = "members/{department_id}.csv"
 DATED = "members/{department_id}/{snapshot_at:%Y/%m/%d}.csv"
@@ -93,7 +93,9 @@ def test_a_large_object_goes_up_in_parts(aws: SimulatedAws, tmp_path: Path, monk
     from boto3.s3.transfer import TransferConfig
 
     part = 5 << 20
-    monkeypatch.setattr("tasks.publish.UPLOAD", TransferConfig(multipart_threshold=part, multipart_chunksize=part))
+    monkeypatch.setattr(
+        "tasks.extract.publish.UPLOAD", TransferConfig(multipart_threshold=part, multipart_chunksize=part)
+    )
     made = flat(tmp_path)
     with made.path.open("ab") as file:
         file.write(b'"' + b"x" * (11 << 20) + b'"' + b"," * 36 + b"\n")

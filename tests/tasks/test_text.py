@@ -1,6 +1,7 @@
 """No text from outside adds a line, a link or Markdown to an alert, a log or a report."""
 
 import logging
+from dataclasses import fields, replace
 from typing import Any
 from uuid import uuid4
 
@@ -13,8 +14,10 @@ from prefect.states import Failed
 from flows.s3_to_rds import s3_to_rds
 from tasks.alert import message
 from tasks.errors import ConfigError, ObjectInvalid
+from tasks.extract.report import ExtractReport
+from tasks.load.report import LoadReport
 from tasks.log import run_logger
-from tasks.report import LOAD_COUNTS, extract_page, load_page, notes
+from tasks.report import notes
 from tasks.s3 import S3Object
 from tasks.text import harmless, quoted_code, subject_line
 from webhooks.alerts import ALERT
@@ -73,42 +76,15 @@ def test_a_log_line_stays_one(caplog: pytest.LogCaptureFixture, forged: str) -> 
 @pytest.mark.parametrize("forged", FORGERIES)
 def test_a_report_holds_no_markdown_of_others(forged: str) -> None:
     shown = quoted_code(forged)
-    numbers = dict.fromkeys(
-        ("members", "pages", "sweeps", "sign_ins", "retries", "in_subdepartments", "mended_characters", "bytes"), 1
-    )
-    seconds = {f"{step}_seconds": 1.0 for step in ("fetch", "flatten", "write", "load")}
-    counts = dict.fromkeys((*LOAD_COUNTS, "altered", "kept_leavers"), 1)
-    names = (
-        "rejected_because",
-        "rejects",
-        "ignored_columns",
-        "added_columns",
-        "untouched_columns",
-        "differences",
-        "unknown_keys",
-        "table",
-        "altered_columns",
-        "cut_columns",
-        "leavers_kept_because",
-        "departures_skipped",
-        "new_keys",
-        "vanished_keys",
-    )
-    report: dict[str, Any] = {
-        **numbers,
-        **seconds,
-        **counts,
-        **dict.fromkeys(names, shown),
-        "object": shown,
-        "outcome": "loaded",
-        "snapshot_at": "now",
-        "previous_members": None,
-    }
-    for page, usual in ((extract_page(report), extract_page), (load_page(report), load_page)):
-        blank = usual({name: "x" if value == shown else value for name, value in report.items()})
-        assert len(page.splitlines()) == len(blank.splitlines())
-        assert page.count("`") == blank.count("`")
-        assert "https://" not in page.lower()
+    kept = {"outcome": "loaded", "snapshot_at": "now", "previous_members": None}
+    for kind in (ExtractReport, LoadReport):
+        values: dict[Any, Any] = {str: shown, int: 1, float: 1.0}
+        given = {field.name: values.get(field.type) for field in fields(kind)} | kept
+        report = kind(**{field.name: given[field.name] for field in fields(kind)})
+        usual = replace(report, **{name: "x" for name, value in given.items() if value == shown})
+        assert len(report.page().splitlines()) == len(usual.page().splitlines())
+        assert report.page().count("`") == usual.page().count("`")
+        assert "https://" not in report.page().lower()
     assert all(line.startswith("- **") and line.endswith("`") for line in notes({"Keys": shown})[1:])
 
 

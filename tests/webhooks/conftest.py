@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.webhooks.running import Service
+from tests.support.webhooks import Service
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import requests
 
-from tests.webhooks.running import (
+from tests.support.webhooks import (
     API_KEY,
     EXPECTED,
     Service,

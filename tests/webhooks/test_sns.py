@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.webhooks.running import CERTIFICATE_URL, CONFIRM_URL, TOPIC, Amazon, Service, s3_event, written
+from tests.support.webhooks import CERTIFICATE_URL, CONFIRM_URL, TOPIC, Amazon, Service, s3_event, written
 from webhooks.sns import Forged, sns_host
 
 

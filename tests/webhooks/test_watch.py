@@ -13,7 +13,7 @@ from prefect.client.schemas.objects import StateType
 
 from blocks.environment import alert_topic_from, read_environment
 from sandbox.aws import SimulatedAws
-from tasks.policy import HEARTBEAT_S
+from tasks.task_options import HEARTBEAT_S
 from tests.webhooks.test_alerts import served
 from webhooks.automations import Patience, automations
 from webhooks.objects import Watched

@@ -1,0 +1,177 @@
+"""Try every credential and right without writing anything: `python -m tasks.check [--blocks NAME]`.
+
+A line for each: `ok`, `FAIL` with what to do, or `?` where AWS does not let one look.
+"""
+
+import argparse
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+
+import httpx
+import msgspec
+from botocore.exceptions import ClientError
+from prefect.client.orchestration import get_client
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from blocks.local_server import LOCAL_SERVER
+from tasks.credentials import alert_topic, lms_account
+from tasks.errors import AuthError, ConfigError, IncompleteSnapshot, PipelineError
+from tasks.extract.account_lock import limit_name
+from tasks.extract.pages import members_query
+from tasks.extract.session import LmsSession
+from tasks.library_errors import AWS_ERRORS, aws_trouble
+from tasks.load.database import execute, one_row, quoted, transaction
+from tasks.load.ledger import LEDGER
+from tasks.load.schema import inspect_schema
+from tasks.s3 import S3Object, listed, object_key, s3_access
+from tasks.settings import ExtractSettings, LoadSettings, Resolver, extract_settings, load_settings
+from tasks.text import one_line
+
+
+class CannotLook(Exception):
+    """The right may be there; looking needs another one."""
+
+
+def check_lms(settings: ExtractSettings, blocks: str | None) -> Iterator[str]:
+    """Sign in, and read the department's name and size. Ends a session that another run may have."""
+    with LmsSession(lms_account(blocks)) as session:
+        session.sign_in()
+        yield f"signed in to {session.account.rest_api_url}"
+        where = f"department {settings.department_id}"
+        department = session.get(f"/departments/{settings.department_id}", {}, msgspec.json.decode, where)
+        query = members_query(settings.department_id, 0, 1)
+        page = session.get("/users", query, msgspec.json.decode, where)
+        if not isinstance(department, dict) or not isinstance(page, dict) or type(page.get("totalItems")) is not int:
+            raise IncompleteSnapshot(f"{where}: expected the LMS's objects with `name` and `totalItems`, found others.")
+        if not page["totalItems"]:
+            raise ConfigError(f"{where} has no members that this account sees. Check DEPARTMENT_ID and its role.")
+        yield f"{where} is {str(department.get('name'))!r} with {page['totalItems']:,} members"
+
+
+def check_bucket(settings: ExtractSettings, blocks: str | None) -> Iterator[str]:
+    """Look at the snapshot that lies there, and begin an upload that is given up: nothing appears."""
+    key = object_key(settings.path_template, settings.department_id, datetime.now(UTC))
+    target = S3Object(settings.bucket, key)
+    with s3_access(target, blocks) as client:
+        upload = client.create_multipart_upload(Bucket=target.bucket, Key=target.key + ".check")
+        client.abort_multipart_upload(Bucket=target.bucket, Key=target.key + ".check", UploadId=upload["UploadId"])
+        yield f"may put objects into s3://{target.bucket}"
+        if any(entry["Key"] == target.key for entry in listed(client, target.bucket, target.key)):
+            client.head_object(Bucket=target.bucket, Key=target.key)
+            yield f"may list and get {target}"
+        else:
+            yield f"may list; {target} is not there yet"
+
+
+def check_topic(blocks: str | None) -> Iterator[str]:
+    """The alert topic exists."""
+    topic = alert_topic(blocks)
+    if topic is None:
+        raise ConfigError("SNS_TOPIC_ARN is not set: failures would only be logged.")
+    try:
+        found = topic.client().get_topic_attributes(TopicArn=topic.topic_arn)["Attributes"]
+    except ClientError as error:
+        code = str(error.response.get("Error", {}).get("Code"))
+        if code in {"AuthorizationError", "AuthorizationErrorException", "AccessDenied"}:
+            raise CannotLook(f"{topic.topic_arn}: publishing may be allowed though looking is not") from None
+        raise ConfigError(f"{topic.topic_arn}: SNS answered {code}. Check SNS_TOPIC_ARN and its region.") from None
+    except AWS_ERRORS as error:
+        raise aws_trouble(error, topic.topic_arn, "SNS") from None
+    confirmed = found.get("SubscriptionsConfirmed", "?")
+    yield f"{topic.topic_arn} is there; confirmed subscribers: {confirmed}"
+    yield f"alerts go out as {topic.alert_format} (ALERT_FORMAT)"
+
+
+def check_database(settings: LoadSettings, blocks: str | None) -> Iterator[str]:
+    """Sign in, inspect the table and its key, and ask for each right."""
+    table = inspect_schema.fn(settings.schema, settings.table, blocks=blocks)
+    yield f"signed in; {table.quoted} has {len(table.columns)} columns and a unique lms_user_id"
+    names = {"table": table.quoted, "ledger": quoted(settings.schema, LEDGER), "schema": settings.schema}
+    with transaction(blocks) as cursor:
+        execute(cursor, "rights", names)
+        may_write, may_delete, may_stage, may_record = one_row(cursor)
+    missing = [
+        right
+        for right, held in (
+            (f"SELECT, INSERT and UPDATE on {table.quoted}", may_write),
+            ("TEMPORARY on the database", may_stage),
+            (f"SELECT and INSERT on {LEDGER}, or CREATE on the schema until it exists", may_record),
+        )
+        if not held
+    ]
+    if missing:
+        raise AuthError(f"the database user lacks {'; '.join(missing)}. Grant it.")
+    yield "may write, stage and record" + ("" if may_delete else "; may not DELETE, so not with on_departure delete")
+
+
+def check_prefect(blocks: str | None) -> Iterator[str]:
+    """The Prefect API answers. A script without one starts its own."""
+    url = PREFECT_API_URL.value()
+    if url is None:
+        yield "no PREFECT_API_URL: scripts start a Prefect of their own"
+        return
+    with get_client(sync_client=True) as client:
+        problem = client.api_healthcheck()
+        if problem is not None:
+            raise ConfigError(f"{url} does not answer ({type(problem).__name__}). Check PREFECT_API_URL.")
+        try:
+            client.read_global_concurrency_limits(limit=1)  # health is open to all; this is asked as a run asks
+            yield f"{url} answers, version {client.api_version()}"
+        except httpx.HTTPStatusError as error:
+            raise AuthError(
+                f"{url} answered {error.response.status_code}. Check PREFECT_API_KEY or PREFECT_API_AUTH_STRING."
+            ) from None
+        except httpx.HTTPError as error:
+            raise ConfigError(f"{url} does not answer ({type(error).__name__}). Check PREFECT_API_URL.") from None
+    yield f"one run per LMS account at a time, by the concurrency limit {limit_name(lms_account(blocks))}"
+
+
+def run(blocks: str | None) -> bool:
+    """Print a line for each finding; whether nothing failed."""
+    resolver = Resolver(blocks)
+    extract = extract_settings(resolver, None, None, None, None, None)
+    load = load_settings(resolver, None, None)
+    for problem in resolver.problems:
+        say("FAIL", "settings", problem)
+    checks: dict[str, Callable[[], Iterator[str]]] = {
+        "LMS": lambda: check_lms(extract, blocks),
+        "bucket": lambda: check_bucket(extract, blocks),
+        "topic": lambda: check_topic(blocks),
+        "database": lambda: check_database(load, blocks),
+        "Prefect": lambda: check_prefect(blocks),
+    }
+    return all([not resolver.problems, *(tried(what, check) for what, check in checks.items())])
+
+
+def tried(what: str, check: Callable[[], Iterator[str]]) -> bool:
+    """Print what a check finds; whether it did not fail."""
+    try:
+        for found in check():
+            say("ok", what, found)
+    except CannotLook as reason:
+        say("?", what, str(reason))
+    except PipelineError as error:
+        say("FAIL", what, f"{type(error).__name__}: {error.message} {'; '.join(error.problems)}".rstrip())
+        return False
+    except Exception as error:  # the other checks still say what they find
+        say("FAIL", what, f"an unexpected {type(error).__name__}")
+        return False
+    return True
+
+
+def say(verdict: str, what: str, text: str) -> None:
+    """One line, in characters that the terminal has."""
+    line, encoding = f"{verdict:<5}{what:<10}{one_line(text)}\n", sys.stdout.encoding or "utf-8"
+    sys.stdout.write(line.encode(encoding, "backslashreplace").decode(encoding))
+
+
+def main() -> int:
+    """Exit 0 if nothing failed, else 1."""
+    parser = argparse.ArgumentParser(prog="python -m tasks.check", description=(__doc__ or "").split("`")[0])
+    parser.add_argument("--blocks", help="the name under which the blocks are saved; else the environment")
+    options = parser.parse_args()
+    logging.disable(logging.WARNING)
+    with temporary_settings(LOCAL_SERVER):
+        return 0 if run(options.blocks) else 1

@@ -1,0 +1,142 @@
+"""A flow as a script: every parameter a flag. Exit 0 on success, 1 on a failed run, 2 on bad flags."""
+
+import argparse
+import errno
+import inspect
+import json
+import logging
+import re
+import sys
+import tempfile
+from collections.abc import Sequence
+from contextlib import suppress
+from types import NoneType
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+import httpx
+from prefect import Flow, tags
+from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, PREFECT_HOME, temporary_settings
+
+from blocks.local_server import LOCAL_SERVER
+from commands.startup import end_in_order, flush_output
+from tasks.alert import tell_of_script
+from tasks.errors import AuthError, ConfigError, PipelineError
+from tasks.events import TAG
+from tasks.library_errors import chain, disk_error, full_disk
+from tasks.task_options import HEARTBEAT_S
+
+NEW_DATABASE = 2 << 20
+"""Bytes that Prefect's own database takes when it is new, and some more."""
+
+
+def main(flow: Flow[..., Any], arguments: Sequence[str] | None = None) -> int:
+    """Run `flow` with the command line's flags; returns the exit code.
+
+    A failure is published by the run's own hook, or here, where the run never reached Prefect.
+    """
+    parameters = vars(parser(flow).parse_args(arguments))
+    for name in ("prefect.flow_runs", "prefect.task_runs"):
+        logging.getLogger(name).addFilter(_without_known_traceback)
+    end_in_order()
+    try:
+        check_home()
+        with temporary_settings({**LOCAL_SERVER, PREFECT_FLOWS_HEARTBEAT_FREQUENCY: HEARTBEAT_S}), tags(TAG):
+            flow(**parameters)
+    except (Exception, KeyboardInterrupt) as raised:
+        error = prefect_problem(raised) or raised
+        with suppress(OSError):  # the terminal may be closed
+            sys.stderr.write(f"\n{flow.name} {last_words(error)}\n")
+        tell_of_script(flow.name, parameters.get("blocks"), error)
+        flush_output()
+        return 1
+    return 0
+
+
+def last_words(error: BaseException) -> str:
+    """How a script ended, for its last line."""
+    if isinstance(error, PipelineError):
+        return f"failed. {type(error).__name__}: {error}"
+    if isinstance(error, KeyboardInterrupt):
+        return "was interrupted; what was not committed is undone."
+    return f"failed by an unexpected {type(error).__name__}; see the log above."
+
+
+def check_home() -> None:
+    """Raise ConfigError where Prefect's home has no room for the database of the server that a script starts.
+
+    Prefect itself would wait two minutes for that server, and not say why it does not come.
+    """
+    if PREFECT_API_URL.value() is not None:
+        return
+    home = PREFECT_HOME.value()
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=home, buffering=0) as file:
+            file.write(bytes(NEW_DATABASE))
+    except OSError as error:
+        name = errno.errorcode.get(error.errno or 0, type(error).__name__)
+        raise ConfigError(
+            f"Prefect's home {home} takes no files ({name}). Free some room there, or name another "
+            "directory in PREFECT_HOME, or a running server in PREFECT_API_URL."
+        ) from None
+
+
+def prefect_problem(error: BaseException) -> PipelineError | None:
+    """What is wrong with Prefect's API or home, where that is why a run could not begin or end; else None."""
+    if isinstance(error, (PipelineError, KeyboardInterrupt)):
+        return None
+    found = list(chain(error))
+    address = PREFECT_API_URL.value() or "of the script's own"
+    for each in found:
+        if isinstance(each, httpx.HTTPStatusError) and each.response.status_code in (401, 403):
+            return AuthError(
+                f"Prefect's API {address} answered {each.response.status_code}. Check PREFECT_API_KEY, or "
+                "PREFECT_API_AUTH_STRING, and PREFECT_API_URL."
+            )
+    if problem := next((full_disk(name) for name in map(disk_error, found) if name), None):
+        return ConfigError(f"Prefect's home {PREFECT_HOME.value()} or the temporary directory: {problem}")
+    if any(isinstance(each, httpx.TransportError) or "Failed to reach API" in str(each) for each in found):
+        return ConfigError(f"Prefect's API {address} is out of reach. Is its server up? Check PREFECT_API_URL.")
+    if any("ephemeral Prefect API server" in str(each) for each in found):
+        return ConfigError(
+            f"Prefect could not start a server for this script. Has {PREFECT_HOME.value()} room, and may this user "
+            "write there? Check PREFECT_HOME, or name a running server in PREFECT_API_URL."
+        )
+    return None
+
+
+def parser(flow: Flow[..., Any]) -> argparse.ArgumentParser:
+    """An argument parser with a flag for each of the flow's parameters, explained by its docstring."""
+    description, _, explained = (inspect.getdoc(flow.fn) or "").partition("Args:")
+    found = argparse.ArgumentParser(description=description.strip(), allow_abbrev=False)
+    helps = dict(re.findall(r"^\s*(\w+): (.+)$", explained, re.MULTILINE))
+    kinds = get_type_hints(flow.fn)
+    for name, parameter in inspect.signature(flow.fn).parameters.items():
+        found.add_argument(
+            "--" + name.replace("_", "-"),
+            default=parameter.default,
+            help=helps[name].replace("%", "%%"),
+            **flag(kinds[name]),
+        )
+    return found
+
+
+def flag(kind: Any) -> dict[str, Any]:
+    """What argparse needs to read a parameter of that type."""
+    if kind is bool:
+        return {"action": argparse.BooleanOptionalAction}
+    [kind] = [option for option in get_args(kind) if option is not NoneType] if NoneType in get_args(kind) else [kind]
+    if get_origin(kind) is Literal:
+        return {"choices": get_args(kind)}
+    if get_origin(kind) is list:
+        return {"type": lambda text: [item.strip() for item in text.split(",")], "metavar": "A,B"}
+    if get_origin(kind) is dict:
+        return {"type": json.loads, "metavar": "JSON"}
+    return {"type": str, "metavar": "TEXT"}
+
+
+def _without_known_traceback(record: logging.LogRecord) -> bool:
+    """An error of our own tree says what to do; forty lines of frames would bury it."""
+    if record.exc_info and isinstance(record.exc_info[1], PipelineError):
+        record.exc_info = None
+    return True

@@ -1,0 +1,102 @@
+"""Before Prefect is imported by a script: what would break that import is said, and published, in our own words.
+
+Imports nothing of Prefect's, which reads `.env` and its home while it is imported.
+"""
+
+import atexit
+import os
+import signal
+import sys
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+
+from tasks.chat import in_format
+from tasks.errors import ConfigError, PipelineError
+from tasks.text import subject_line
+
+
+def begin(script: str) -> None:
+    """From now on a script that fails before its run begins exits with 1, a plain last line, and an alert."""
+    name = Path(script).stem.replace("_", "-")
+
+    def failed(kind: type[BaseException], error: BaseException, at: TracebackType | None) -> None:
+        ours = isinstance(error, PipelineError)
+        if not ours:
+            sys.__excepthook__(kind, error, at)
+        what = str(error) if ours else f"An unexpected {kind.__name__} before the run began; see the script's output."
+        say(f"\n{name} failed. {kind.__name__}: {what}")
+        publish(subject_line(f"{name} failed ({kind.__name__})"), body(name, kind.__name__, what, ours=ours))
+        flush_output()
+        if kind is KeyboardInterrupt:
+            os._exit(1)  # Python would end itself by a signal, whose exit code is another
+
+    sys.excepthook = failed
+    atexit.register(flush_output)  # what others write while Python ends may come later than the last line
+    end_in_order()
+    check_env_file(Path.cwd() / ".env")
+
+
+def end_in_order() -> None:
+    """Told to stop, or its terminal closed, a run cleans up and publishes; a second signal does not cut that short."""
+    names = [name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    heeded = [number for name in names if signal.getsignal(number := getattr(signal, name)) != signal.SIG_IGN]
+
+    def interrupt(*_: object) -> None:
+        for number in heeded:
+            signal.signal(number, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    for number in heeded:
+        signal.signal(number, interrupt)
+
+
+def flush_output() -> None:
+    """Write out what is buffered; where the terminal is gone, to nowhere, since Python would exit with 120 over it."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, stream.fileno())
+            os.close(nowhere)
+
+
+def check_env_file(path: Path) -> None:
+    """Raise ConfigError for a `.env` that Prefect's own settings could not read."""
+    try:
+        if path.exists() and "\0" in path.read_text(encoding="utf-8"):
+            raise ValueError("a null byte")
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"{path} cannot be read ({type(error).__name__}). Save it as UTF-8, readable to this user."
+        ) from None
+
+
+def body(name: str, kind: str, what: str, *, ours: bool) -> str:
+    """The message."""
+    lines = [f"Flow: {name}", "Run:  a script that failed before its run began", "", f"{kind}: {what}", ""]
+    lines += ["Look: the output of the script, on the machine that ran it"]
+    return "\n".join([*lines, f"Help: docs/runbook/{kind if ours else 'Unexpected'}.md"])
+
+
+def publish(subject: str, message: str) -> None:
+    """Publish to the environment's topic, without Prefect and its blocks; what goes wrong is printed."""
+    arn = os.environ.get("SNS_TOPIC_ARN")
+    if not arn:
+        say("SNS_TOPIC_ARN is not in the environment, so nobody was alerted.")
+        return
+    try:
+        import boto3
+
+        client = boto3.client("sns", region_name=(arn.split(":") + [""] * 4)[3] or None)
+        text = in_format(os.environ.get("ALERT_FORMAT", "text"), subject, message)
+        client.publish(TopicArn=arn, Subject=subject, Message=text)
+    except Exception as error:
+        say(f"the failure could not be published: {type(error).__name__}. Check SNS_TOPIC_ARN.")
+
+
+def say(text: str) -> None:
+    """A line for the terminal, if it is still there."""
+    with suppress(OSError):
+        sys.stderr.write(f"{text}\n")

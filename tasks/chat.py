@@ -1,0 +1,31 @@
+"""An alert in the form that its subscribers can show: text for mail, a custom notification for Slack and Teams."""
+
+import json
+import re
+
+TITLE_LIMIT, DESCRIPTION_LIMIT, TEXT_LIMIT = 250, 8_000, 200_000
+_NO_MARKUP = str.maketrans({"<": "‹", ">": "›", "`": "'"})
+_LINK_LINE = re.compile(r"^Look: (https?://\S+)$", re.MULTILINE)
+
+
+def in_format(alert_format: str, subject: str, message: str) -> str:
+    """The message as ALERT_FORMAT says, no longer than SNS takes."""
+    return chat_message(subject, message) if alert_format == "chat" else message[:TEXT_LIMIT]
+
+
+def chat_message(subject: str, message: str) -> str:
+    """The only form of an SNS message that Amazon Q Developer passes on to Slack and Teams: a custom notification.
+
+    The text stands in a code block, in which nothing is markup; the run's own link stands below it.
+    https://docs.aws.amazon.com/chatbot/latest/adminguide/custom-notifs.html
+    """
+    link = _LINK_LINE.search(message)
+    below = f"\n{link[1]}" if link else ""
+    room = DESCRIPTION_LIMIT - len(below) - len("```\n\n```")
+    text = _LINK_LINE.sub("", message).translate(_NO_MARKUP)[:room].rstrip()
+    content = {
+        "textType": "client-markdown",
+        "title": subject.translate(_NO_MARKUP)[:TITLE_LIMIT],
+        "description": f"```\n{text}\n```{below}",
+    }
+    return json.dumps({"version": "1.0", "source": "custom", "content": content})

@@ -1,0 +1,98 @@
+"""Where each credential comes from: the saved block that the deployment names, else the environment."""
+
+from collections.abc import Callable, Mapping
+from typing import TypeVar, cast
+
+from prefect.blocks.core import Block
+from prefect_aws.s3 import S3Bucket
+from prefect_sqlalchemy import SqlAlchemyConnector
+
+from blocks.alerts import AlertTopic
+from blocks.environment import (
+    UnreadableFile,
+    alert_topic_from,
+    database_from,
+    lms_account_from,
+    s3_bucket_from,
+)
+from blocks.environment import read_environment as read_variables
+from blocks.lms import LmsAccount
+from tasks.errors import ConfigError
+
+BlockT = TypeVar("BlockT", bound=Block)
+
+
+def read_environment() -> dict[str, str]:
+    """The process's environment over the working folder's `.env`; see `blocks.environment`.
+
+    Raises:
+        ConfigError: the `.env` cannot be read.
+    """
+    try:
+        return read_variables()
+    except UnreadableFile as error:
+        raise ConfigError(str(error)) from None
+
+
+def lms_account(blocks: str | None) -> LmsAccount:
+    """The LMS account of the block set `blocks`, or of the environment."""
+    return _resolve(LmsAccount, blocks, lms_account_from)
+
+
+def s3_bucket(blocks: str | None) -> S3Bucket:
+    """The bucket, with its credentials, of the block set `blocks`, or of the environment."""
+    return _resolve(S3Bucket, blocks, s3_bucket_from)
+
+
+def database(blocks: str | None) -> SqlAlchemyConnector:
+    """The database of the block set `blocks`, or of the environment."""
+    return _resolve(SqlAlchemyConnector, blocks, database_from)
+
+
+def alert_topic(blocks: str | None) -> AlertTopic | None:
+    """The alert topic of the block set `blocks`, else of the environment, else None."""
+    if blocks and (saved := load_saved(AlertTopic, blocks)) is not None:
+        return saved
+    return environment_topic(read_environment())
+
+
+def environment_topic(environment: Mapping[str, str]) -> AlertTopic | None:
+    """The alert topic of the environment, else None."""
+    problems: list[str] = []
+    topic = alert_topic_from(environment, problems)
+    if problems:
+        raise ConfigError("fix these settings:", problems)
+    return topic
+
+
+def load_saved(block_type: type[BlockT], name: str) -> BlockT | None:
+    """The saved block of that type and name, or None where Prefect has none."""
+    try:
+        return cast(BlockT, block_type.load(name))
+    except ValueError as error:
+        if "Unable to find block document" in str(error):
+            return None
+        raise ConfigError(
+            f"block {block_type.get_block_type_slug()}/{name} could not be read ({type(error).__name__}). "
+            "Save it again with `python -m blocks.save`."
+        ) from None
+
+
+def _resolve(
+    block_type: type[BlockT],
+    blocks: str | None,
+    from_environment: Callable[[Mapping[str, str], list[str]], BlockT | None],
+) -> BlockT:
+    if blocks:
+        saved = load_saved(block_type, blocks)
+        if saved is None:
+            raise ConfigError(
+                f"no block {block_type.get_block_type_slug()}/{blocks} is saved. "
+                f"Save it with `python -m blocks.save --name {blocks}`, or leave `blocks` out to use the environment."
+            )
+        return saved
+    problems: list[str] = []
+    block = from_environment(read_environment(), problems)
+    if block is None:
+        raise ConfigError("fix these settings:", problems)
+    return block

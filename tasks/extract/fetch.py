@@ -1,0 +1,230 @@
+"""Every member of one department, proved complete, as pages on disk."""
+
+import gc
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import chain, islice
+from pathlib import Path
+
+import numpy as np
+from prefect import task
+
+from tasks.credentials import lms_account
+from tasks.errors import IncompleteSnapshot
+from tasks.extract.decode import MemberDecoder
+from tasks.extract.pages import Disagreement, Page, keep_page, page_file, read_page
+from tasks.extract.progress import progress
+from tasks.extract.session import LmsSession
+from tasks.log import run_logger
+from tasks.task_options import IN_MEMORY, ONCE
+
+MAX_SWEEPS = 3
+MAX_PAGES = 65_536
+"""The API's `_offset` ends at 65535."""
+MAX_MEMBERS = 5_000_000
+"""As many as are proved complete within 600 MB of memory."""
+
+
+@dataclass(frozen=True)
+class RawSnapshot:
+    """One department's pages, proved complete: `pages` Arrow files page-00000.arrow … in `folder`.
+
+    `keys` are the LMS's, sorted; each is a column of text in the pages that sent it.
+    """
+
+    folder: Path
+    department_id: str
+    snapshot_at: datetime
+    pages: int
+    rows: int
+    keys: tuple[str, ...]
+    subdepartment_rows: int
+    mended_characters: int
+    sweeps: int
+    sign_ins: int
+    retries: int
+    seconds: float
+
+    def files(self) -> Iterator[Path]:
+        """The page files, in order."""
+        return (page_file(self.folder, index) for index in range(self.pages))
+
+
+@task(name="authenticate", **IN_MEMORY, **ONCE)
+def authenticate(blocks: str | None) -> LmsSession:
+    """The run's one session with the LMS is signed in.
+
+    The client retries what a retry can help, so the task does not: a second layer would multiply
+    the tries, and a wrong password must be tried once.
+
+    Args:
+        blocks: the block set that holds the account; None for the environment.
+
+    Raises:
+        AuthError, LmsUnavailable, ConfigError: see `LmsSession.sign_in`.
+    """
+    session = LmsSession(lms_account(blocks))
+    session.sign_in()
+    return session
+
+
+@task(name="fetch-members", **IN_MEMORY, **ONCE)
+def fetch_members(
+    session: LmsSession, department_id: str, folder: Path, *, include_subdepartments: bool = False
+) -> RawSnapshot:
+    """Every current member of one department lies in `folder`, proved complete, or nothing is claimed.
+
+    Reads total // page size + 1 pages concurrently (0-based page number, not row offset), one Arrow
+    file a page; holds at most `max_connections` bodies in memory, and decodes one at a time. Proved
+    means: every page had the same total, no page was short, the distinct ids are as many as the
+    total, and every row belongs to the department. Where the pages disagree, the whole sweep is
+    repeated, three times at most.
+
+    Not retried by Prefect: the session retries each page, and a second layer would repeat them all.
+
+    Raises:
+        IncompleteSnapshot: still no proof. Nothing published; run again.
+        AuthError, LmsUnavailable, ConfigError: see `LmsSession.get`.
+
+    Source: docs.myabsorb.com, integration API, "Pagination": `_offset` is a page number.
+    """
+    began = time.monotonic()
+    session.log = run_logger()
+    snapshot_at = datetime.now(UTC)
+    for sweep in range(1, MAX_SWEEPS + 1):
+        try:
+            with heap_at_rest():
+                pages = sweep_pages(session, department_id, folder)
+            rows = prove_complete(pages, department_id, include_subdepartments=include_subdepartments)
+            break
+        except Disagreement as disagreement:
+            if sweep == MAX_SWEEPS:
+                raise IncompleteSnapshot(
+                    f"department {department_id}: {disagreement}, in each of {MAX_SWEEPS} sweeps. "
+                    "Nothing was published; run again when fewer changes are being made."
+                ) from None
+            session.log.warning("department %s: %s; reading all pages again", department_id, disagreement)
+            snapshot_at = datetime.now(UTC)
+    return RawSnapshot(
+        folder=folder,
+        department_id=department_id,
+        snapshot_at=snapshot_at,
+        pages=len(pages),
+        rows=rows,
+        keys=tuple(sorted(chain.from_iterable(page.keys for page in pages))),
+        subdepartment_rows=sum(page.foreign_rows for page in pages),
+        mended_characters=sum(page.mended_characters for page in pages),
+        sweeps=sweep,
+        sign_ins=session.sign_ins,
+        retries=session.retries,
+        seconds=time.monotonic() - began,
+    )
+
+
+@contextmanager
+def heap_at_rest() -> Iterator[None]:
+    """What Prefect and its imports hold is left out of garbage collection, which pages set off again and again."""
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+
+
+def sweep_pages(session: LmsSession, department_id: str, folder: Path) -> list[Page]:
+    """Read every page once; the first tells how many there are.
+
+    Bodies arrive in many threads and are decoded in one: threads decode no faster together, and
+    one page's objects are in memory, not eight.
+    """
+    limit = session.account.page_size
+    decoder = MemberDecoder()
+    with ThreadPoolExecutor(1, "decode") as decoding:
+
+        def read(index: int) -> Page:
+            def keep(body: bytes) -> Page:
+                return decoding.submit(keep_page, body, decoder, folder, department_id, index).result()
+
+            return read_page(session, department_id, index, limit, keep)
+
+        first = read(0)
+        if first.limit is not None and 1 <= first.limit < limit:  # the server says that it caps the page: follow
+            limit = first.limit
+        check_bounds(first.total, limit)
+        check_not_empty(first, first.total, limit)
+        if first.rows < min(limit, first.total):
+            raise IncompleteSnapshot(
+                f"department {department_id}, page 0: expected {min(limit, first.total)} of {first.total} members, "
+                f"found {first.rows}; the LMS caps its pages without saying so. "
+                f"Set LMS_PAGE_SIZE to {first.rows} or less."
+            )
+        session.log.info("department %s has %d members", department_id, first.total)
+        return read_concurrently(read, first, limit, session)
+
+
+def check_bounds(total: int, limit: int) -> None:
+    """Raise Disagreement for a total that cannot be: less than none, more members or pages than can be read."""
+    pages = total // limit + 1
+    if not 0 <= total <= MAX_MEMBERS or pages > MAX_PAGES:
+        raise Disagreement(
+            f"expected a total of at most {MAX_MEMBERS:,} members in {MAX_PAGES:,} pages, found {total:,} in {pages:,} "
+            "(a higher LMS_PAGE_SIZE makes fewer pages)"
+        )
+
+
+def check_not_empty(page: Page, total: int, limit: int) -> None:
+    """Raise Disagreement for an empty page before the end: no page behind it need be asked for."""
+    if page.rows == 0 and page.index * limit < total:
+        raise Disagreement(f"expected {total:,} members, found that page {page.index} is empty")
+
+
+def read_concurrently(read: Callable[[int], Page], first: Page, limit: int, session: LmsSession) -> list[Page]:
+    """Every page, in order, at most `max_connections` at once; the first error or empty page ends all."""
+    count = first.total // limit + 1  # behind a last page that is full lies one more, which must be empty
+    indexes = iter(range(1, count))
+    pages, reading = [first], set[Future[Page]]()
+    with (
+        progress("reading pages", count, session.log) as tell,
+        ThreadPoolExecutor(session.account.max_connections, "page") as pool,
+    ):
+        try:
+            while len(pages) < count:
+                more = islice(indexes, 2 * session.account.max_connections - len(reading))
+                reading |= {pool.submit(read, index) for index in more}
+                done, reading = wait(reading, return_when=FIRST_COMPLETED)
+                for page in (future.result() for future in done):
+                    check_not_empty(page, first.total, limit)
+                    pages.append(page)
+                tell(len(pages))
+        except BaseException as error:
+            if not isinstance(error, Disagreement):  # another sweep needs the session
+                session.stop.set()  # no thread sleeps on before its next try
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    return sorted(pages, key=lambda page: page.index)
+
+
+def prove_complete(pages: list[Page], department_id: str, *, include_subdepartments: bool) -> int:
+    """The number of members, if the pages prove that they are all of them.
+
+    Raises:
+        Disagreement: they do not; another sweep may.
+    """
+    totals = sorted({page.total for page in pages if page.rows or page.index == 0})
+    if len(totals) > 1:
+        raise Disagreement(f"expected one total on every page, found {totals[0]} to {totals[-1]}")
+    fingerprints = np.frombuffer(b"".join(page.fingerprints for page in pages), dtype="V16")
+    distinct, rows = len(np.unique(fingerprints)), len(fingerprints)
+    if not distinct == rows == totals[0]:
+        raise Disagreement(f"expected {totals[0]} distinct ids, found {distinct} in {rows} rows")
+    foreign = sum(page.foreign_rows for page in pages)
+    if foreign and not include_subdepartments:
+        raise Disagreement(
+            f"expected members of this department alone, found {foreign} of other departments "
+            "(include_subdepartments takes them in)"
+        )
+    return rows

@@ -1,0 +1,165 @@
+"""One page of members: asked for, decoded, on disk; and what the proof of completeness needs of it."""
+
+import hashlib
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tasks.errors import IncompleteSnapshot
+from tasks.extract.decode import MemberDecoder, may_hold_secret, member_columns
+from tasks.extract.session import LmsSession
+from tasks.files import create_private
+
+MAX_PAGE_MEMORY = 128 << 20
+"""Bytes that one page's members may take while they are decoded; 1,000 usual ones take about 10 MB."""
+
+
+@dataclass(frozen=True)
+class Page:
+    """What the proof needs of one page; its members lie on disk."""
+
+    index: int
+    total: int
+    limit: int | None
+    rows: int
+    keys: tuple[str, ...]  # those that no page decoded before it had
+    fingerprints: bytes
+    foreign_rows: int
+    mended_characters: int
+
+
+class Disagreement(Exception):
+    """The pages of one sweep contradict each other: people joined, left or were renamed meanwhile."""
+
+
+def read_page(session: LmsSession, department_id: str, index: int, limit: int, keep: Callable[[bytes], Page]) -> Page:
+    """Ask for one page; what `keep` makes of its body. A body that is cut is asked for again."""
+    params = members_query(department_id, index, limit)
+    return session.get("/users", params, keep, f"department {department_id}, page {index}")
+
+
+def members_query(department_id: str, page: int, limit: int) -> dict[str, Any]:
+    """The parameters of GET /users for one 0-based page of a department."""
+    return {"_filter": f"departmentId eq guid'{department_id}'", "_limit": limit, "_offset": page}
+
+
+def keep_page(body: bytes, decoder: MemberDecoder, folder: Path, department_id: str, index: int) -> Page:
+    """Decode one page and write its members into `folder`: real characters only, and no password.
+
+    A page:
+
+        {"totalItems": 7, "returnedItems": 3, "limit": 3, "offset": 0, "users": [{"id": "0f6f…", …}, …]}
+
+    Raises:
+        msgspec.DecodeError: the body was cut, or is not JSON.
+        IncompleteSnapshot: it is JSON, and not such a page.
+        Disagreement: it holds another number of members than it says.
+    """
+    where = f"department {department_id}, page {index}"
+    try:
+        check_size(body, decoder.keys)
+        body, mended = mend_surrogates(body)
+        page = decoder.decode(body)
+        if page.users is None or page.totalItems is None:
+            raise not_a_page(where, f"one without the {'list `users`' if page.users is None else '`totalItems`'}")
+        if page.returnedItems not in (None, len(page.users)):
+            raise Disagreement(f"page {index} says {page.returnedItems} members and holds {len(page.users)}")
+        members = pa.table(member_columns(page.users, may_hold_secret=may_hold_secret(body)))
+        keys = decoder.first_met(members.column_names)
+    except msgspec.ValidationError as error:  # whole JSON of another shape: no other try betters it
+        raise not_a_page(where, f"otherwise ({error})") from None
+    except RecursionError:
+        raise not_a_page(where, "values nested too deep to be read") from None
+    write_members(members, page_file(folder, index))
+    return Page(
+        index=index,
+        total=page.totalItems,
+        limit=page.limit,
+        rows=len(members),
+        keys=keys,
+        fingerprints=b"".join(map(fingerprint, members["id"].to_pylist())),
+        foreign_rows=len(members) - in_department(members, department_id),
+        mended_characters=mended,
+    )
+
+
+def not_a_page(where: str, found: str) -> IncompleteSnapshot:
+    """The error for whole JSON that is not a page of members."""
+    return IncompleteSnapshot(
+        f"{where}: expected an envelope with `users`, each with an `id`, and `totalItems`, found {found}. "
+        "Nothing was published: without it no snapshot can be proved complete."
+    )
+
+
+def write_members(members: pa.Table, path: Path) -> None:
+    """One page as an Arrow file, a column a key; for this user alone."""
+    with create_private(path) as file, pa.ipc.new_file(file, members.schema) as writer:
+        writer.write_table(members)
+
+
+def in_department(members: pa.Table, department_id: str) -> int:
+    """How many members say that they belong to this very department."""
+    if "departmentId" not in members.column_names:
+        return 0
+    return pc.sum(pc.equal(pc.utf8_lower(members["departmentId"]), department_id)).as_py() or 0
+
+
+def check_size(body: bytes, keys: int) -> None:
+    """Raise ValidationError for a page whose members would take too much memory, before one of them is decoded.
+
+    Counts what must become an object: each brace may be a member with a place for every key, each comma or bracket
+    a value; one character beyond Latin-1 makes a text four times as long.
+    """
+    structs = body.count(b"{") * (100 + 24 * keys)
+    if len(body) * 54 + structs <= MAX_PAGE_MEMORY:  # a value takes two bytes at least: usual pages end here
+        return
+    wide = 4 if b"\\u" in body or not body.isascii() else 1
+    values = body.count(b",") + body.count(b"[")
+    if _ANY_SURROGATE.search(body):  # each escape is looked at, to find those that are no character
+        values += body.count(b"\\")
+    needed = len(body) * wide + values * 100 + structs
+    if needed > MAX_PAGE_MEMORY:
+        raise msgspec.ValidationError(
+            f"members that take {needed >> 20} MB of memory, more than {MAX_PAGE_MEMORY >> 20}; a lower LMS_PAGE_SIZE "
+            "makes smaller pages"
+        )
+
+
+def mend_surrogates(body: bytes) -> tuple[bytes, int]:
+    """Lone surrogate escapes, which are no characters, become U+FFFD; and how many there were."""
+    if _ANY_SURROGATE.search(body) is None:
+        return body, 0
+    mended = 0
+
+    def mend(escape: re.Match[bytes]) -> bytes:
+        nonlocal mended
+        if escape["lone"] is None:
+            return escape[0]
+        mended += 1
+        return b"\\ufffd"
+
+    return _ESCAPE.sub(mend, body), mended
+
+
+def fingerprint(member_id: str) -> bytes:
+    """16 bytes that stand for one id, whatever its letter case."""
+    return hashlib.blake2b(member_id.lower().encode(), digest_size=16).digest()
+
+
+def page_file(folder: Path, index: int) -> Path:
+    """The file of one 0-based page."""
+    return folder / f"page-{index:05d}.arrow"
+
+
+_ANY_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+_ESCAPE = re.compile(
+    rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"  # a pair: one character
+    rb"|(?P<lone>\\u[dD][89a-fA-F][0-9a-fA-F]{2})"
+    rb"|\\."  # any other escape, so that an escaped backslash is not taken for the start of one
+)

@@ -1,0 +1,74 @@
+"""What `lms_to_s3` did, and its page."""
+
+from dataclasses import dataclass
+
+from tasks.extract.fetch import RawSnapshot
+from tasks.extract.flatten import FlatSnapshot
+from tasks.extract.publish import Published
+from tasks.report import RunReport, notes, rate, table
+
+
+@dataclass(frozen=True)
+class ExtractReport(RunReport):
+    """What `lms_to_s3` did."""
+
+    outcome: str
+    object: str
+    department_id: str
+    snapshot_at: str
+    members: int
+    previous_members: int | None
+    in_subdepartments: int
+    pages: int
+    sweeps: int
+    sign_ins: int
+    retries: int
+    mended_characters: int
+    unknown_keys: str
+    bytes: int
+    fetch_seconds: float
+    flatten_seconds: float
+    write_seconds: float
+
+    def page(self) -> str:
+        """The extract in five seconds: how many, by what proof, where, how fast, and what was odd."""
+        members, before = self.members, self.previous_members
+        steps = (("fetch", self.fetch_seconds), ("flatten", self.flatten_seconds), ("write", self.write_seconds))
+        return "\n".join([
+            f"# {members:,} members: {self.outcome}",
+            f"`{self.object}`, {self.bytes / 1e6:,.1f} MB, as of {self.snapshot_at}"
+            + ("; no earlier one to compare with" if before is None else f"; the one before had {before:,}"),
+            "",
+            f"**Complete:** {self.pages} pages agree on {members:,} members with as many distinct ids, "
+            f"after {self.sweeps} sweep(s), {self.sign_ins} sign-in(s), {self.retries} retried request(s).",
+            "",
+            *table(("step", "seconds", "members/s"), ((s, f"{t:.2f}", rate(members, t)) for s, t in steps)),
+            *notes({
+                "In other departments": self.in_subdepartments or "",
+                "Keys this version does not know": self.unknown_keys,
+                "Characters that were none, now U+FFFD": self.mended_characters or "",
+            }),
+        ])  # fmt: skip
+
+
+def extract_report(raw: RawSnapshot, flat: FlatSnapshot, published: Published, *, dry_run: bool) -> ExtractReport:
+    """What `lms_to_s3` did, from what its steps gave."""
+    return ExtractReport(
+        outcome="dry run" if dry_run else "published",
+        object=str(published.object),
+        department_id=raw.department_id,
+        snapshot_at=raw.snapshot_at.isoformat(timespec="seconds"),
+        members=published.rows,
+        previous_members=published.previous_rows,
+        in_subdepartments=raw.subdepartment_rows,
+        pages=raw.pages,
+        sweeps=raw.sweeps,
+        sign_ins=raw.sign_ins,
+        retries=raw.retries,
+        mended_characters=raw.mended_characters,
+        unknown_keys=", ".join(flat.unknown_keys),
+        bytes=flat.bytes,
+        fetch_seconds=round(raw.seconds, 2),
+        flatten_seconds=round(flat.seconds, 2),
+        write_seconds=round(published.seconds, 2),
+    )

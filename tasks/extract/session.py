@@ -1,0 +1,221 @@
+"""The session with the LMS: one token, reused connections, and the only layer that retries requests.
+
+Absorb keeps one live token per account: each sign-in ends the session before it. So a run signs in
+once, every thread uses that token, and a 401 leads to a new sign-in only when the token that failed
+is still the newest one known here. Transient 401s exist too (absorb-api, "Pitfalls").
+"""
+
+import re
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import msgspec
+
+from blocks.lms import LmsAccount
+from tasks.errors import AuthError, ConfigError
+from tasks.extract.exchange import PIECE, BodyReader, http_session
+from tasks.extract.http_errors import HTTP_ERRORS, http_trouble
+from tasks.extract.retry import Patience, Unusable, jitter, retry_after_s
+from tasks.log import run_logger
+
+TIMEOUT_S = (5.0, 60.0)  # to connect, and for the whole answer; 1,000 members can take a tenant 30 s and more
+MAX_SIGN_INS_A_PAGE = 3
+MAX_SIGN_INS_A_RUN = 10
+LONGEST_TOKEN = 8192
+TOKEN = re.compile(r"[!-~]+")  # what an Authorization header can carry
+RETRIED_STATUSES = {429, 500, 502, 503, 504}
+
+T = TypeVar("T")
+
+
+class LmsSession:
+    """A signed-in account. Threads may share it; its repr shows no token.
+
+    Args:
+        account: the block that holds address, user name, password and key.
+    """
+
+    def __init__(self, account: LmsAccount) -> None:
+        self.account = account
+        self.sign_ins = 0
+        self.retries = 0
+        self.stop = threading.Event()
+        self.log = run_logger()
+        self._token = ""
+        self._lock = threading.Lock()
+        self._http = http_session(account.max_connections)
+        self._bodies = BodyReader(account.max_connections)
+
+    def __repr__(self) -> str:
+        return f"LmsSession({self.account.rest_api_url!r})"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the waiting of every thread and close the connections."""
+        self.stop.set()
+        self._http.close()
+
+    def sign_in(self) -> None:
+        """Fetch a new token; the account's former one is dead from then on.
+
+        Raises:
+            AuthError: the account or key was refused. Tried once: a wrong password stays wrong.
+            LmsUnavailable: no usable answer in the tries and time allowed.
+        """
+        patience = Patience(self.stop, self.log)
+        while True:
+            try:
+                self._token = self._authenticate()
+                self.sign_ins += 1
+                return
+            except Unusable as reason:
+                patience.wait(reason, "POST /authenticate")
+                self._count_retry()
+
+    def get(self, path: str, params: dict[str, Any], decode: Callable[[bytes], T], what: str) -> T:
+        """What `decode` makes of the body of one GET; a body that is not whole JSON is asked for again.
+
+        Args:
+            decode: raises msgspec.DecodeError or UnicodeDecodeError for a body that is cut or not JSON.
+            what: names the request in messages: "department …, page 3".
+
+        Raises:
+            AuthError: the key or the right was refused, or every new token was.
+            ConfigError: the LMS refuses this very request; it is not repeated.
+            LmsUnavailable: no usable answer in the tries and time allowed.
+        """
+        patience = Patience(self.stop, self.log)
+        token, refusals, renewals = self._token, 0, 0
+        while True:
+            try:
+                with ExitStack() as held:
+                    status, body = self._read(path, params, token, held)
+                    if status == 200:
+                        return decode_whole(body, decode)
+            except Unusable as reason:
+                patience.wait(reason, what)
+                self._count_retry()
+                continue
+            refusals += 1
+            self._count_retry()
+            if self._token != token:
+                token, refusals = self._token, 0
+            elif refusals == 1:  # the same token again: 401s can be transient
+                self.stop.wait(jitter(0.2, 0.8))
+            elif renewals == MAX_SIGN_INS_A_PAGE:
+                raise AuthError(
+                    f"{what}: {renewals} new tokens in a row were refused. "
+                    "Is another job, or a person, using this account? Give the pipeline one of its own."
+                )
+            else:
+                self._renew(token)
+                token, refusals, renewals = self._token, 0, renewals + 1
+
+    def _renew(self, refused: str) -> None:
+        with self._lock:
+            if self._token != refused:
+                return
+            if self.sign_ins > MAX_SIGN_INS_A_RUN:
+                raise AuthError(
+                    f"{self.account.rest_api_url}: the session was ended {MAX_SIGN_INS_A_RUN} times by other sign-ins. "
+                    "Another job, or a person, is using this account: give the pipeline one of its own."
+                )
+            # Two runs that steal each other's session: the longer each waits, the sooner one gets through.
+            self.stop.wait(jitter(0, min(15.0, 0.25 * 2**self.sign_ins)))
+            self.log.warning("the session was ended elsewhere; signing in again")
+            self.sign_in()
+
+    def _count_retry(self) -> None:
+        with self._lock:
+            self.retries += 1
+
+    def _headers(self) -> dict[str, str | bytes]:
+        key = self.account.private_key.get_secret_value()
+        return {"x-api-key": key.encode(), "x-api-version": "2", "Accept": "application/json"}
+
+    def _authenticate(self) -> str:
+        credentials = {
+            "username": self.account.username,
+            "password": self.account.password.get_secret_value(),
+            "privateKey": self.account.private_key.get_secret_value(),
+        }
+        with ExitStack() as held:
+            status, body = self._exchange("POST", "/authenticate", held, headers=self._headers(), json=credentials)
+        if status in (400, 401, 403):
+            raise AuthError(
+                f"{self.account.rest_api_url}/authenticate answered {status}: the user name, password or key was "
+                "refused. Check LMS_USERNAME, LMS_PASSWORD and LMS_PRIVATE_KEY (or the lms-account block), and that "
+                "they belong to this address's region."
+            )
+        _refuse(status, body, f"{self.account.rest_api_url}/authenticate")
+        return token_of(body)
+
+    def _read(self, path: str, params: dict[str, Any], token: str, held: ExitStack) -> tuple[int, bytes]:
+        headers = {**self._headers(), "Authorization": f"Bearer {token}".encode()}
+        status, body = self._exchange("GET", path, held, headers=headers, params=params)
+        if status != 401:
+            _refuse(status, body, f"{self.account.rest_api_url}{path}")
+        return status, body
+
+    def _exchange(self, method: str, path: str, held: ExitStack, **request: Any) -> tuple[int, bytes]:
+        """One request and its whole body; Unusable for what another try may better.
+
+        A large body keeps other large ones waiting until `held` is closed.
+        """
+        url = self.account.rest_api_url + path
+        try:
+            with self._http.request(
+                method, url, timeout=TIMEOUT_S, allow_redirects=False, stream=True, **request
+            ) as response:
+                status = response.status_code
+                body = self._bodies.read(response.raw.stream(PIECE, decode_content=True), held)
+        except HTTP_ERRORS as error:
+            raise http_trouble(error, self.account.rest_api_url) from None
+        if status in RETRIED_STATUSES:
+            raise Unusable(f"status {status}", retry_after_s(response.headers.get("Retry-After")))
+        return status, body
+
+
+def token_of(body: bytes) -> str:
+    """The token that a sign-in answers, as a bare JSON string; Unusable for anything else."""
+    try:
+        token = msgspec.json.decode(body[:LONGEST_TOKEN], type=str)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        token = ""
+    if not TOKEN.fullmatch(token):
+        raise Unusable("status 200 whose body is not a token")
+    return token
+
+
+def _refuse(status: int, body: bytes, where: str) -> None:
+    """Raise what a status means that no other try can better; the body, which may hold anything, stays out."""
+    if status == 200:
+        return
+    if status == 403 and b"missing equal-sign" in body:
+        raise ConfigError(f"{where} is not a path of the LMS's API (status 403). Check REST_API_URL.")
+    if status == 403:
+        raise AuthError(
+            f"{where} answered 403: the key is not this portal's, or the account lacks the right to read users. "
+            "Check LMS_PRIVATE_KEY, its region and the account's role."
+        )
+    if status >= 500:
+        raise Unusable(f"status {status}")
+    raise ConfigError(
+        f"{where} answered {status}, which no repetition cures. Check REST_API_URL, DEPARTMENT_ID and LMS_PAGE_SIZE."
+    )
+
+
+def decode_whole(body: bytes, decode: Callable[[bytes], T]) -> T:
+    """What `decode` makes of a body, or Unusable where the body was cut or is not JSON."""
+    try:
+        return decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise Unusable("status 200 whose body is not whole JSON") from None

@@ -1,0 +1,1 @@
+"""From one CSV into the table: inspect, align, stage, merge, verify, in one transaction."""

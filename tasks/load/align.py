@@ -1,0 +1,234 @@
+"""The plan by which the CSV's text becomes the live table's types. Made once from the table, for all rows."""
+
+import re
+from dataclasses import dataclass
+from functools import cache
+
+from tasks.columns import KEY
+from tasks.errors import ObjectInvalid, SchemaMismatch
+from tasks.load.database import quoted, statement
+from tasks.load.formats import TEXTS, Format, differs, format_of, parsed
+from tasks.load.schema import TableColumn, TableSchema
+from tasks.options import SchemaContract
+
+EDITED = "date_edited"
+REJECT_COLUMNS = ("rejected_line", "rejected_column", "rejected_reason")
+"""They head a reject file; a corrected one is loaded with them still there."""
+SYSTEM_COLUMNS = {"ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"}
+LONGEST_NAME = 63  # bytes; PostgreSQL cuts longer names (NAMEDATALEN)
+
+
+@dataclass(frozen=True)
+class AlignedColumn:
+    """How one column of the file goes into the staging table and, unless ignored, on into the table."""
+
+    name: str
+    number: int = 0
+    """Its position in the file, from 0."""
+    is_loaded: bool = False
+    """Whether the table has such a column, which it does not compute itself."""
+    declared: str = "text"
+    base: str = "text"
+    collation: str | None = None
+    required: bool = False
+    format: Format = Format()
+    is_array: bool = False
+    """Its format is then about the elements."""
+    is_new: bool = False
+    """With `evolve`: the load adds it to the table."""
+
+    @property
+    def staged(self) -> str:
+        """Its name in the staging table: a neutral one, so that no two can clash."""
+        return f"{'c' if self.is_loaded else 'x'}{self.number}"
+
+    @property
+    def staged_as(self) -> str:
+        """Its type in the staging table. A key has the table's own, so that both tell the same keys apart."""
+        if self.name == KEY and self.format.staged_as == "text":
+            return self.declared + (f" COLLATE {self.collation}" if self.collation else "")
+        return self.format.staged_as + ("[]" if self.is_array else "")
+
+    @property
+    def proof(self) -> str | None:
+        """SQL that must hold of the staged value."""
+        return self.format.proof.replace("{c}", self.staged) if self.format.proof else None
+
+    @property
+    def value(self) -> str:
+        """SQL for the table's value, from the staging table `s`."""
+        return self.format.value.replace("{c}", f"s.{self.staged}")
+
+    @property
+    def stored(self) -> str:
+        """SQL for the value that the table `t` holds, before new columns are added."""
+        return f"NULL::{self.declared}" if self.is_new else f"t.{quoted(self.name)}"
+
+    @property
+    def differs(self) -> str:
+        """SQL that says whether the table `t` holds another value than the one staged, before new columns are added."""
+        return self.differs_from(self.stored)
+
+    def differs_from(self, stored: str) -> str:
+        """SQL that says whether a stored value is another than the one staged."""
+        return differs(stored, self.value, "array" if self.is_array else self.base, self.declared)
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """The plan for one file and one table."""
+
+    columns: tuple[AlignedColumn, ...]
+    """All columns of the file, in order, by the names that PostgreSQL would keep of theirs."""
+    ignored: tuple[str, ...]
+    """Columns of the file that the table lacks, or that it computes itself."""
+    untouched: tuple[str, ...]
+    """Columns of the table that the file lacks."""
+
+    @property
+    def loaded(self) -> tuple[AlignedColumn, ...]:
+        """The columns that reach the table."""
+        return tuple(column for column in self.columns if column.is_loaded)
+
+    @property
+    def staged(self) -> tuple[AlignedColumn, ...]:
+        """The columns that reach the staging table: those loaded, and what tells which of two rows is newer."""
+        edited = self.edited
+        return self.loaded if edited is None or edited.is_loaded else (*self.loaded, edited)
+
+    @property
+    def edited(self) -> AlignedColumn | None:
+        """What tells which of two rows is newer: the table's column if it keeps it whole, else the file's text."""
+        column = next((column for column in self.columns if column.name == EDITED), None)
+        if column is None or column.is_loaded and column.format.keeps_date_times and not column.is_array:
+            return column
+        return AlignedColumn(EDITED, column.number)
+
+    @property
+    def added(self) -> tuple[AlignedColumn, ...]:
+        """The columns that the load adds to the table."""
+        return tuple(column for column in self.columns if column.is_new)
+
+    @property
+    def key(self) -> AlignedColumn:
+        """The column on which rows are matched."""
+        return next(column for column in self.columns if column.name == KEY)
+
+    def find(self, name: str) -> AlignedColumn | None:
+        """The column of that name, if it reaches the table."""
+        return next((column for column in self.loaded if column.name == name), None)
+
+
+def align(header: list[str], table: TableSchema, contract: SchemaContract = "ignore") -> Alignment:
+    """The plan for a file with that header.
+
+    Raises:
+        ObjectInvalid: the header has no key, or a name twice.
+        SchemaMismatch: with `fail`, the table lacks a column of the file; a name of the file is one of the table's
+            but for letter case or blanks; or a new row could not be inserted, since a column that the file lacks is
+            NOT NULL without a default.
+    """
+    names = [cut_name(name) for name in header]
+    if KEY not in names or len(set(names)) < len(names) or "" in names:
+        raise ObjectInvalid(
+            f"line 1: expected a header of distinct column names with {KEY} among them, found {len(names)} names, "
+            f"{len(set(names))} of them distinct, {KEY} {'present' if KEY in names else 'absent'}.{hint(names)}"
+        )
+    refuse_near_names(names, table)
+    lacking = tuple(name for name in names if table.column(name) is None and name not in REJECT_COLUMNS)
+    if contract == "fail" and lacking:
+        raise SchemaMismatch(
+            f"{table.quoted} has no columns to load {', '.join(lacking)} into, and schema_contract is fail. "
+            "Add them, or load with schema_contract ignore or evolve."
+        )
+    added = lacking if contract == "evolve" else ()
+    if reserved := sorted(SYSTEM_COLUMNS & set(added)):
+        raise SchemaMismatch(
+            f"line 1: the header names {', '.join(reserved)}, which PostgreSQL keeps for itself, and which cannot be "
+            "added. Nothing was loaded. Rename it, or load with schema_contract ignore."
+        )
+    columns = tuple(align_column(name, number, table, name in added) for number, name in enumerate(names))
+    key = next(column for column in columns if column.name == KEY)
+    if key.format.staged_as == "text" and parsed(key.base)[0] not in TEXTS:
+        raise SchemaMismatch(
+            f"{table.quoted}: {KEY} is of type {key.declared}, by which rows cannot be matched exactly. "
+            "Make it uuid, text or a whole number."
+        )
+    blocking = [c.name for c in table.columns if c.name not in names and c.required and not c.defaulted and c.writable]
+    if blocking:
+        raise SchemaMismatch(
+            f"{table.quoted}: {', '.join(blocking)} must have a value, and the file has no such column. "
+            "Give the column a default, or extract it."
+        )
+    ignored = tuple(c.name for c in columns if not c.is_loaded and c.name not in REJECT_COLUMNS)
+    untouched = tuple(c.name for c in table.columns if c.name not in names)
+    return Alignment(columns, ignored, untouched)
+
+
+def align_column(name: str, number: int, table: TableSchema, is_new: bool) -> AlignedColumn:
+    """The plan for one column of the file."""
+    column = table.column(name)
+    if is_new:
+        kind = default_types().get(name, "text")
+        column = TableColumn(name, kind, {"timestamptz": "timestamp with time zone"}.get(kind, kind))
+    if column is None or not column.writable:
+        return AlignedColumn(name, number)
+    is_array = column.element is not None
+    declared, base = (column.element, column.element_base) if is_array else (column.declared, column.base)
+    wanted = format_of(str(declared), str(base), array=is_array)
+    return AlignedColumn(
+        name,
+        number,
+        True,
+        column.declared,
+        column.base,
+        column.collation,
+        column.required,
+        wanted,
+        is_array=is_array,
+        is_new=is_new,
+    )
+
+
+def cut_name(name: str) -> str:
+    """As much of a name as PostgreSQL keeps: 63 bytes, cut between characters.
+
+    >>> len(cut_name("a" * 70)), cut_name("ü" * 40) == "ü" * 31
+    (63, True)
+    """
+    return name.encode(errors="replace")[:LONGEST_NAME].decode(errors="ignore")
+
+
+def refuse_near_names(names: list[str], table: TableSchema) -> None:
+    """Raise SchemaMismatch for names that are a column's but for letter case or blanks: that is no accident."""
+    columns = {plain(column.name): column.name for column in table.columns}
+    near = [(name, columns[plain(name)]) for name in names if table.column(name) is None and plain(name) in columns]
+    if near:
+        pairs = ", ".join(f"{name!r} (the table has {column!r})" for name, column in near)
+        raise SchemaMismatch(
+            f"line 1: the header names {pairs}; letter case and blanks count. Nothing was loaded. Correct the header, "
+            "or rename the table's column."
+        )
+
+
+def hint(names: list[str]) -> str:
+    """What may be wrong with a header that lacks the key."""
+    if near := [name for name in names if plain(name) == KEY]:
+        return f" {near[0]!r} is not {KEY}: letter case and blanks count."
+    if len(names) == 1 and re.search(r"[;\t|]", names[0]):
+        return " Its fields seem to be separated by another character than a comma."
+    return ""
+
+
+def plain(name: str) -> str:
+    """
+    >>> plain(" First_Name ")
+    'first_name'
+    """
+    return "".join(name.split()).casefold()
+
+
+@cache
+def default_types() -> dict[str, str]:
+    """Column to type, as tasks/load/sql/department_members.sql creates them."""
+    return dict(re.findall(r"^    (\w+) +(\w+)", statement("department_members"), re.MULTILINE))

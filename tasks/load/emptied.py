@@ -1,0 +1,72 @@
+"""A column that empties: many stored values that one load would turn to null, as when the LMS stops sending a field."""
+
+from collections import Counter
+
+from psycopg2.extensions import cursor as Cursor
+
+from tasks.errors import ColumnEmptied
+from tasks.load.database import execute, literal, one_row, quoted
+from tasks.load.formats import is_null
+from tasks.load.plan import CUSTOM_FIELDS, Merge
+from tasks.options import allowed_emptied
+from tasks.s3 import Snapshot
+
+
+def check_emptied(
+    cursor: Cursor, merge: Merge, snapshot: Snapshot, filled: Counter[str], limit: str | None
+) -> tuple[list[str], list[str]]:
+    """The columns and custom-field keys that are new since the last load, and those that have vanished.
+
+    Counted are the values of the scope's stored rows; for a plain file, of the stored rows whose keys it holds.
+
+    Args:
+        filled: column to how many of its values in the file are not null.
+
+    Raises:
+        ColumnEmptied: more of a column's values than the limit would become null.
+    """
+    columns = {column.number + 1: column.name for column in merge.compared}
+    execute(cursor, "emptied")
+    emptied = {columns[number]: count for number, count in cursor.fetchall()}
+    appeared = [column.name for column in merge.compared if filled[column.name] and not column.is_new]
+    vanished = [name for name in emptied if not filled[name]]
+    for name, lost, gained in emptied_keys(cursor, merge):
+        emptied |= {name: lost} if lost else {}
+        appeared += [name] if gained and not lost else []
+    stored = {name: count_stored(cursor, merge, name) for name in emptied}
+    if too_many := {name: n for name, n in emptied.items() if n > allowed_emptied(limit, stored[name])}:
+        found = ", ".join(f"{name} ({n} of {stored[name]})" for name, n in too_many.items())
+        raise ColumnEmptied(
+            f"{snapshot.object}: expected no column to lose more than {limit or '50%, at least 10,'} of its values, "
+            f"found that these would become null: {found}. Nothing was changed. See whether the LMS still sends these "
+            "fields to this account; if they are to be emptied, run once with a higher max_emptied."
+        )
+    vanished += [name for name, n in emptied.items() if "." in name and n == stored[name]]
+    if not count_stored(cursor, merge, None, most=1):
+        return [], vanished  # nothing is stored yet, so nothing is news
+    return [name for name in appeared if not count_stored(cursor, merge, name, most=1)], vanished
+
+
+def emptied_keys(cursor: Cursor, merge: Merge) -> list[tuple[str, int, int]]:
+    """Each key of the custom fields: how many stored values would go, how many rows would get it anew."""
+    custom = merge.custom_fields
+    if custom is None:
+        return []
+    sides = {"stored": f"t.{quoted(CUSTOM_FIELDS)}", "loaded": custom.value}
+    execute(cursor, "emptied_keys", **merge.target, **sides)
+    return [(f"{CUSTOM_FIELDS}.{name}", lost, gained) for name, lost, gained in cursor.fetchall()]
+
+
+def count_stored(cursor: Cursor, merge: Merge, name: str | None, *, most: int | None = None) -> int:
+    """How many of the scope's stored rows have a value there (or are there at all); at most `most`."""
+    column, _, key = (name or "").partition(".")
+    value = "true"
+    if name is not None and key and merge.table.column(name) is None:
+        value = f"NULLIF(t.{quoted(column)} -> {literal(key)}, 'null')"
+    elif name is not None:
+        column_type = merge.table.column(name)
+        value = f"NULLIF({is_null(f't.{quoted(name)}', column_type.base if column_type else '')}, true)"
+    execute(
+        cursor, "stored_values", table=merge.table.quoted, value=value, in_scope=merge.in_scope, most=str(most or "ALL")
+    )
+    return int(one_row(cursor)[0])

@@ -1,0 +1,52 @@
+"""The table itself: made where it is missing, and given the file's new columns with the schema contract `evolve`."""
+
+import time
+
+import psycopg2
+from psycopg2.extensions import cursor as Cursor
+
+from tasks.errors import Unreachable
+from tasks.load.align import Alignment
+from tasks.load.database import one_row, quoted
+from tasks.load.database_errors import LOCKED
+from tasks.load.schema import TableSchema, create_statement
+
+ALTER_TRIES, ALTER_WAIT_S = 10, 2
+"""While ALTER TABLE waits for a reader to end, it holds up every later one: so it waits briefly, several times."""
+
+
+def create_missing(cursor: Cursor, table: TableSchema) -> None:
+    """With create_table: the table exists, unless another load has made it meanwhile."""
+    if table.missing:
+        cursor.execute("SELECT to_regclass(%s) IS NULL", (table.quoted,))
+        if one_row(cursor)[0]:
+            cursor.execute(create_statement(table.schema, table.table))
+
+
+def add_columns(cursor: Cursor, table: TableSchema, alignment: Alignment) -> None:
+    """With schema_contract evolve: the table has the file's new columns too.
+
+    Raises:
+        Unreachable: readers held the table all that time.
+    """
+    if not alignment.added:
+        return
+    added = ", ".join(f"ADD COLUMN {quoted(c.name)} {c.declared}" for c in alignment.added)
+    for tries_left in reversed(range(ALTER_TRIES)):
+        cursor.execute(f"SAVEPOINT altering; SET LOCAL lock_timeout = '{ALTER_WAIT_S}s'")
+        try:
+            cursor.execute(f"ALTER TABLE {table.quoted} {added}")
+        except psycopg2.Error as error:
+            if error.pgcode != LOCKED:
+                raise
+            cursor.execute("ROLLBACK TO SAVEPOINT altering")
+            if not tries_left:
+                raise Unreachable(
+                    f"{table.quoted}: expected to add the columns {', '.join(c.name for c in alignment.added)}, "
+                    f"found the table in use through {ALTER_TRIES} tries (SQLSTATE {LOCKED}). Nothing was changed; run "
+                    "again, or add them by hand."
+                ) from None
+            time.sleep(1)
+        else:
+            cursor.execute("SET LOCAL lock_timeout = '60s'; RELEASE SAVEPOINT altering")
+            return

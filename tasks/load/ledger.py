@@ -1,0 +1,196 @@
+"""The load ledger `lms_loads`: which snapshots were applied, so that each is applied once and in order."""
+
+import re
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from prefect.runtime import flow_run
+from psycopg2.errors import InsufficientPrivilege, NotNullViolation
+from psycopg2.extensions import cursor as Cursor
+
+from tasks.errors import AuthError, ObjectInvalid, SchemaMismatch
+from tasks.load.database import execute, one_row, quoted, statement
+from tasks.load.schema import TableSchema
+from tasks.log import run_logger
+from tasks.s3 import Snapshot
+
+LEDGER = "lms_loads"
+COLUMN = re.compile(r"^    ([a-z0-9_]+) +(.+?),?$", re.MULTILINE)  # a column's line in ledger_table.sql
+CLOCK_TOLERANCE = timedelta(minutes=5)
+
+
+@dataclass(frozen=True)
+class Committed:
+    """A load that is in the ledger already: its counts by their names in `Loaded`, and where its rejects are."""
+
+    load_id: int
+    counts: dict[str, int]
+    rejects_key: str | None
+
+
+def open_ledger(cursor: Cursor, table: TableSchema) -> None:
+    """Create the ledger in the table's schema on first use; a ledger that exists needs SELECT and INSERT only.
+
+    Raises:
+        AuthError: there is no ledger and this user may not create it. Names the SQL to run.
+        SchemaMismatch: the ledger lacks columns. Names the SQL to run.
+    """
+    ledger = quoted(table.schema, LEDGER)
+    execute(cursor, "ledger_columns", {"ledger": ledger})
+    [columns] = one_row(cursor)
+    if columns is None:
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (ledger,))
+        execute(cursor, "ledger_columns", {"ledger": ledger})
+        [columns] = one_row(cursor)
+    if columns is None:
+        create_ledger(cursor, ledger)
+    else:
+        check_shape(ledger, columns)
+
+
+def create_ledger(cursor: Cursor, ledger: str) -> None:
+    """Create the table."""
+    try:
+        execute(cursor, "ledger_table", ledger=ledger)
+    except InsufficientPrivilege:
+        user = quoted(cursor.connection.info.user)
+        raise AuthError(
+            f"{ledger}: expected the load ledger, or the right to create it; found neither. Nothing was changed. As "
+            f"the schema's owner, run tasks/load/sql/ledger_table.sql with {ledger} for the name in braces, then: "
+            f"GRANT SELECT, INSERT ON {ledger} TO {user};"
+        ) from None
+
+
+def check_shape(ledger: str, columns: list[str]) -> None:
+    """Raise SchemaMismatch unless the ledger has every column that a load reads or writes."""
+    definitions: list[tuple[str, str]] = COLUMN.findall(statement("ledger_table"))
+    missing = [(name, definition) for name, definition in definitions if name not in columns]
+    if missing:
+        # Without NOT NULL, which the rows that are there already would break; every load fills the column.
+        added = ", ".join(f"ADD COLUMN {name} {definition.removesuffix(' NOT NULL')}" for name, definition in missing)
+        raise SchemaMismatch(
+            f"{ledger}: expected the columns of tasks/load/sql/ledger_table.sql, found none named "
+            f"{', '.join(name for name, _ in missing)}. Nothing was changed. As the ledger's owner, run: "
+            f"ALTER TABLE {ledger} {added};"
+        )
+
+
+def check_clock(cursor: Cursor, snapshot: Snapshot) -> None:
+    """Raise ObjectInvalid for a snapshot from the future, which would make every later one look old.
+
+    The database's clock decides, with a tolerance of five minutes: the extract's machine has a clock of its own.
+    """
+    if snapshot.snapshot_at is None:
+        return
+    execute(cursor, "ledger_clock")
+    [now] = one_row(cursor)
+    if snapshot.snapshot_at > now + CLOCK_TOLERANCE:
+        raise ObjectInvalid(
+            f"{snapshot.object}: expected a snapshot-at of at most five minutes after the database's clock "
+            f"({now.isoformat(timespec='seconds')}), found {snapshot.snapshot_at.isoformat(timespec='seconds')}. "
+            "Nothing was changed. Set the clock of the machine that extracts, or of the database, and extract again."
+        )
+
+
+@dataclass(frozen=True)
+class EarlierLoads:
+    """What the ledger says of a snapshot that is to be loaded."""
+
+    load_id: int | None = None
+    """The load that applied it."""
+    newer: datetime | None = None
+    """The time of the newest snapshot of its department that was applied, where that is newer."""
+
+    @property
+    def reason_to_skip(self) -> str | None:
+        """Why the snapshot must not be applied again, or after a newer one; None if it is new."""
+        if self.load_id is not None:
+            return f"already loaded (load {self.load_id} in {LEDGER})"
+        if self.newer is not None:
+            return f"older than the snapshot of {self.newer.isoformat()}, which was applied already"
+        return None
+
+
+def find_earlier(cursor: Cursor, table: TableSchema, snapshot: Snapshot) -> EarlierLoads:
+    """Whether this snapshot was applied, or a newer one of its department.
+
+    A version is loaded once, ever. An object without a version was loaded if the newest load of its key had the same
+    content and snapshot time, so a key that returns to an earlier content is loaded again.
+    """
+    ledger = quoted(table.schema, LEDGER)
+    values = {**identity(table, snapshot), "clock_tolerance": CLOCK_TOLERANCE}
+    execute(cursor, "ledger_find", values, ledger=ledger)
+    load_id, newer, in_future = one_row(cursor)
+    if in_future:
+        run_logger().warning(
+            "%s: ignored %d loads of %s whose snapshot_at is more than five minutes in the future. As the ledger's "
+            "owner, run: UPDATE %s SET snapshot_at = loaded_at WHERE snapshot_at > now() + interval '5 minutes';",
+            *(ledger, in_future, table.quoted, ledger),
+        )
+    return EarlierLoads(load_id, newer)
+
+
+def committed_by_this_run(cursor: Cursor, table: TableSchema, snapshot: Snapshot) -> Committed | None:
+    """The load of this very object that this flow run committed before, or None.
+
+    So a retry after a commit whose acknowledgement was lost reports what was loaded. A run retried later, in the UI
+    say, finds its load too: it reports the same counts again and writes nothing, even with `replay`.
+    """
+    if flow_run.id is None:
+        return None
+    values = {**identity(table, snapshot), "flow_run_id": flow_run.id}
+    execute(cursor, "ledger_committed", values, ledger=quoted(table.schema, LEDGER))
+    row = cursor.fetchone()
+    if row is None:
+        return None
+    load_id, rejects_key, *numbers = row
+    names = [column.name for column in (cursor.description or ())[2:]]
+    return Committed(load_id, dict(zip(names, numbers, strict=True)), rejects_key)
+
+
+def record_load(
+    cursor: Cursor, table: TableSchema, snapshot: Snapshot, counts: dict[str, int], rejects_key: str | None
+) -> None:
+    """Write the load's row, to be committed with its data.
+
+    Raises:
+        SchemaMismatch: the ledger wants a value that no load gives. Names the SQL to run.
+    """
+    ledger = quoted(table.schema, LEDGER)
+    values = {**identity(table, snapshot), **counts, "rejects_key": rejects_key, "flow_run_id": flow_run.id}
+    try:
+        execute(cursor, "ledger_insert", values, ledger=ledger)
+    except NotNullViolation as error:
+        raise unfilled(ledger, str(error.diag.column_name)) from None
+    if one_row(cursor)[0] is None:
+        raise unfilled(ledger, "load_id")
+
+
+def unfilled(ledger: str, column: str) -> SchemaMismatch:
+    """The error of a ledger with a column that neither a load nor a default fills, such as the load_id of a copy."""
+    repair = f"ALTER TABLE {ledger} ALTER COLUMN {quoted(column)} DROP NOT NULL;"
+    if column in ("load_id", "loaded_at"):
+        repair = f"tasks/load/sql/ledger_repair.sql with {ledger} for the name in braces."
+    return SchemaMismatch(
+        f"{ledger}: expected column {quoted(column)} to fill itself, as in tasks/load/sql/ledger_table.sql, "
+        f"found it empty. Nothing was changed. As the ledger's owner, run {repair}"
+    )
+
+
+def identity(table: TableSchema, snapshot: Snapshot) -> dict[str, Any]:
+    """What distinguishes one snapshot, and the table it goes to, from every other.
+
+    S3 names every object of a bucket without versions, or with versions suspended, "null": that is no version.
+    """
+    version = snapshot.object.version_id
+    return {
+        "table_name": table.table,
+        "bucket": snapshot.object.bucket,
+        "object_key": snapshot.object.key,
+        "version_id": None if version in ("", "null") else version,
+        "etag": snapshot.etag,
+        "sha256": snapshot.sha256,
+        "department_id": snapshot.department_id,
+        "snapshot_at": snapshot.snapshot_at,
+    }

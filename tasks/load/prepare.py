@@ -1,0 +1,187 @@
+"""A chunk made ready for COPY: texts that do not fit are set aside, digits that a type cannot keep are cut."""
+
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tasks.load.align import AlignedColumn, Alignment
+from tasks.load.arrays import NotAnArray, array_literal, elements, to_utc
+from tasks.load.formats import Format
+from tasks.load.reasons import Reasons
+from tasks.load.records import Chunk
+
+RECORD = "_record"
+ESCAPES = {"\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
+"""What stands for what in COPY's text format; the backslash first, which the others bring."""
+WIDE_BYTES = 1 << 28
+"""Beyond this, a chunk's lines may not fit into 2 GB, which is all that Arrow's strings take."""
+NUL = "expected a character that PostgreSQL can store (NUL is none)"
+NO_KEY = "expected a key, found none"
+NOT_NULL = "must have a value (NOT NULL)"
+
+
+@dataclass
+class Prepared:
+    """One chunk, ready for COPY: its rows that fit, under their staging names and record numbers; and the others."""
+
+    rows: pa.Table
+    read: int
+    lines: pa.Buffer = field(default_factory=lambda: pa.py_buffer(b""))
+    """The rows once more, as `copy_lines` writes them."""
+    misfits: Reasons = field(default_factory=dict)
+    cut: Counter[str] = field(default_factory=Counter)
+    """Column to how many of its values lost digits of a second that the type cannot keep."""
+    filled: Counter[str] = field(default_factory=Counter)
+    """Column to how many of its values are not null."""
+
+
+def prepared_chunks(chunks: Iterator[Chunk], alignment: Alignment, judges_nulls: bool) -> Iterator[Prepared]:
+    """Each chunk prepared, one ahead of the one in use: a second core reads while PostgreSQL copies."""
+    with ThreadPoolExecutor(1, "read-ahead") as pool:
+        chunks_prepared = (prepare(chunk, alignment, judges_nulls) for chunk in chunks)
+        ahead = pool.submit(next, chunks_prepared, None)
+        while (prepared := ahead.result()) is not None:
+            ahead = pool.submit(next, chunks_prepared, None)
+            yield prepared
+
+
+def prepare(chunk: Chunk, alignment: Alignment, judges_nulls: bool) -> Prepared:
+    """One chunk, ready for COPY.
+
+    Args:
+        judges_nulls: reject a null where the table wants a value; not if a trigger of the table may fill it in.
+    """
+    read = chunk.table.num_rows
+    prepared = Prepared(chunk.table, read)
+    columns: dict[str, pa.Array] = {RECORD: pa.array(np.arange(chunk.first_record, chunk.first_record + read))}
+    if b"\0" in chunk.data:
+        for column in alignment.columns:
+            nul = pc.match_substring(texts_of(chunk, column), "\0")
+            set_aside(prepared, chunk, nul, column, NUL)
+    for column in alignment.staged:
+        columns[column.staged] = prepare_column(texts_of(chunk, column), column, prepared, chunk)
+        prepared.filled[column.name] += read - columns[column.staged].null_count if column.is_loaded else 0
+    key = texts_of(chunk, alignment.key)
+    set_aside(prepared, chunk, pc.fill_null(pc.equal(pc.utf8_trim_whitespace(key), ""), True), alignment.key, NO_KEY)
+    for column in alignment.loaded if judges_nulls else ():
+        if column.required:
+            set_aside(prepared, chunk, pc.is_null(texts_of(chunk, column)), column, NOT_NULL)
+    prepared.rows = pa.table(columns)
+    if prepared.misfits:
+        fits = np.ones(read, bool)
+        fits[[record - chunk.first_record for record in prepared.misfits]] = False
+        prepared.rows = prepared.rows.filter(pa.array(fits))
+    prepared.lines = copy_lines(prepared.rows)
+    return prepared
+
+
+def copy_lines(rows: pa.Table) -> pa.Buffer:
+    r"""Rows in COPY's own text format: a line a row, so that PostgreSQL counts rows when it names a line.
+
+    >>> table = pa.table({"_record": [1, 2], "c0": ["a\tb\\", ""], "c1": [None, "\\N"]})
+    >>> copy_lines(table).to_pybytes().decode().splitlines()
+    ['1\ta\\tb\\\\\t\\N', '2\t\t\\\\N']
+    >>> copy_lines(table.slice(2)).size
+    0
+    """
+    if not rows.num_rows:
+        return pa.py_buffer(b"")
+    kind = pa.large_string() if rows.nbytes > WIDE_BYTES else pa.string()
+    columns = [escaped(column.cast(kind).combine_chunks()) for column in rows.columns]
+    lines = pc.binary_join_element_wise(*columns, "\t", null_handling="replace", null_replacement=r"\N")
+    lines = pc.binary_join_element_wise(lines, "", "\n")
+    return lines.buffers()[2].slice(0, pc.sum(pc.binary_length(lines)).as_py())
+
+
+def escaped(texts: pa.Array) -> pa.Array:
+    """Texts with what COPY gives a meaning escaped. Most columns hold none of it, and a look at the bytes is cheap."""
+    data = texts.buffers()[2]
+    found = np.frombuffer(data, np.uint8) if data is not None else np.empty(0, np.uint8)
+    for plain, instead in ESCAPES.items():
+        if (found == ord(plain)).any():
+            texts = pc.replace_substring(texts, plain, instead)
+    return texts
+
+
+def texts_of(chunk: Chunk, column: AlignedColumn) -> pa.Array:
+    """A column's texts, as the file has them."""
+    return chunk.table.column(column.number).combine_chunks()
+
+
+def set_aside(prepared: Prepared, chunk: Chunk, wrong: pa.Array, column: AlignedColumn, reason: str) -> None:
+    """Reject the rows that are `wrong`, unless another column was to blame before; null is not wrong."""
+    for index in np.flatnonzero(pc.fill_null(wrong, False).to_numpy(zero_copy_only=False)):
+        prepared.misfits.setdefault(chunk.first_record + int(index), (column.name, reason))
+
+
+def prepare_column(texts: pa.Array, column: AlignedColumn, prepared: Prepared, chunk: Chunk) -> pa.Array:
+    """The texts that PostgreSQL gets of one column; those that do not fit are set aside."""
+    if column.is_array:
+        return prepare_array(texts, column, prepared, chunk)
+    set_aside(prepared, chunk, misfits(texts, column.format), column, f"expected {column.format.expected}")
+    texts, cut = without_what_is_not_kept(texts, column.format)
+    prepared.cut[column.name] += cut
+    return texts
+
+
+def misfits(texts: pa.Array, wanted: Format) -> pa.Array:
+    """Which texts the type does not take exactly; null where the text is null."""
+    wrong = pa.nulls(len(texts), pa.bool_())
+    if wanted.pattern is not None:
+        wrong = pc.invert(pc.match_substring_regex(texts, f"^(?:{wanted.pattern})$"))
+    if wanted.max_chars is not None:
+        wrong = pc.greater(pc.utf8_length(texts), wanted.max_chars)
+    return wrong
+
+
+def without_what_is_not_kept(texts: pa.Array, wanted: Format) -> tuple[pa.Array, int]:
+    """Texts without the digits of a second, or the time of day, that the type cannot keep; how many lost digits.
+
+    Cut, since PostgreSQL would round: 23:59:59.7 into a timestamp(0) would be the next day.
+    """
+    if wanted.day_only:
+        return pc.utf8_slice_codeunits(texts, 0, 10), 0
+    if wanted.fraction_digits is None:
+        return texts, 0
+    kept = rf"\.\d{{{wanted.fraction_digits}}}"
+    if not pc.any(pc.match_substring_regex(texts, rf"{kept}\d")).as_py():
+        return texts, 0
+    lost = pc.sum(pc.match_substring_regex(texts, rf"{kept}\d*[1-9]")).as_py() or 0
+    if wanted.fraction_digits == 0:
+        return pc.replace_substring_regex(texts, r"\.\d+", ""), lost
+    return pc.replace_substring_regex(texts, rf"({kept})\d+", r"\1"), lost
+
+
+def prepare_array(texts: pa.Array, column: AlignedColumn, prepared: Prepared, chunk: Chunk) -> pa.Array:
+    """PostgreSQL's array literals, from JSON or from such literals; each element held against its own type's format."""
+    wanted = column.format
+    literals: list[str | None] = []
+    for index, text in enumerate(texts.to_pylist()):
+        try:
+            literals.append(None if text is None else prepare_elements(text, wanted, prepared, column.name))
+        except NotAnArray:
+            literals.append(None)
+            reason = f"expected an array, each element {wanted.expected or 'text'}"
+            prepared.misfits.setdefault(chunk.first_record + index, (column.name, reason))
+    return pa.array(literals, pa.string())
+
+
+def prepare_elements(text: str, wanted: Format, prepared: Prepared, name: str) -> str:
+    """One array's literal.
+
+    Raises:
+        NotAnArray: the text is none, or an element does not fit.
+    """
+    nested, flat = elements(text, as_json=wanted.staged_as in {"json", "jsonb"})
+    values = pa.array(flat, pa.string())
+    if pc.any(misfits(values, wanted)).as_py():
+        raise NotAnArray
+    values, cut = without_what_is_not_kept(values, wanted)
+    prepared.cut[name] += cut
+    kept = values.to_pylist()
+    return array_literal(nested, iter([to_utc(value) for value in kept] if wanted.as_utc else kept))

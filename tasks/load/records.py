@@ -1,0 +1,192 @@
+"""The one reader of a CSV file: `tasks.load.strict_csv` proves it, then pyarrow parses it, a chunk at a time."""
+
+import mmap
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+
+from tasks.errors import ObjectInvalid
+from tasks.load.strict_csv import BLOCK_BYTES, COMMA, LF, TAIL, Scanner, bare, invalid
+
+CHUNK_BYTES = 4 << 20
+HEADER_BYTES = 1 << 20
+BOM = b"\xef\xbb\xbf"
+OTHER_FORMATS = {b"\x1f\x8b": "gzip", b"PK\3\4": "zip", b"PAR1": "Parquet", b"\xff\xfe": "UTF-16", b"<": "HTML or XML"}
+
+
+@dataclass(frozen=True)
+class Record:
+    """One record as it came, its line end included; `line` is the file's line on which it begins, from 1."""
+
+    line: int
+    data: bytes
+
+    def fields(self) -> list[str | None]:
+        r"""The record's texts; None for null, which is an empty field without quotes.
+
+        >>> Record(2, b'"a ""b"" c",,""\n').fields()
+        ['a "b" c', None, '']
+        """
+        texts = _FIELD.findall(self.data.removesuffix(b"\n").removesuffix(b"\r") + b",")
+        return [_unquoted(text.decode()) if text else None for text in texts]
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Whole records: as bytes, and as a table of text columns named "0", "1", ...; null and "" stay apart."""
+
+    data: bytes
+    first_line: int
+    first_record: int
+    """From 1, below the header."""
+    table: pa.Table
+
+    def records(self) -> list[Record]:
+        """The chunk's records, each with the line on which it begins."""
+        records, line, start = [], self.first_line, 0
+        for end in (bare(self.data, LF) + 1).tolist():
+            records.append(Record(line, self.data[start:end]))
+            line, start = line + self.data.count(LF, start, end), end
+        return records
+
+
+def read_header(path: Path) -> list[str]:
+    """The column names of the file's first record.
+
+    Raises:
+        ObjectInvalid: the file is empty or is no strict CSV in UTF-8; or a name is empty or occurs twice.
+    """
+    text, start, end = _header(path)
+    names = Record(1, text[start:end]).fields()
+    if names == [None]:
+        raise invalid(1, "a header", "an empty line")
+    if names[-1] is None:
+        raise ObjectInvalid(
+            "line 1: the header ends in a comma, which makes a last column without a name; expected a name after each "
+            "comma. Nothing was loaded; delete that comma, and the one at the end of each row, or name the column."
+        )
+    distinct: dict[str, None] = {}
+    for name in names:
+        if not name or name.isspace() or name in distinct:
+            fault = "the same as an earlier one" if name in distinct else "empty"
+            found = f"that name {len(distinct) + 1} of {len(names)} is {fault}"
+            raise invalid(1, "a header of distinct column names", found)
+        distinct[name] = None
+    return list(distinct)
+
+
+def read_chunks(path: Path, width: int, size: int = CHUNK_BYTES) -> Iterator[Chunk]:
+    """The records below the header, in chunks of about `size` bytes or of one larger record.
+
+    Holds one chunk and its table. Takes time linear in the file's size, whatever the file holds.
+
+    Raises:
+        ObjectInvalid: the file is not strict CSV of `width` columns in UTF-8, or a record is larger than PostgreSQL
+            takes. Names the line on which the record begins; the chunks before it were yielded.
+    """
+    record = 1
+    for data, line, records in _whole_records(path, width, size):
+        try:
+            table = _table(data, width)
+        except pa.ArrowInvalid:  # its message holds values
+            raise _wrong_fields(data, line, width) from None
+        yield Chunk(data, line, record, table)
+        record += records
+
+
+def count_records(path: Path) -> int:
+    """How many records lie below the header. Proves the file strict, but looks at no field.
+
+    Raises:
+        ObjectInvalid: as `read_chunks`, but for the fields' number and encoding.
+    """
+    return sum(records for _, _, records in _whole_records(path, 1, CHUNK_BYTES))
+
+
+def _whole_records(path: Path, width: int, size: int) -> Iterator[tuple[bytes, int, int]]:
+    """About `size` bytes of whole records at a time: proved strict, with their first line and their number."""
+    text, start, end = _header(path)
+    scanner = Scanner(text, end, 1 + text[start:end].count(b"\n"), width, text[end - 2 : end] == b"\r\n")
+    step = min(size, BLOCK_BYTES - TAIL)
+    for _ in range(end, len(text), step):
+        scanner.scan(step)
+        if scanner.end - scanner.start > max(0, size - step):
+            yield scanner.take()
+    scanner.finish()
+    if scanner.start < len(text):
+        yield scanner.take()
+
+
+def _header(path: Path) -> tuple[mmap.mmap | bytes, int, int]:
+    """The file, and where in it the header begins and ends, which is proved strict."""
+    with path.open("rb") as file:
+        first = file.read(HEADER_BYTES)
+        text = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if first else b""
+    start = len(BOM) if first.startswith(BOM) else 0
+    end = start + next(iter((bare(first[start:], LF) + 1).tolist()), len(first) - start)
+    found = next((name for magic, name in OTHER_FORMATS.items() if first.startswith(magic)), "")
+    if found or not _is_text(first[start:end]):
+        raise invalid(1, "a header in UTF-8", found or "other bytes")
+    if start == end:
+        raise invalid(1, "a header", "an empty file")
+    scanner = Scanner(first[start:end], 0, 1, 1, None)
+    scanner.scan(end - start)
+    if scanner.end == 0 and end == HEADER_BYTES:
+        raise invalid(1, f"a header of at most {HEADER_BYTES} bytes", "more, or a quote left open")
+    scanner.finish()
+    return text, start, end
+
+
+def _table(data: bytes, width: int) -> pa.Table:
+    """The texts of whole records of strict CSV.
+
+    Raises:
+        pa.ArrowInvalid: another number of fields, or bytes that are not UTF-8.
+    """
+    names = [str(number) for number in range(width)]
+    text = BOM + data if data.startswith(BOM) else data  # pyarrow takes the first one for the file's
+    return pa.csv.read_csv(
+        pa.BufferReader(text),
+        read_options=pa.csv.ReadOptions(column_names=names, block_size=len(text) + 1, use_threads=False),
+        parse_options=pa.csv.ParseOptions(newlines_in_values=True, ignore_empty_lines=False),
+        convert_options=pa.csv.ConvertOptions(
+            column_types=dict.fromkeys(names, pa.string()),
+            null_values=[""],
+            strings_can_be_null=True,
+            quoted_strings_can_be_null=False,
+        ),
+    )
+
+
+def _wrong_fields(data: bytes, line: int, width: int) -> ObjectInvalid:
+    """What is wrong with the first record that is not `width` fields of UTF-8."""
+    ends = bare(data, LF)
+    counts = 1 + np.diff(np.searchsorted(bare(data, COMMA), ends), prepend=0)
+    wrong = int((counts != width).argmax())
+    expected, found = f"{width} CSV fields", str(counts[wrong])
+    try:
+        data[: ends[wrong] if counts[wrong] != width else None].decode()
+    except UnicodeDecodeError as error:
+        wrong = int(np.searchsorted(ends, error.start))
+        expected, found = f"{width} CSV fields in UTF-8", "other bytes"
+    begins = line + (data.count(LF, 0, int(ends[wrong - 1]) + 1) if wrong else 0)
+    return invalid(begins, expected, found)
+
+
+def _is_text(data: bytes) -> bool:
+    try:
+        return "\0" not in data.decode()
+    except UnicodeDecodeError:
+        return False
+
+
+def _unquoted(text: str) -> str:
+    return text[1:-1].replace('""', '"') if text.startswith('"') else text
+
+
+_FIELD = re.compile(rb'("(?:[^"]++|"")*+"|[^",]*+),')

@@ -1,0 +1,90 @@
+"""The reject file: the rows that could not be loaded, as they came, each with the reason why."""
+
+import io
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from prefect.runtime import flow_run
+
+from tasks.load.align import REJECT_COLUMNS, Alignment
+from tasks.load.reasons import Reason, Reasons
+from tasks.load.records import read_chunks, read_header
+from tasks.s3 import REJECTS, S3Object, Snapshot, s3_access
+
+_FIELD = rb'(?:"(?:[^"]|"")*"|[^,"\r\n]*),'
+_REJECT_FIELDS = re.compile(_FIELD * len(REJECT_COLUMNS))
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """One row that was refused: where it lies, why, and as it came."""
+
+    record: int
+    """From 1, below the header."""
+    line: int
+    column: str
+    reason: str
+    """Safe to log: it holds no value."""
+    key: str | None = field(repr=False)
+    edited: str | None = field(repr=False)
+    data: bytes = field(repr=False)
+
+
+def rejected_records(path: Path, reasons: Reasons, alignment: Alignment) -> list[Rejected]:
+    """The refused records, found again in the file."""
+    found: list[Rejected] = []
+    wanted = sorted(reasons)
+    for chunk in read_chunks(path, len(alignment.columns)) if wanted else ():
+        behind = chunk.first_record + chunk.table.num_rows
+        here = [number for number in wanted if chunk.first_record <= number < behind]
+        records = chunk.records() if here else []
+        for number in here:
+            record = records[number - chunk.first_record]
+            fields = record.fields()
+            edited = fields[alignment.edited.number] if alignment.edited else None
+            found.append(
+                Rejected(number, record.line, *reasons[number], fields[alignment.key.number], edited, record.data)
+            )
+    return found
+
+
+def summary(rejected: list[Rejected], most: int = 5) -> str:
+    """The first of each kind of rejection and how many there are of it: `line 7, gender: expected … (3 rows)`."""
+    kinds: dict[Reason, list[Rejected]] = {}
+    for row in rejected:
+        kinds.setdefault((row.column, row.reason), []).append(row)
+    found = [
+        f"line {rows[0].line}, {column or 'row'}: {reason}" + (f" ({len(rows)} rows)" if len(rows) > 1 else "")
+        for (column, reason), rows in kinds.items()
+    ]
+    return "; ".join(found[:most]) + (f"; and {len(found) - most} more kinds" if len(found) > most else "")
+
+
+def reject_file(header: list[str], rejected: list[Rejected]) -> bytes:
+    """CSV: line, column and reason before each row's own bytes.
+
+    A file that is itself a corrected reject file has such columns already; they give way to the new ones.
+    """
+    again = tuple(header[: len(REJECT_COLUMNS)]) == REJECT_COLUMNS
+    names = header[len(REJECT_COLUMNS) :] if again else header
+    out = io.BytesIO()
+    out.write(",".join(map(_quoted, [*REJECT_COLUMNS, *names])).encode() + b"\n")
+    for row in rejected:
+        data = _REJECT_FIELDS.sub(b"", row.data, count=1) if again else row.data
+        out.write(f"{row.line},{_quoted(row.column)},{_quoted(row.reason)},".encode() + data.rstrip(b"\r\n") + b"\n")
+    return out.getvalue()
+
+
+def publish_rejects(snapshot: Snapshot, rejected: list[Rejected], blocks: str | None) -> S3Object:
+    """The reject file lies beside the object, under `<key>.rejected/`."""
+    run = flow_run.id or f"by-hand-{snapshot.sha256[:12]}"
+    target = S3Object(snapshot.object.bucket, f"{snapshot.object.key}{REJECTS}{run}.csv")
+    body = reject_file(read_header(snapshot.path), rejected)
+    with s3_access(target, blocks) as client:
+        client.put_object(Bucket=target.bucket, Key=target.key, Body=body, ContentType="text/csv; charset=utf-8")
+    return target
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace('"', '""') + '"'

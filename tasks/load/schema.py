@@ -1,0 +1,273 @@
+"""The live table: its columns, their types, and the key that an upsert needs."""
+
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+from prefect import task
+from psycopg2.extensions import cursor as Cursor
+from sqlalchemy import Inspector, inspect
+from sqlalchemy.exc import SAWarning
+
+from tasks.columns import KEY
+from tasks.errors import SchemaMismatch
+from tasks.load.database import open_engine, quoted, statement
+from tasks.load.database_errors import database_errors
+from tasks.task_options import IN_MEMORY, RETRIED
+
+
+@dataclass(frozen=True)
+class TableColumn:
+    """One column: its type as declared (a domain's name, say), and the base type under any domain."""
+
+    name: str
+    declared: str
+    base: str
+    required: bool = False
+    """NOT NULL, so that a row without a value is refused."""
+    defaulted: bool = False
+    writable: bool = True
+    element: str | None = None
+    """An array's element type as declared, and the base type under its domains."""
+    element_base: str | None = None
+    folds: bool = False
+    """Its collation takes different texts for equal."""
+    collation: str | None = None
+    """Its collation's quoted name, where it is not the type's own."""
+
+
+@dataclass(frozen=True)
+class ForeignKey:
+    """A reference to another table, or to the same."""
+
+    name: str
+    columns: tuple[str, ...]
+    referred: str
+    """The referred table's quoted, qualified name."""
+    referred_columns: tuple[str, ...]
+    deletes: bool = False
+    """ON DELETE does more than refuse: it deletes or changes the rows that refer."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """A CHECK constraint, and the columns that it is about."""
+
+    name: str
+    expression: str
+    columns: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Uniqueness:
+    """A unique index or an exclusion constraint."""
+
+    names: tuple[str, ...]
+    """Its own first, then those of its partitions."""
+    columns: tuple[str, ...]
+    expressions: tuple[str, ...]
+    """What it compares: column names or expressions, as SQL."""
+    operators: tuple[str, ...]
+    predicate: str | None
+    immediate: bool
+    """Judged row by row; a deferrable one is judged at the end of a statement or of the transaction."""
+    is_key: bool
+    """Unique on the key alone, for every row: what ON CONFLICT needs, if it is immediate too."""
+    recollated: bool = False
+    """It compares a column by another collation than the column's own."""
+
+
+@dataclass(frozen=True)
+class TableSchema:
+    """The table that members are loaded into, as it is now."""
+
+    schema: str
+    table: str
+    columns: tuple[TableColumn, ...]
+    foreign_keys: tuple[ForeignKey, ...] = ()
+    checks: tuple[Check, ...] = ()
+    uniqueness: tuple[Uniqueness, ...] = ()
+    rewrites_rows: bool = False
+    """A BEFORE trigger may change a row, so that its constraints cannot be judged by the file's values."""
+    changes_rows: bool = False
+    """A trigger or a foreign key's action may change rows that nobody wrote."""
+    missing: bool = False
+    """Not there yet: the load makes it, in its own transaction."""
+
+    @property
+    def quoted(self) -> str:
+        """The table's quoted, qualified name."""
+        return quoted(self.schema, self.table)
+
+    def column(self, name: str) -> TableColumn | None:
+        """The column of that name, or None."""
+        return next((column for column in self.columns if column.name == name), None)
+
+    def constrained_columns(self, constraint: str) -> tuple[str, ...]:
+        """The columns that the constraint or index of that name is about; none where it is not known."""
+        constraints = (
+            *(((key.name,), key.columns) for key in self.foreign_keys),
+            *(((check.name,), check.columns) for check in self.checks),
+            *((unique.names, unique.columns) for unique in self.uniqueness),
+        )
+        return next((columns for names, columns in constraints if constraint in names), ())
+
+
+@task(name="inspect-schema", **IN_MEMORY, **RETRIED)
+def inspect_schema(schema: str, table: str, *, create_table: bool = False, blocks: str | None = None) -> TableSchema:
+    """The target table's columns and types are known, and an upsert on lms_user_id is possible.
+
+    Args:
+        create_table: where the table is missing, describe the one of tasks/load/sql/department_members.sql,
+            which the load then makes. Nothing is written here.
+
+    Raises:
+        SchemaMismatch: no such table, no key column, or no unique constraint on it.
+        AuthError, ConfigError, LoadFailed: the database refused, is misnamed, or is out of reach.
+    """
+    with database_errors(), open_engine(blocks).connect() as connection:
+        connection.exec_driver_sql("SET quote_all_identifiers = off")  # names of types and columns as we write them
+        inspector = inspect(connection)
+        missing = not inspector.has_table(table, schema)
+        if missing:
+            if not create_table or not inspector.has_schema(schema):
+                raise missing_table(inspector, schema, table)
+            connection.exec_driver_sql(create_statement(schema, table))  # rolled back when the connection closes
+            inspector = inspect(connection)
+        name = quoted(schema, table)
+        types = connection.exec_driver_sql(statement("column_types"), (name,)).all()
+        checks = connection.exec_driver_sql(statement("checks"), (name,)).all()
+        unique = uniqueness(connection.exec_driver_sql(statement("uniqueness"), (name,)).all())
+        side_effects = connection.exec_driver_sql(statement("side_effects"), {"table": name}).one()
+        rewrites_rows, changes_rows, has_children = side_effects
+        check_key(inspector, schema, table, unique)
+        if has_children:
+            raise SchemaMismatch(
+                f"{name} has child tables (INHERITS), into which its unique constraints do not reach, so rows cannot "
+                f"be matched. Detach them: ALTER TABLE ... NO INHERIT {name}; or use a partitioned table."
+            )
+        return TableSchema(
+            schema,
+            table,
+            table_columns(inspector, schema, table, types),
+            foreign_keys(inspector, schema, table),
+            tuple(Check(name, expression, tuple(columns)) for name, expression, columns in checks),
+            unique,
+            rewrites_rows,
+            changes_rows,
+            missing,
+        )
+
+
+def create_statement(schema: str, table: str) -> str:
+    """The CREATE TABLE statement for that name."""
+    return statement("department_members").format(table=quoted(schema, table))
+
+
+def missing_table(inspector: Inspector, schema: str, table: str) -> SchemaMismatch:
+    """Say which part is missing, and how it comes to be."""
+    if not inspector.has_schema(schema):
+        return SchemaMismatch(
+            f"there is no schema {quoted(schema)} that this user may see. Check BUSINESS_TRACKING_SCHEMA, or create it."
+        )
+    return SchemaMismatch(
+        f"there is no table {quoted(schema, table)}. Check BUSINESS_TRACKING_TABLE; or let the load create it with "
+        "--create-table, or create it yourself from tasks/load/sql/department_members.sql."
+    )
+
+
+def check_key(inspector: Inspector, schema: str, table: str, unique: tuple[Uniqueness, ...]) -> None:
+    """Raise SchemaMismatch unless lms_user_id alone is unique, row by row, which ON CONFLICT needs."""
+    where = quoted(schema, table)
+    if KEY not in {column["name"] for column in reflected(inspector, schema, table)}:
+        raise SchemaMismatch(
+            f"{where} has no column {KEY}, on which rows are matched. "
+            f"Add it, or check BUSINESS_TRACKING_TABLE: ALTER TABLE {where} ADD COLUMN {KEY} uuid PRIMARY KEY."
+        )
+    keys = [index for index in unique if index.is_key]
+    if not keys:
+        raise SchemaMismatch(
+            f"{where} has no unique constraint on {KEY} alone, so rows cannot be matched. "
+            f"Add one: ALTER TABLE {where} ADD UNIQUE ({KEY}). Remove rows that share a key first."
+        )
+    if recollated := [index for index in keys if index.recollated]:
+        raise SchemaMismatch(
+            f"{where}: the unique index {quoted(recollated[0].names[0])} on {KEY} has another collation than the "
+            "column and may tell other keys apart. Give both the same."
+        )
+    if not any(index.immediate for index in keys):
+        raise SchemaMismatch(
+            f"{where}: the unique constraint {quoted(keys[0].names[0])} on {KEY} is DEFERRABLE, and ON CONFLICT cannot "
+            f"match rows by one. Make it NOT DEFERRABLE, or add another: ALTER TABLE {where} ADD UNIQUE ({KEY})."
+        )
+
+
+def uniqueness(rows: Any) -> tuple[Uniqueness, ...]:
+    """What tasks/load/sql/uniqueness.sql found."""
+    return tuple(
+        Uniqueness(
+            names=tuple(names),
+            columns=tuple(columns),
+            expressions=tuple(expressions),
+            operators=tuple(operators or ["IS NOT DISTINCT FROM" if nulls_equal else "="] * len(expressions)),
+            predicate=predicate,
+            immediate=immediate,
+            is_key=expressions == [KEY] and operators is None and predicate is None,
+            recollated=recollated,
+        )
+        for names, columns, expressions, operators, predicate, immediate, nulls_equal, recollated in rows
+    )
+
+
+def table_columns(inspector: Inspector, schema: str, table: str, types: Any) -> tuple[TableColumn, ...]:
+    """The inspector's columns with the catalogue's exact types."""
+    by_name = {column["name"]: column for column in reflected(inspector, schema, table)}
+    return tuple(
+        TableColumn(
+            name=name,
+            declared=declared,
+            base=base,
+            required=not by_name[name]["nullable"],
+            defaulted=by_name[name]["default"] is not None or bool(by_name[name].get("identity")),
+            writable=not by_name[name].get("computed") and not (by_name[name].get("identity") or {}).get("always"),
+            element=element,
+            element_base=element_base,
+            folds=folds,
+            collation=collation,
+        )
+        for name, declared, base, element, element_base, folds, collation in types
+    )
+
+
+def foreign_keys(inspector: Inspector, schema: str, table: str) -> tuple[ForeignKey, ...]:
+    """What the table refers to."""
+    return tuple(
+        ForeignKey(
+            name=str(key["name"]),
+            columns=tuple(key["constrained_columns"]),
+            referred=quoted(key["referred_schema"] or inspector.default_schema_name or "public", key["referred_table"]),
+            referred_columns=tuple(key["referred_columns"]),
+            deletes=key.get("options", {}).get("ondelete", "NO ACTION") not in {"NO ACTION", "RESTRICT"},
+        )
+        for key in inspector.get_foreign_keys(table, schema)
+    )
+
+
+def check_unaltered(cursor: Cursor, table: TableSchema) -> None:
+    """Hold the table as it is until the transaction ends, and make sure that it still is as it was inspected.
+
+    Raises:
+        SchemaMismatch: its columns were altered since, so that the plan for the file's values may not fit them.
+    """
+    cursor.execute(f"SET LOCAL quote_all_identifiers = off; SELECT FROM {table.quoted} LIMIT 0")
+    cursor.execute(statement("column_types"), (table.quoted,))
+    inspected = {c.name: (c.declared, c.base, c.element, c.element_base, c.folds, c.collation) for c in table.columns}
+    if inspected != {name: tuple(rest) for name, *rest in cursor.fetchall()}:
+        raise SchemaMismatch(f"{table.quoted} was altered while this load began. Nothing was changed; run again.")
+
+
+def reflected(inspector: Inspector, schema: str, table: str) -> list[Any]:
+    """The inspector's columns; a type that SQLAlchemy does not know is no concern of the user's."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SAWarning)
+        return list(inspector.get_columns(table, schema))

@@ -1,0 +1,177 @@
+"""The file's rows in a temporary staging table, cast to the target's types; those that cannot be, set aside.
+
+Rows go in by COPY, a chunk per savepoint. A chunk that PostgreSQL refuses names the line: the rows before it are
+copied, it is rejected, the rest follows. So ten bad rows cost ten small chunks, and no bad row costs nothing.
+"""
+
+import re
+from collections import Counter
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+import psycopg2
+import pyarrow as pa
+from psycopg2.extensions import cursor as Cursor
+
+from tasks.errors import ObjectInvalid, TooManyRejected
+from tasks.load.align import AlignedColumn, Alignment
+from tasks.load.database import RowError, savepoint
+from tasks.load.prepare import RECORD, copy_lines, prepared_chunks
+from tasks.load.reasons import Reason, Reasons, reason_of
+from tasks.load.records import read_chunks
+from tasks.load.rejects import rejected_records, summary
+from tasks.load.schema import TableSchema
+from tasks.s3 import Snapshot
+
+STAGING = "pg_temp.staging"
+TEMP_BUFFERS = "SET LOCAL temp_buffers = '128MB'"
+"""Keeps the staged rows of some 100,000 members in memory, which saves an eighth of the load's time. The server refuses
+it in a session that has had temporary tables before, such as one that a connection pooler lends."""
+
+
+@dataclass
+class Staged:
+    """What went into the staging table, and what did not."""
+
+    table: TableSchema
+    alignment: Alignment
+    read: int = 0
+    rejected: Reasons = field(default_factory=dict)
+    cut: Counter[str] = field(default_factory=Counter)
+    """Column to how many values lost digits of a second."""
+    filled: Counter[str] = field(default_factory=Counter)
+    """Column to how many values of the file are not null."""
+
+
+def stage(cursor: Cursor, snapshot: Snapshot, table: TableSchema, alignment: Alignment, max_rejected: int) -> Staged:
+    """Every row of the file is in the staging table, or among the rejected.
+
+    Raises:
+        ObjectInvalid: the file is no strict CSV (see `tasks.load.records`), or has other rows than its metadata says.
+        TooManyRejected: more than `max_rejected` rows were refused.
+    """
+    with suppress(RowError), savepoint(cursor):
+        cursor.execute(TEMP_BUFFERS)
+    cursor.execute(staging_ddl(alignment))
+    staged = Staged(table, alignment)
+    chunks = read_chunks(snapshot.path, len(alignment.columns))
+    for prepared in prepared_chunks(chunks, alignment, judges_nulls=not table.rewrites_rows):
+        staged.read += prepared.read
+        staged.rejected |= prepared.misfits
+        staged.cut += prepared.cut
+        staged.filled += prepared.filled
+        check_limit(snapshot, alignment, staged.rejected, max_rejected)
+        try:
+            copy(cursor, prepared.lines, staged)
+        except RowRefused as refused:
+            copy_around_refused(cursor, prepared.rows, staged, refused)
+            check_limit(snapshot, alignment, staged.rejected, max_rejected)
+    if snapshot.rows not in (None, staged.read):
+        raise ObjectInvalid(
+            f"{snapshot.object}: expected {snapshot.rows} rows, as its metadata says, found {staged.read}. "
+            "Nothing was loaded; extract it again."
+        )
+    return staged
+
+
+def check_limit(snapshot: Snapshot, alignment: Alignment, reasons: Reasons, limit: int) -> None:
+    """Raise TooManyRejected, with the first reasons, where more rows are refused than allowed."""
+    if len(reasons) > limit:
+        raise TooManyRejected(
+            f"{snapshot.object}: expected at most {limit} rows that cannot be loaded, found {len(reasons)} or more: "
+            f"{summary(rejected_records(snapshot.path, reasons, alignment))}. Nothing was changed. Correct the rows or "
+            "the table, or raise max_rejected (--max-rejected 500, --max-rejected 5%)."
+        )
+
+
+def staging_ddl(alignment: Alignment) -> str:
+    """The staging table: `_record`, numbered as in the file, and the staged columns as the plan casts them."""
+    columns = [f"{RECORD} integer", *(f"{column.staged} {column.staged_as}" for column in alignment.staged)]
+    proofs = [f"CONSTRAINT {c.staged} CHECK ({c.proof})" for c in alignment.staged if c.proof is not None]
+    return f"CREATE TEMPORARY TABLE staging ({', '.join([*columns, *proofs])}) ON COMMIT DROP"
+
+
+class RowRefused(Exception):
+    """PostgreSQL refuses one row; `line` counts from 1 in the data that was sent."""
+
+    def __init__(self, line: int, reason: Reason) -> None:
+        super().__init__(line, reason)
+        self.line, self.reason = line, reason
+
+
+def copy(cursor: Cursor, data: pa.Buffer, staged: Staged) -> None:
+    """Copy these lines; all or none.
+
+    Raises:
+        RowRefused: a cast or a proof refuses a row.
+    """
+    if not data.size:
+        return
+    names = ", ".join([RECORD, *(column.staged for column in staged.alignment.staged)])
+    try:
+        with savepoint(cursor):
+            cursor.copy_expert(f"COPY {STAGING} ({names}) FROM STDIN", pa.BufferReader(data), size=1 << 20)
+    except RowError as refused:
+        raise refusal(refused.error, staged) from None
+
+
+def copy_around_refused(cursor: Cursor, rows: pa.Table, staged: Staged, refused: RowRefused) -> None:
+    """Copy rows but for those that PostgreSQL refuses, `refused` being the first: split at each, go on behind it.
+
+    A row is rejected only once it was refused alone; the line that PostgreSQL names is where to look first.
+    """
+    while rows.num_rows:
+        if rows.num_rows == 1:
+            record = rows.column(RECORD)[0].as_py()
+            staged.rejected[record] = refused.reason if refused.reason[0] else blamed(cursor, rows, staged, refused)
+            return
+        index = refused.line - 1
+        for part in (rows.slice(0, index), rows.slice(index, 1)):
+            try:
+                copy(cursor, copy_lines(part), staged)
+            except RowRefused as again:
+                copy_around_refused(cursor, part, staged, again)
+        rows = rows.slice(index + 1)
+        try:
+            copy(cursor, copy_lines(rows), staged)
+            return
+        except RowRefused as again:
+            refused = again
+
+
+def refusal(error: psycopg2.Error, staged: Staged) -> RowRefused:
+    """Which row PostgreSQL refused, by `COPY staging, line 3, column c7: …`, and why."""
+    context = COPY_CONTEXT.search(error.diag.context or "")
+    by_name = {column.staged: column for column in staged.alignment.staged}
+    failed = by_name.get(error.diag.constraint_name or "") if error.diag.table_name == "staging" else None
+    if failed is not None:
+        reason = failed.name, f"expected {failed.format.expected}"
+    else:
+        column = by_name.get((context and context["column"]) or "")
+        reason = reason_of(error, staged.table, column.name if column else "")
+    return RowRefused(int(context["line"]) if context else 1, reason)
+
+
+def blamed(cursor: Cursor, row: pa.Table, staged: Staged, refused: RowRefused) -> Reason:
+    """The reason for a row whose cast failed inside a proof, where PostgreSQL names no column: ask each alone."""
+    for column in staged.alignment.staged:
+        if column.proof is not None and not holds(cursor, column, row.column(column.staged)[0].as_py()):
+            return column.name, f"expected {column.format.expected}"
+    return refused.reason
+
+
+def holds(cursor: Cursor, column: AlignedColumn, text: str | None) -> bool:
+    """Whether a text can be cast as the column's proof does."""
+    proof = str(column.proof).replace("%", "%%")
+    try:
+        with savepoint(cursor):
+            cursor.execute(f"SELECT {proof} FROM (SELECT %s::{column.staged_as} AS {column.staged}) AS one", (text,))
+    except RowError:
+        return False
+    return True
+
+
+# `COPY staging, line 3, column c7: …`, in whatever language the server speaks
+COPY_CONTEXT = re.compile(
+    r"^(?=.*COPY)[^\n:：]*?staging[^\n:：\d]*(?P<line>\d+)(?:[^\n:：]*?(?<![a-z0-9])(?P<column>[cx]\d+))?", re.MULTILINE
+)

@@ -1,0 +1,38 @@
+"""One load of a table at a time: an advisory lock, held until the transaction ends."""
+
+import time
+
+from psycopg2.extensions import cursor as Cursor
+
+from tasks.errors import LoadFailed
+from tasks.load.database import one_row
+from tasks.load.schema import TableSchema
+from tasks.log import run_logger
+
+LOCK_TABLE = "SELECT pg_try_advisory_xact_lock(hashtextextended('department-members:' || %s, 0))"
+LONGEST_WAIT_S = 900.0
+
+
+def lock_table(cursor: Cursor, table: TableSchema) -> None:
+    """Hold the table's advisory lock until the transaction ends.
+
+    Asks again and again rather than waiting inside the server, where no signal reaches a run.
+
+    Raises:
+        LoadFailed: another load held it all that time.
+    """
+    patience = time.monotonic() + LONGEST_WAIT_S
+    told = False
+    while True:
+        cursor.execute(LOCK_TABLE, (table.quoted,))
+        if one_row(cursor)[0]:
+            return
+        if time.monotonic() > patience:
+            raise LoadFailed(
+                f"{table.quoted}: another load has held the table for {LONGEST_WAIT_S / 60:.0f} minutes. Nothing was "
+                "changed. Look for a run that hangs (pg_stat_activity, application_name department-members); run again."
+            )
+        if not told:
+            run_logger().info("another load of %s is under way; waiting for its end", table.quoted)
+            told = True
+        time.sleep(0.5)

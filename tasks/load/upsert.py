@@ -1,0 +1,238 @@
+"""The load: one transaction that applies a snapshot whole, or leaves everything as it was."""
+
+import time
+from dataclasses import dataclass, replace
+
+from prefect import task
+from psycopg2.extensions import cursor as Cursor
+
+from tasks.load.align import Alignment, align
+from tasks.load.compare import Compared, compare
+from tasks.load.database import execute, savepoint, transaction
+from tasks.load.departures import (
+    Departures,
+    check_columns,
+    count_departures,
+    find_leavers,
+    leave_statement,
+    protect,
+    takes_along,
+)
+from tasks.load.duplicates import drop_duplicates, note_rejected
+from tasks.load.emptied import check_emptied
+from tasks.load.evolve import add_columns, create_missing
+from tasks.load.ledger import (
+    Committed,
+    EarlierLoads,
+    check_clock,
+    committed_by_this_run,
+    find_earlier,
+    open_ledger,
+    record_load,
+)
+from tasks.load.loaded import Loaded, check_sum, numbered
+from tasks.load.merge import merge_rows
+from tasks.load.plan import Merge
+from tasks.load.reasons import Reasons
+from tasks.load.records import count_records, read_header
+from tasks.load.rejects import publish_rejects, rejected_records, summary
+from tasks.load.schema import TableSchema, check_unaltered
+from tasks.load.staging import Staged, check_limit, stage
+from tasks.load.table_lock import lock_table
+from tasks.load.verify import ReadBack, read_back
+from tasks.log import run_logger
+from tasks.options import LoadOptions, allowed_rejects
+from tasks.s3 import S3Object, Snapshot
+from tasks.task_options import IN_MEMORY, RETRIED
+
+
+class _DryRun(Exception):
+    """Carries the result out of the transaction that it rolls back."""
+
+    def __init__(self, loaded: Loaded) -> None:
+        self.loaded = loaded
+
+
+@task(name="upsert-members", **IN_MEMORY, **RETRIED)
+def upsert_members(
+    snapshot: Snapshot, table: TableSchema, options: LoadOptions, *, blocks: str | None = None
+) -> Loaded:
+    """The snapshot's rows are in the table, once and in order; or nothing was changed.
+
+    One transaction: an advisory lock on the table, COPY into a temporary staging table, one upsert,
+    leavers, a row in the ledger, commit. Streams the file; holds one chunk of 4 MB and the rejected
+    rows. Retried when the database is out of reach: what was committed is then found in the ledger.
+
+    Raises:
+        ObjectInvalid: the file is cut, malformed, or has no key. Names the line.
+        SchemaMismatch, TooManyRejected, TooManyDepartures: see `tasks.errors`.
+        AuthError, ConfigError, LoadFailed: the database refused, or stayed out of reach.
+    """
+    began = time.monotonic()
+    alignment = align(read_header(snapshot.path), table, options.schema_contract)
+    check_columns(table, options.on_departure)
+    try:
+        with transaction(blocks) as cursor:
+            loaded = load(cursor, snapshot, table, alignment, options, blocks)
+            if options.dry_run:
+                raise _DryRun(loaded)
+    except _DryRun as rolled_back:
+        loaded = rolled_back.loaded
+    return replace(loaded, seconds=time.monotonic() - began)
+
+
+def load(
+    cursor: Cursor,
+    snapshot: Snapshot,
+    table: TableSchema,
+    alignment: Alignment,
+    options: LoadOptions,
+    blocks: str | None,
+) -> Loaded:
+    """The whole load, inside a transaction that the caller commits."""
+    lock_table(cursor, table)
+    create_missing(cursor, table)
+    check_unaltered(cursor, table)
+    open_ledger(cursor, table)
+    check_clock(cursor, snapshot)
+    if (committed := committed_by_this_run(cursor, table, snapshot)) and not options.dry_run:
+        return as_committed(committed, snapshot)
+    earlier = find_earlier(cursor, table, snapshot)
+    if earlier.reason_to_skip and not options.replay:
+        return Loaded(skipped=earlier.reason_to_skip)
+    limit = allowed_rejects(options.max_rejected, known_rows(snapshot))
+    staged = stage(cursor, snapshot, table, alignment, limit)
+    nameless = note_rejected(cursor, alignment, rejected_records(snapshot.path, staged.rejected, alignment))
+    duplicates = drop_duplicates(cursor, alignment)
+    merge = Merge(
+        table,
+        alignment,
+        keep_newer=options.replay or snapshot.is_plain,
+        revive=options.on_departure == "mark",
+        scope=snapshot.department_id,
+        leave=leave_statement(table, options, snapshot),
+        without_new=options.dry_run,
+    )
+    news = find_news(cursor, merge, snapshot, staged, nameless, options, earlier)
+    outcome = write_news(cursor, merge, snapshot, staged, news, limit)
+    rejected = rejected_records(snapshot.path, outcome.rejected, alignment)
+    rejects = publish_rejects(snapshot, rejected, blocks) if rejected and not options.dry_run else None
+    loaded = replace(
+        summed_up(merge, staged, news, outcome),
+        duplicates=duplicates,
+        rejected=len(rejected),
+        rejects=rejects,
+        rejected_because=summary(rejected),
+    )
+    check_sum(loaded)
+    record_load(cursor, table, snapshot, loaded.counts(), rejects.key if rejects else None)
+    return loaded
+
+
+@dataclass
+class News:
+    """What the staged rows would change."""
+
+    compared: Compared
+    departures: Departures
+    new_keys: list[str]
+    vanished_keys: list[str]
+    differences: list[tuple[int, str, str]]
+
+
+def find_news(
+    cursor: Cursor,
+    merge: Merge,
+    snapshot: Snapshot,
+    staged: Staged,
+    nameless: int,
+    options: LoadOptions,
+    earlier: EarlierLoads,
+) -> News:
+    """Compare the staged rows with the table: leavers, changed rows, columns that empty. Nothing is written yet."""
+    departures = find_leavers(cursor, merge, snapshot, options, nameless, earlier.newer)
+    compared = compare(cursor, merge)
+    new_keys, vanished_keys = check_emptied(cursor, merge, snapshot, staged.filled, options.max_emptied)
+    differences = first_differences(cursor, merge, options.show_values) if options.dry_run else []
+    return News(compared, departures, new_keys, vanished_keys, differences)
+
+
+class MayGoAlong(Exception):
+    """Rows were refused whose stored reference may be to a leaver, who would take them along."""
+
+
+@dataclass
+class Outcome:
+    """What became of the changed rows and of the leavers."""
+
+    written: ReadBack
+    left: Departures
+    rejected: Reasons
+
+
+def write_news(cursor: Cursor, merge: Merge, snapshot: Snapshot, staged: Staged, news: News, limit: int) -> Outcome:
+    """Write what has changed, but for what the table refuses; then look all of it up.
+
+    Raises:
+        TooManyRejected: more than `limit` rows were refused.
+    """
+    if not merge.without_new:
+        add_columns(cursor, merge.table, merge.alignment)
+    most = limit - len(staged.rejected)
+    try:
+        with savepoint(cursor):
+            refusals = merge_rows(cursor, merge, news.compared, most)
+            if refusals.rows and takes_along(merge):
+                raise MayGoAlong
+    except MayGoAlong:
+        kept = protect(cursor, merge, from_stored=True)
+        news.departures = replace(news.departures, kept=(*news.departures.kept, *kept))
+        refusals = merge_rows(cursor, merge, news.compared, most)
+    rejected = staged.rejected | refusals.rows
+    check_limit(snapshot, merge.alignment, rejected, limit)
+    written = read_back(cursor, merge, news.compared, list(refusals.rows))
+    rejected |= written.dropped
+    check_limit(snapshot, merge.alignment, rejected, limit)
+    return Outcome(written, count_departures(cursor, merge, news.departures, refusals.leavers), rejected)
+
+
+def summed_up(merge: Merge, staged: Staged, news: News, outcome: Outcome) -> Loaded:
+    """What there is to report, but for duplicates and rejected rows."""
+    written, left = outcome.written, outcome.left
+    return Loaded(
+        read=staged.read,
+        inserted=written.inserted,
+        updated=written.updated,
+        unchanged=written.unchanged,
+        departed=left.departed,
+        returned=written.returned,
+        altered=written.altered,
+        altered_columns=numbered(written.altered_columns),
+        cut_columns=numbered(staged.cut),
+        kept_leavers=left.kept,
+        departures_skipped=left.skipped,
+        new_keys=tuple(news.new_keys),
+        vanished_keys=tuple(news.vanished_keys),
+        ignored_columns=(*merge.alignment.ignored, *merge.overruled),
+        untouched_columns=merge.alignment.untouched,
+        added_columns=tuple(column.name for column in merge.alignment.added),
+        differences=tuple(f"{key}: {what}" for record, key, what in news.differences if record not in outcome.rejected),
+    )
+
+
+def as_committed(committed: Committed, snapshot: Snapshot) -> Loaded:
+    """What a load of this very run did, whose commit was made though its acknowledgement was lost."""
+    run_logger().warning("load %s of this run was committed before; these are its counts", committed.load_id)
+    rejects = S3Object(snapshot.object.bucket, committed.rejects_key) if committed.rejects_key else None
+    return replace(Loaded(**committed.counts), rejects=rejects)  # type: ignore[arg-type]
+
+
+def known_rows(snapshot: Snapshot) -> int:
+    """How many rows the file has, before it is read: by its metadata, else counted."""
+    return count_records(snapshot.path) if snapshot.rows is None else snapshot.rows
+
+
+def first_differences(cursor: Cursor, merge: Merge, show_values: bool, count: int = 10) -> list[tuple[int, str, str]]:
+    """For a dry run: the first members that would be new or changed, and in which columns, if the table takes them."""
+    execute(cursor, "differences", {"count": count}, **merge.target, changes=merge.changes(show_values))
+    return sorted((record, key, what) for record, key, what in cursor.fetchall())
