@@ -18,18 +18,19 @@ from prefect import flow
 from commands.flow_script import main as run_script
 from flows.department_sync import department_sync
 from tasks.columns import ColumnNames
-from tasks.extract.fetch import authenticate, fetch_members
-from tasks.extract.flatten import flatten_members
-from tasks.extract.pages import members_query
+from tasks.extract.fetch import authenticate, fetch_pages
+from tasks.extract.flatten import flatten_pages
+from tasks.extract.pages import page_request
 from tasks.extract.publish import write_csv
 from tasks.files import run_folder, sha256_of
 from tasks.load.database import quoted, transaction
 from tasks.load.evolve import create_missing
 from tasks.load.schema import inspect_schema
-from tasks.load.upsert import upsert_members
+from tasks.load.upsert import upsert_snapshot
 from tasks.options import LoadOptions
 from tasks.s3 import S3Object, Snapshot
 from tasks.settings import Resolver, extract_settings
+from tasks.streams import MEMBERS, Scope
 
 ARGUMENTS = sys.argv[2:]
 
@@ -42,13 +43,13 @@ def empty() -> None:
 def throw_away() -> None:
     """The reference of the extract: read the same pages, by as many connections, and keep nothing."""
     with authenticate.fn(None) as session:
-        department = Resolver(None).environment["DEPARTMENT_ID"]
+        scope = Scope(MEMBERS, Resolver(None).environment["DEPARTMENT_ID"])
         headers = {**session._headers(), "Authorization": f"Bearer {session._token}"}
         http = requests.Session()
 
         def read(page: int) -> int:
-            query = members_query(department, page, 1000)
-            answer = http.get(f"{session.account.rest_api_url}/users", params=query, headers=headers, timeout=60)
+            path, query = page_request(scope, page, 1000)
+            answer = http.get(session.account.rest_api_url + path, params=query, headers=headers, timeout=60)
             return len(answer.content)
 
         with ThreadPoolExecutor(session.account.max_connections) as pool:
@@ -59,18 +60,18 @@ def throw_away() -> None:
 
 def fetch() -> None:
     """Sign in and read every page."""
-    settings = extract_settings(Resolver(None), None, None, None, None, None)
+    settings = extract_settings(Resolver(None), MEMBERS, None, None, None, None, None)
     with run_folder() as folder, authenticate.fn(None) as session:
-        fetch_members.fn(session, settings.department_id, folder)
+        fetch_pages.fn(session, settings.scope, folder)
 
 
 def extract() -> None:
     """Sign in, fetch, flatten and write, without Prefect's engine."""
-    settings = extract_settings(Resolver(None), None, None, None, None, None)
+    settings = extract_settings(Resolver(None), MEMBERS, None, None, None, None, None)
     with run_folder() as folder:
         with authenticate.fn(None) as session:
-            raw = fetch_members.fn(session, settings.department_id, folder)
-        flat = flatten_members.fn(raw, ColumnNames(), folder / "members.csv")
+            raw = fetch_pages.fn(session, settings.scope, folder)
+        flat = flatten_pages.fn(raw, ColumnNames(), folder / "members.csv")
         write_csv.fn(flat, settings.bucket, settings.path_template)
 
 
@@ -80,10 +81,10 @@ def load() -> None:
     now = datetime.now(UTC)
     digest = sha256_of(path)
     environment = Resolver(None).environment
-    department, source = environment["DEPARTMENT_ID"], S3Object(environment["S3_BUCKET_NAME"], path.name)
-    snapshot = Snapshot(path, source, now.isoformat(), digest, path.stat().st_size, int(ARGUMENTS[1]), department, now)
+    scope, source = Scope(MEMBERS, environment["DEPARTMENT_ID"]), S3Object(environment["S3_BUCKET_NAME"], path.name)
+    snapshot = Snapshot(path, source, now.isoformat(), digest, path.stat().st_size, int(ARGUMENTS[1]), scope, now)
     table = inspect_schema.fn("public", "department_members", create_table=True)
-    upsert_members.fn(snapshot, table, LoadOptions())
+    upsert_snapshot.fn(snapshot, table, LoadOptions())
 
 
 def row_by_row() -> None:

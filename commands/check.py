@@ -19,7 +19,7 @@ from blocks.local_server import LOCAL_SERVER
 from tasks.credentials import alert_topic, lms_account
 from tasks.errors import AuthError, ConfigError, IncompleteSnapshot, PipelineError
 from tasks.extract.account_lock import limit_name
-from tasks.extract.pages import members_query
+from tasks.extract.pages import page_request
 from tasks.extract.session import LmsSession
 from tasks.library_errors import AWS_ERRORS, aws_trouble
 from tasks.load.database import execute, one_row, quoted, transaction
@@ -27,6 +27,7 @@ from tasks.load.ledger import LEDGER
 from tasks.load.schema import inspect_schema
 from tasks.s3 import S3Object, listed, object_key, s3_access
 from tasks.settings import ExtractSettings, LoadSettings, Resolver, extract_settings, load_settings
+from tasks.streams import MEMBERS
 from tasks.text import one_line
 
 
@@ -35,24 +36,27 @@ class CannotLook(Exception):
 
 
 def check_lms(settings: ExtractSettings, blocks: str | None) -> Iterator[str]:
-    """Sign in, and read the department's name and size. Ends a session that another run may have."""
+    """Sign in, and read the scope's name and size. Ends a session that another run may have."""
     with LmsSession(lms_account(blocks)) as session:
         session.sign_in()
         yield f"signed in to {session.account.rest_api_url}"
-        where = f"department {settings.department_id}"
-        department = session.get(f"/departments/{settings.department_id}", {}, msgspec.json.decode, where)
-        query = members_query(settings.department_id, 0, 1)
-        page = session.get("/users", query, msgspec.json.decode, where)
-        if not isinstance(department, dict) or not isinstance(page, dict) or type(page.get("totalItems")) is not int:
+        where, scope = str(settings.scope), settings.scope
+        named = session.get(f"/{scope.stream.scope}s/{scope.id}", {}, msgspec.json.decode, where)
+        page = session.get(*page_request(scope, 0, 1), msgspec.json.decode, where)
+        if not isinstance(named, dict) or not isinstance(page, dict) or type(page.get("totalItems")) is not int:
             raise IncompleteSnapshot(f"{where}: expected the LMS's objects with `name` and `totalItems`, found others.")
         if not page["totalItems"]:
-            raise ConfigError(f"{where} has no members that this account sees. Check DEPARTMENT_ID and its role.")
-        yield f"{where} is {str(department.get('name'))!r} with {page['totalItems']:,} members"
+            raise ConfigError(
+                f"{where} has no {scope.stream.items} that this account sees. "
+                f"Check {scope.stream.scope_setting} and its role."
+            )
+        size = f"{page['totalItems']:,} {scope.stream.items}"
+        yield f"{where} is {str(named.get('name'))!r} with {size}"
 
 
 def check_bucket(settings: ExtractSettings, blocks: str | None) -> Iterator[str]:
     """Look at the snapshot that lies there, and begin an upload that is given up: nothing appears."""
-    key = object_key(settings.path_template, settings.department_id, datetime.now(UTC))
+    key = object_key(settings.path_template, settings.scope, datetime.now(UTC))
     target = S3Object(settings.bucket, key)
     with s3_access(target, blocks) as client:
         upload = client.create_multipart_upload(Bucket=target.bucket, Key=target.key + ".check")
@@ -87,7 +91,7 @@ def check_topic(blocks: str | None) -> Iterator[str]:
 def check_database(settings: LoadSettings, blocks: str | None) -> Iterator[str]:
     """Sign in, inspect the table and its key, and ask for each right."""
     table = inspect_schema.fn(settings.schema, settings.table, blocks=blocks)
-    yield f"signed in; {table.quoted} has {len(table.columns)} columns and a unique lms_user_id"
+    yield f"signed in; {table.quoted} has {len(table.columns)} columns and a unique {table.stream.key_column}"
     names = {"table": table.quoted, "ledger": quoted(settings.schema, LEDGER), "schema": settings.schema}
     with transaction(blocks) as cursor:
         execute(cursor, "rights", names)
@@ -131,8 +135,8 @@ def check_prefect(blocks: str | None) -> Iterator[str]:
 def run(blocks: str | None) -> bool:
     """Print a line for each finding; whether nothing failed."""
     resolver = Resolver(blocks)
-    extract = extract_settings(resolver, None, None, None, None, None)
-    load = load_settings(resolver, None, None)
+    extract = extract_settings(resolver, MEMBERS, None, None, None, None, None)
+    load = load_settings(resolver, MEMBERS, None, None)
     for problem in resolver.problems:
         say("FAIL", "settings", problem)
     checks: dict[str, Callable[[], Iterator[str]]] = {

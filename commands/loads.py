@@ -9,6 +9,7 @@ from tasks.errors import PipelineError
 from tasks.load.database import execute, quoted, transaction
 from tasks.load.ledger import LEDGER
 from tasks.settings import Resolver, load_settings
+from tasks.streams import MEMBERS
 from tasks.text import one_line
 
 
@@ -30,7 +31,9 @@ def main() -> int:
     logging.disable(logging.WARNING)
     try:
         loads = last_loads(
-            load_settings(Resolver(options.blocks), options.schema_name, None).schema, options.last, options.blocks
+            load_settings(Resolver(options.blocks), MEMBERS, options.schema_name, None).schema,
+            options.last,
+            options.blocks,
         )
     except PipelineError as error:
         sys.stderr.write(f"{type(error).__name__}: {error}\n")

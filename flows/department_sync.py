@@ -24,6 +24,7 @@ from tasks.files import run_folder
 from tasks.options import LoadOptions, OnDeparture, SchemaContract
 from tasks.s3 import read_object
 from tasks.settings import Resolver, extract_settings, load_settings
+from tasks.streams import MEMBERS
 from tasks.task_options import FLOW, run_name
 
 
@@ -80,8 +81,8 @@ def department_sync(
         blocks: the name under which this environment's blocks are saved; without it, the environment.
     """
     resolver = Resolver(blocks)
-    extract = extract_settings(resolver, department_id, bucket, path, column_names, exclude_columns)
-    load = load_settings(resolver, schema_name, table_name)
+    extract = extract_settings(resolver, MEMBERS, department_id, bucket, path, column_names, exclude_columns)
+    load = load_settings(resolver, MEMBERS, schema_name, table_name)
     options = LoadOptions(
         schema_contract,
         max_rejected,

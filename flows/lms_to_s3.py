@@ -18,13 +18,14 @@ from prefect import flow
 from commands.flow_script import main
 from tasks.alert import tell_of_failure
 from tasks.extract.account_lock import one_run_an_account
-from tasks.extract.fetch import authenticate, fetch_members
-from tasks.extract.flatten import FlatSnapshot, flatten_members
+from tasks.extract.fetch import authenticate, fetch_pages
+from tasks.extract.flatten import FlatSnapshot, flatten_pages
 from tasks.extract.publish import Published, write_csv
 from tasks.extract.report import extract_report
 from tasks.files import run_folder
 from tasks.report import tell
 from tasks.settings import ExtractSettings, Resolver, extract_settings
+from tasks.streams import MEMBERS
 from tasks.task_options import FLOW, run_name
 
 
@@ -60,7 +61,7 @@ def lms_to_s3(
         blocks: the name under which this environment's blocks are saved; without it, the environment.
     """
     resolver = Resolver(blocks)
-    settings = extract_settings(resolver, department_id, bucket, path, column_names, exclude_columns)
+    settings = extract_settings(resolver, MEMBERS, department_id, bucket, path, column_names, exclude_columns)
     resolver.finish()
     with run_folder() as folder:
         _, _, report = publish_snapshot(
@@ -85,8 +86,8 @@ def publish_snapshot(
 ) -> tuple[FlatSnapshot, Published, dict[str, Any]]:
     """The story of the extract: sign in, fetch every page, flatten, write."""
     with one_run_an_account(blocks), authenticate(blocks) as session:
-        raw = fetch_members(session, settings.department_id, folder, include_subdepartments=include_subdepartments)
-    flat = flatten_members(raw, settings.names, folder / "members.csv")
+        raw = fetch_pages(session, settings.scope, folder, include_foreign=include_subdepartments)
+    flat = flatten_pages(raw, settings.names, folder / "extract.csv")
     published = write_csv(
         flat, settings.bucket, settings.path_template, allow_shrink=allow_shrink, dry_run=dry_run, blocks=blocks
     )

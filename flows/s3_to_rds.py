@@ -20,11 +20,12 @@ from tasks.alert import tell_of_failure
 from tasks.files import run_folder
 from tasks.load.report import announce_load, load_report
 from tasks.load.schema import inspect_schema
-from tasks.load.upsert import upsert_members
+from tasks.load.upsert import upsert_snapshot
 from tasks.options import LoadOptions, OnDeparture, SchemaContract
 from tasks.report import tell
 from tasks.s3 import Snapshot, read_object
 from tasks.settings import LoadSettings, Resolver, load_settings, source_object
+from tasks.streams import MEMBERS
 from tasks.task_options import FLOW, run_name
 
 
@@ -72,8 +73,8 @@ def s3_to_rds(
         blocks: the name under which this environment's blocks are saved; without it, the environment.
     """
     resolver = Resolver(blocks)
-    source = source_object(resolver, bucket, key, version_id)
-    settings = load_settings(resolver, schema_name, table_name)
+    source = source_object(resolver, MEMBERS, bucket, key, version_id)
+    settings = load_settings(resolver, MEMBERS, schema_name, table_name)
     options = LoadOptions(
         schema_contract, max_rejected, on_departure, max_departures, max_emptied, replay, dry_run, show_values
     ).checked(resolver.problems)
@@ -88,7 +89,7 @@ def apply_snapshot(
 ) -> dict[str, Any]:
     """The story of the load: inspect the table, then align, stage and upsert in one transaction."""
     table = inspect_schema(settings.schema, settings.table, create_table=create_table, blocks=blocks)
-    loaded = upsert_members(snapshot, table, options, blocks=blocks)
+    loaded = upsert_snapshot(snapshot, table, options, blocks=blocks)
     announce_load(snapshot, table, loaded, dry_run=options.dry_run)
     return tell("s3-to-rds", load_report(snapshot, table, loaded, dry_run=options.dry_run))
 

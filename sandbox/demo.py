@@ -18,7 +18,7 @@ from sandbox.stack import Sandbox
 
 MEMBERS, JOINED, LEFT, EDITED = 3000, 25, 4, 40
 FLAGS = ("--create-table", "--on-departure", "mark")
-TOLD = ("members", "pages", "sign_ins", "read", "inserted", "updated", "unchanged", "rejected", "departed", "returned")
+TOLD = ("rows", "pages", "sign_ins", "read", "inserted", "updated", "unchanged", "rejected", "departed", "returned")
 BOLD, DIM, GREEN, RED, PLAIN = ("\033[1m", "\033[2m", "\033[32m", "\033[31m", "\033[0m")
 
 
@@ -71,7 +71,7 @@ def first_load(demo: Demo) -> None:
     """Everybody is new."""
     code, counts = demo.sync(f"1. {MEMBERS} members, an empty database")
     demo.expect("exit code", 0, code)
-    demo.expect_counts(counts, members=MEMBERS, inserted=MEMBERS, unchanged=0, rejected=0, sign_ins=1)
+    demo.expect_counts(counts, rows=MEMBERS, inserted=MEMBERS, unchanged=0, rejected=0, sign_ins=1)
     for key, body in demo.box.aws.objects().items():
         demo.say(f"  the CSV: s3://lms-snapshots/{key}, {len(body)} bytes")
     look(demo)

@@ -20,6 +20,7 @@ from sandbox.prefect_server import PrefectServer, must
 from sandbox.stack import Sandbox
 from sandbox.webhook_service import WATCH_KEY, WebhookService
 from tasks.load.schema import create_statement
+from tasks.streams import MEMBERS
 
 POOL = "department-members"
 BLOCKS = "department-members"
@@ -50,7 +51,7 @@ class Production:
             self.webhooks = stack.enter_context(
                 WebhookService(environment, aws.objects_topic_arn, aws.certificates_url)
             )
-            self.box.query(create_statement("public", "department_members"))
+            self.box.query(create_statement(MEMBERS, "public.department_members"))
             self.deploy()
             aws.notify(f"{self.webhooks.url}/sns")
             self.start_workers()

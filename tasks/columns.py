@@ -1,23 +1,12 @@
-"""From the LMS's keys to the table's columns. The one place that holds the names."""
+"""From the LMS's keys to the table's columns: the stream's names, and the user's own over them."""
 
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from tasks.errors import ConfigError
+from tasks.streams import MEMBERS, Stream
 
-KEY = "lms_user_id"
-MEMBER_KEYS = (
-    "id", "departmentId", "firstName", "middleName", "lastName", "username", "emailAddress", "externalId",
-    "ccEmailAddresses", "languageId", "gender", "address", "address2", "city", "provinceId", "countryId",
-    "postalCode", "phone", "employeeNumber", "location", "jobTitle", "referenceNumber", "dateHired",
-    "dateTerminated", "dateEdited", "dateAdded", "lastLoginDate", "notes", "customFields", "roleIds",
-    "activeStatus", "isLearner", "isAdmin", "isInstructor", "isManager", "supervisorId", "hasUsername",
-)  # fmt: skip
-"""The 37 keys of a user, in the API's order. They head every CSV, whether or not a page sends them."""
-
-GUID_KEYS = frozenset({"id", "departmentId", "provinceId", "countryId", "supervisorId"})
-NAMED_OTHERWISE = {"id": KEY, "username": "user_name", "hasUsername": "has_user_name", "address2": "address_2"}
 SECRET_KEYS = frozenset({"password"})
 
 _WORD_START = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
@@ -40,17 +29,19 @@ class ColumnNames:
 
     renamed: Mapping[str, str] = field(default_factory=dict)
     excluded: frozenset[str] = frozenset()
+    stream: Stream = MEMBERS
 
     def __post_init__(self) -> None:
-        if self.renamed.get("id", KEY) != KEY or self.excluded & {"id", KEY}:
-            raise ConfigError(f"the LMS's `id` must stay the column {KEY}: the table is keyed on it.")
+        key, column = self.stream.id_key, self.stream.key_column
+        if self.renamed.get(key, column) != column or self.excluded & {key, column}:
+            raise ConfigError(f"the LMS's `{key}` must stay the column {column}: the table is keyed on it.")
 
     def column(self, key: str) -> str | None:
         """The column of one key, or None if it is left out."""
         if key in self.renamed:
             name = self.renamed[key]
-        elif key in NAMED_OTHERWISE:
-            name = NAMED_OTHERWISE[key]
+        elif key in self.stream.names:
+            name = self.stream.names[key]
         else:
             name = "_".join(snake_case(part) for part in key.split("."))
         return None if name in SECRET_KEYS or {key, name} & self.excluded else name

@@ -16,14 +16,13 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.settings import PREFECT_API_URL
 
 from tasks.log import run_logger
+from tasks.streams import Scope, Stream
 
 LOADED = "department-members.loaded"
 FAILURE_TOLD = "department-members.failure-told"
 WATCHED = "department-members.watched"
 TAG = "department-members"
 """Runs with this tag are watched: those of the deployments, and the scripts'."""
-DEPARTMENT = "department-members.department"
-"""The label of a table's resource that says whose members were loaded; not on a file without metadata."""
 
 
 def failure_told(failed: FlowRun, by: str) -> None:
@@ -32,11 +31,16 @@ def failure_told(failed: FlowRun, by: str) -> None:
     emit(FAILURE_TOLD, resource, tags=failed.tags, payload={"by": by})
 
 
-def table_resource(schema: str, table: str, department_id: str | None) -> dict[str, str]:
-    """A table, and the department whose members go there."""
+def table_resource(schema: str, table: str, scope: Scope | None) -> dict[str, str]:
+    """A table, and the scope whose rows go there; a file without metadata has none."""
     name = f"{schema}.{table}"
     resource = {"prefect.resource.id": f"department-members.table.{name}", "prefect.resource.name": name}
-    return {**resource, DEPARTMENT: department_id} if department_id else resource
+    return {**resource, scope_label(scope.stream): scope.id} if scope else resource
+
+
+def scope_label(stream: Stream) -> str:
+    """The label of a table's resource that says whose rows were loaded: department-members.department, for members."""
+    return f"department-members.{stream.scope}"
 
 
 def emit(event: str, resource: dict[str, str], *, tags: Iterable[str], payload: dict[str, Any] | None = None) -> None:

@@ -1,15 +1,14 @@
 """The metadata of an extract's object: every value is what an extract writes, or the object is refused."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
 from tasks.errors import ObjectInvalid
+from tasks.streams import MEMBERS, STREAMS, Scope
 
 FORMAT = "1"
-STREAM = "department-members"  # also meant by an object that names no stream
-WRITTEN_BY = {"format": FORMAT, "kind": "full", "stream": STREAM}
-OURS = {"department-id", "snapshot-at"}  # rows, sha256, kind and format are names that other tools use too
+WRITTEN_BY = {"format": FORMAT, "kind": "full"}
 GUID = r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 TIMESTAMP = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?(Z|[+-][0-9]{2}:[0-9]{2})"
 LONGEST_SHOWN = 100
@@ -33,16 +32,19 @@ def checked_metadata(source: str, metadata: dict[str, str]) -> dict[str, str]:
     Raises:
         ObjectInvalid: names every value that no extract writes, as it was found.
     """
-    found = {"stream": STREAM, **metadata}
-    if any(found.get(name) != value for name, value in WRITTEN_BY.items()):
-        other = ", ".join(f"{name} {shown(found.get(name))}" for name in WRITTEN_BY)
+    found = {"stream": MEMBERS.name, **metadata}  # which an object that names no stream means
+    stream = STREAMS.get(found["stream"])
+    if stream is None or any(found.get(name) != value for name, value in WRITTEN_BY.items()):
+        other = ", ".join(f"{name} {shown(found.get(name))}" for name in (*WRITTEN_BY, "stream"))
+        expected = ", ".join(f"{name} {value}" for name, value in WRITTEN_BY.items())
         raise ObjectInvalid(
-            f"{source}: expected {', '.join(f'{name} {value}' for name, value in WRITTEN_BY.items())}; found {other}. "
+            f"{source}: expected {expected}, stream {' or '.join(STREAMS)}; found {other}. "
             "Nothing was loaded. Load it with the version of this project that wrote it."
         )
-    values = {name: normal(found.get(name, "")) for name, (normal, _) in METADATA.items()}
+    checks = {stream.scope_metadata: A_GUID, **METADATA}
+    values = {name: normal(found.get(name, "")) for name, (normal, _) in checks.items()}
     problems = [
-        f"expected {name} to be {METADATA[name][1]}, found {shown(found.get(name))}"
+        f"expected {name} to be {checks[name][1]}, found {shown(found.get(name))}"
         for name, value in values.items()
         if value is None
     ]
@@ -51,7 +53,18 @@ def checked_metadata(source: str, metadata: dict[str, str]) -> dict[str, str]:
             f"{source}: its metadata is not what an extract writes: {'; '.join(problems)}. Nothing was loaded; extract "
             "it again, or upload the file without this metadata to load it as a plain file."
         )
-    return {name: value for name, value in values.items() if value is not None}
+    return {"stream": stream.name, **{name: value for name, value in values.items() if value is not None}}
+
+
+def is_ours(metadata: Mapping[str, str]) -> bool:
+    """Whether an extract wrote it; rows, sha256, kind and format are names that other tools use too."""
+    return not metadata.keys().isdisjoint({"snapshot-at", *(stream.scope_metadata for stream in STREAMS.values())})
+
+
+def scope_of(checked: Mapping[str, str]) -> Scope:
+    """The scope that checked metadata names."""
+    stream = STREAMS[checked["stream"]]
+    return Scope(stream, checked[stream.scope_metadata])
 
 
 def lower_case(pattern: str) -> Callable[[str], str | None]:
@@ -81,8 +94,8 @@ def shown(value: str | None) -> str:
     return text if len(text) <= LONGEST_SHOWN else f"{text[: LONGEST_SHOWN - 1]}…"
 
 
+A_GUID = (lower_case(GUID), "a GUID like 5b0c9f5e-3d0a-4f0b-9a53-0a4f6a0c7d11")
 METADATA = {
-    "department-id": (lower_case(GUID), "a GUID like 5b0c9f5e-3d0a-4f0b-9a53-0a4f6a0c7d11"),
     "snapshot-at": (utc_time, "a time with its offset like 2026-03-01T02:00:00+00:00"),
     "rows": (lower_case(r"0|[1-9][0-9]{0,17}"), "a count like 3000"),
     "sha256": (lower_case(r"[0-9a-fA-F]{64}"), "64 hexadecimal digits"),

@@ -26,7 +26,8 @@ from tasks.errors import (
 from tasks.files import create_private, sha256_of
 from tasks.library_errors import AWS_ERRORS, aws_trouble
 from tasks.metadata import FORMAT as FORMAT
-from tasks.metadata import OURS, checked_metadata, lower_names
+from tasks.metadata import checked_metadata, is_ours, lower_names, scope_of
+from tasks.streams import Scope, Stream
 from tasks.task_options import IN_MEMORY, RETRIED
 
 # One attempt a request: the task's own retry is the layer that repeats, and it is seen in the UI.
@@ -41,7 +42,6 @@ OTHER_REGION = {"PermanentRedirect", "TemporaryRedirect", "301", "AuthorizationH
 ABSENT = {"404", "NotFound", "NoSuchKey", "NoSuchVersion"}
 READS = {"GetObject", "HeadObject"}
 REJECTS = ".rejected/"  # what follows the key of an object whose rejected rows lie there
-PATH_FIELDS = {"department_id", "snapshot_at"}
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class S3Object:
 class Snapshot:
     """An object's content on this machine's disk, and what its metadata says of it.
 
-    A file without our metadata (`is_plain`) has no department, no snapshot time and no order.
+    A file without our metadata (`is_plain`) has no scope, no snapshot time and no order.
     """
 
     path: Path
@@ -70,7 +70,7 @@ class Snapshot:
     sha256: str
     bytes: int
     rows: int | None = None
-    department_id: str | None = None
+    scope: Scope | None = None
     snapshot_at: datetime | None = None
 
     @property
@@ -99,7 +99,7 @@ def read_object(source: S3Object, path: Path, *, blocks: str | None = None) -> S
 def vouched(source: S3Object, path: Path, response: dict[str, Any]) -> Snapshot:
     """The file at `path` as a snapshot, checked against the object's metadata.
 
-    An object whose metadata names neither a department nor a snapshot time is a plain file, whatever else it names.
+    An object whose metadata names neither a scope nor a snapshot time is a plain file, whatever else it names.
 
     Raises:
         ObjectInvalid: the metadata is not what an extract writes, or the content differs from it. Extract again.
@@ -112,7 +112,7 @@ def vouched(source: S3Object, path: Path, response: dict[str, Any]) -> Snapshot:
         sha256=sha256_of(path),
         bytes=path.stat().st_size,
     )
-    if not OURS & metadata.keys():
+    if not is_ours(metadata):
         return plain
     expected = checked_metadata(str(source), metadata)
     if plain.sha256 != expected["sha256"]:
@@ -123,25 +123,25 @@ def vouched(source: S3Object, path: Path, response: dict[str, Any]) -> Snapshot:
     return replace(
         plain,
         rows=int(expected["rows"]),
-        department_id=expected["department-id"],
+        scope=scope_of(expected),
         snapshot_at=datetime.fromisoformat(expected["snapshot-at"]),
     )
 
 
-def object_key(path_template: str, department_id: str, snapshot_at: datetime) -> str:
+def object_key(path_template: str, scope: Scope, snapshot_at: datetime) -> str:
     """The key of one snapshot: `members/{department_id}/{snapshot_at:%Y/%m/%d}.csv` with its fields filled in."""
-    return path_template.format(department_id=department_id, snapshot_at=snapshot_at)
+    return path_template.format(snapshot_at=snapshot_at, **{scope.stream.scope_column: scope.id})
 
 
-def path_problem(path_template: str) -> str | None:
+def path_problem(path_template: str, stream: Stream) -> str | None:
     """What is wrong with a path template, or None."""
-    allowed = "only {department_id} and {snapshot_at:%Y/%m/%d} may stand in braces"
+    allowed = f"only {{{stream.scope_column}}} and {{snapshot_at:%Y/%m/%d}} may stand in braces"
     try:
         fields = {field for _, field, _, _ in Formatter().parse(path_template) if field is not None}
-        object_key(path_template, "", datetime(2026, 1, 1))
+        object_key(path_template, Scope(stream, ""), datetime(2026, 1, 1))
     except (ValueError, KeyError, IndexError, AttributeError):
         return allowed
-    if not fields <= PATH_FIELDS:
+    if not fields <= {stream.scope_column, "snapshot_at"}:
         return allowed
     if path_template.startswith("/") or re.match(r"s3:", path_template):
         return "must be a key inside the bucket, such as members.csv: no s3://, no leading slash"

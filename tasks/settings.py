@@ -16,16 +16,16 @@ from tasks.errors import ConfigError
 from tasks.log import run_logger
 from tasks.metadata import GUID
 from tasks.s3 import S3Object, path_problem
+from tasks.streams import Scope, Stream
 
 DEFAULT_SCHEMA = "public"
-DEFAULT_TABLE = "department_members"
 
 
 @dataclass(frozen=True)
 class ExtractSettings:
-    """Which department is read, and where its CSV goes."""
+    """Which scope is read, and where its CSV goes."""
 
-    department_id: str
+    scope: Scope
     bucket: str
     path_template: str
     names: ColumnNames
@@ -83,55 +83,61 @@ class Resolver:
 
 def extract_settings(
     resolver: Resolver,
-    department_id: str | None,
+    stream: Stream,
+    scope_id: str | None,
     bucket: str | None,
     path: str | None,
     column_names: Mapping[str, str] | None,
     exclude_columns: list[str] | None,
 ) -> ExtractSettings:
-    """What `lms_to_s3` works with; what is wrong goes to `resolver.problems`."""
+    """What an extract works with; what is wrong goes to `resolver.problems`."""
     resolver.credentials("lms_account", "alert_topic")
-    department = resolver.value(department_id, "DEPARTMENT_ID")
-    if department and not re.fullmatch(GUID, department):
-        resolver.problems.append("DEPARTMENT_ID must be a GUID like 5b0c9f5e-3d0a-4f0b-9a53-0a4f6a0c7d11")
-    template = resolver.value(path, "S3_DEPARTMENT_MEMBERS_PATH")
-    if problem := path_problem(template):
-        resolver.problems.append(f"S3_DEPARTMENT_MEMBERS_PATH: {problem}")
+    found = resolver.value(scope_id, stream.scope_setting)
+    if found and not re.fullmatch(GUID, found):
+        resolver.problems.append(f"{stream.scope_setting} must be a GUID like 5b0c9f5e-3d0a-4f0b-9a53-0a4f6a0c7d11")
+    template = resolver.value(path, stream.path_setting)
+    if problem := path_problem(template, stream):
+        resolver.problems.append(f"{stream.path_setting}: {problem}")
     return ExtractSettings(
-        department_id=department.lower(),
+        scope=Scope(stream, found.lower()),
         bucket=resolver.bucket(bucket),
         path_template=template,
-        names=column_names_from(resolver, column_names, exclude_columns),
+        names=column_names_from(resolver, stream, column_names, exclude_columns),
     )
 
 
-def load_settings(resolver: Resolver, schema: str | None, table: str | None) -> LoadSettings:
+def load_settings(resolver: Resolver, stream: Stream, schema: str | None, table: str | None) -> LoadSettings:
     """What `s3_to_rds` works with; what is wrong goes to `resolver.problems`."""
     resolver.credentials("database", "alert_topic")
     return LoadSettings(
         schema=schema or resolver.environment.get("BUSINESS_TRACKING_SCHEMA", DEFAULT_SCHEMA),
-        table=table or resolver.environment.get("BUSINESS_TRACKING_TABLE", DEFAULT_TABLE),
+        table=table or resolver.environment.get(stream.table_setting, stream.table),
     )
 
 
-def source_object(resolver: Resolver, bucket: str | None, key: str | None, version_id: str | None) -> S3Object:
+def source_object(
+    resolver: Resolver, stream: Stream, bucket: str | None, key: str | None, version_id: str | None
+) -> S3Object:
     """The object that an event or an operator names, else the one that the environment's path names."""
     name = resolver.bucket(bucket)
     if key:
         return S3Object(name, key, version_id or None)
-    template = resolver.value(None, "S3_DEPARTMENT_MEMBERS_PATH")
+    template = resolver.value(None, stream.path_setting)
     if "{snapshot_at" in template:
         resolver.problems.append(
-            "S3_DEPARTMENT_MEMBERS_PATH holds {snapshot_at}, so it names no single object: give the key (--key)"
+            f"{stream.path_setting} holds {{snapshot_at}}, so it names no single object: give the key (--key)"
         )
-    elif problem := path_problem(template):
-        resolver.problems.append(f"S3_DEPARTMENT_MEMBERS_PATH: {problem}")
-    elif "{department_id}" in template:
-        template = template.format(department_id=resolver.value(None, "DEPARTMENT_ID").lower())
+    elif problem := path_problem(template, stream):
+        resolver.problems.append(f"{stream.path_setting}: {problem}")
+    elif f"{{{stream.scope_column}" in template:
+        scope_id = resolver.value(None, stream.scope_setting).lower()
+        template = template.format(**{stream.scope_column: scope_id})
     return S3Object(name, template, version_id or None)
 
 
-def column_names_from(resolver: Resolver, renamed: Mapping[str, str] | None, excluded: list[str] | None) -> ColumnNames:
+def column_names_from(
+    resolver: Resolver, stream: Stream, renamed: Mapping[str, str] | None, excluded: list[str] | None
+) -> ColumnNames:
     """The user's column names and exclusions over the API's."""
     if renamed is None:
         try:
@@ -144,7 +150,7 @@ def column_names_from(resolver: Resolver, renamed: Mapping[str, str] | None, exc
     if excluded is None:
         excluded = resolver.environment.get("LMS_EXCLUDE_COLUMNS", "").split(",")
     try:
-        return ColumnNames(dict(renamed), frozenset(name.strip() for name in excluded if name.strip()))
+        return ColumnNames(dict(renamed), frozenset(name.strip() for name in excluded if name.strip()), stream)
     except ConfigError as error:
         resolver.problems.append(f"LMS_COLUMN_NAMES, LMS_EXCLUDE_COLUMNS: {error}")
-        return ColumnNames()
+        return ColumnNames(stream=stream)

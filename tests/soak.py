@@ -28,7 +28,7 @@ from sandbox.stack import Sandbox
 from tasks.errors import PipelineError
 from tasks.files import run_folder
 from tasks.load.schema import inspect_schema
-from tasks.load.upsert import upsert_members
+from tasks.load.upsert import upsert_snapshot
 from tasks.options import LoadOptions
 from tasks.s3 import S3Object, read_object
 
@@ -173,7 +173,7 @@ class Soak:
             source = S3Object(BUCKET, KEY, self.published[number].version_id)
             snapshot = read_object.fn(source, Path(folder) / "snapshot.csv")
             table = inspect_schema.fn("public", "department_members", create_table=True)
-            upsert_members.fn(snapshot, table, LoadOptions(on_departure="mark", max_departures="100%"))
+            upsert_snapshot.fn(snapshot, table, LoadOptions(on_departure="mark", max_departures="100%"))
 
     def wait_until_quiet(self) -> None:
         """The server has noticed that a killed client is gone."""

@@ -12,7 +12,8 @@ from uuid import UUID
 from prefect.automations import AutomationCore, CallWebhook, ChangeFlowRunState, EventTrigger, Posture
 from prefect.client.schemas.objects import StateType
 
-from tasks.events import DEPARTMENT, FAILURE_TOLD, LOADED, TAG, WATCHED
+from tasks.events import FAILURE_TOLD, LOADED, TAG, WATCHED, scope_label
+from tasks.streams import MEMBERS, STREAMS, Stream
 
 POOL = "department-members"
 FAILED = {"prefect.flow-run.Failed", "prefect.flow-run.TimedOut", "prefect.flow-run.Crashed"}
@@ -32,7 +33,6 @@ RUN_FIELDS = {
     "run": label("prefect.resource.name"),
     "run_id": label("prefect.resource.id"),
 }
-LOAD_FIELDS = {"table": label("prefect.resource.name"), "department": label(DEPARTMENT)}
 Labels = dict[str, str | list[str]]
 OURS: Labels = {"prefect.resource.role": "tag", "prefect.resource.id": f"prefect.tag.{TAG}"}
 RUN: Labels = {"prefect.resource.id": "prefect.flow-run.*"}
@@ -59,18 +59,7 @@ def automations(patience: Patience, webhook: UUID, pool: str = POOL) -> list[Aut
     """All of the watch; each waits for the absence of something, and acts once."""
     return [
         *about_runs(patience, webhook),
-        AutomationCore(
-            name="department-members: no load",
-            description="A department was loaded, or put under watch, and not loaded since.",
-            trigger=absence(
-                {LOADED, WATCHED},
-                {LOADED},
-                patience.silence,
-                match={"prefect.resource.id": "department-members.table.*", DEPARTMENT: "*"},
-                each={*EACH, DEPARTMENT},
-            ),
-            actions=[call(webhook, "silent", **LOAD_FIELDS, hours=hours(patience.silence))],
-        ),
+        *(about_loads(patience, webhook, stream) for stream in STREAMS.values()),
         AutomationCore(
             name="department-members: no worker",
             description="The work pool has no worker: nothing scheduled will run.",
@@ -84,6 +73,31 @@ def automations(patience: Patience, webhook: UUID, pool: str = POOL) -> list[Aut
             actions=[call(webhook, "workerless", pool=label("prefect.resource.name"))],
         ),
     ]
+
+
+def about_loads(patience: Patience, webhook: UUID, stream: Stream) -> AutomationCore:
+    """A scope of that stream was loaded, or put under watch, and not loaded since."""
+    scope = scope_label(stream)
+    return AutomationCore(
+        name="department-members: no load" + ("" if stream is MEMBERS else f" of {stream.items}"),
+        description=f"A {stream.scope} was loaded, or put under watch, and not loaded since.",
+        trigger=absence(
+            {LOADED, WATCHED},
+            {LOADED},
+            patience.silence,
+            match={"prefect.resource.id": "department-members.table.*", scope: "*"},
+            each={*EACH, scope},
+        ),
+        actions=[
+            call(
+                webhook,
+                "silent",
+                table=label("prefect.resource.name"),
+                department=label(scope),
+                hours=hours(patience.silence),
+            )
+        ],
+    )
 
 
 def about_runs(patience: Patience, webhook: UUID) -> list[AutomationCore]:

@@ -23,7 +23,8 @@ from pydantic import SecretStr
 from tasks.credentials import read_environment
 from tasks.errors import ConfigError
 from tasks.events import TAG, WATCHED, emit, table_resource
-from tasks.settings import DEFAULT_SCHEMA, DEFAULT_TABLE
+from tasks.settings import DEFAULT_SCHEMA
+from tasks.streams import STREAMS, Scope, Stream
 from webhooks.automations import POOL, Patience, automations
 from webhooks.settings import watch_key_problem
 
@@ -88,15 +89,16 @@ def hearing(url: str, key: str) -> str:
     )
 
 
-def expect_loads(environment: Mapping[str, str]) -> str:
-    """From now on a load of the environment's department is expected, even though none has been yet."""
-    department = environment.get("DEPARTMENT_ID")
-    if department is None:
-        return "DEPARTMENT_ID is not set, so a missing load is told of from the first load on"
+def expect_loads(environment: Mapping[str, str], stream: Stream) -> str:
+    """From now on a load of the environment's scope is expected, even though none has been yet."""
+    scope_id = environment.get(stream.scope_setting)
+    if scope_id is None:
+        return f"{stream.scope_setting} is not set, so a missing load is told of from the first load on"
+    scope = Scope(stream, scope_id.lower())
     schema = environment.get("BUSINESS_TRACKING_SCHEMA", DEFAULT_SCHEMA)
-    table = environment.get("BUSINESS_TRACKING_TABLE", DEFAULT_TABLE)
-    emit(WATCHED, table_resource(schema, table, department.lower()), tags=[TAG])
-    return f"loads of department {department.lower()} into {schema}.{table} are expected from now on"
+    table = environment.get(stream.table_setting, stream.table)
+    emit(WATCHED, table_resource(schema, table, scope), tags=[TAG])
+    return f"loads of {scope} into {schema}.{table} are expected from now on"
 
 
 def settings(environment: Mapping[str, str], url: str | None) -> tuple[str, str]:
@@ -135,7 +137,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 longest=timedelta(hours=options.longest_run_hours), silence=timedelta(hours=options.silence_hours)
             )
             url, key = settings(environment, options.url)
-            done = [hearing(url, key), *apply(url, key, patience, options.pool), expect_loads(environment)]
+            expected = [expect_loads(environment, stream) for stream in STREAMS.values()]
+            done = [hearing(url, key), *apply(url, key, patience, options.pool), *expected]
     except (ConfigError, PrefectHTTPStatusError) as error:
         sys.stderr.write(f"{type(error).__name__}: {error}\n")
         return 1

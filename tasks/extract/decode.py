@@ -1,16 +1,16 @@
 """A page's JSON becomes columns of text: every value as it stands in the CSV, whatever keys the LMS sends."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 import pyarrow as pa
 
-from tasks.columns import MEMBER_KEYS, SECRET_KEYS
+from tasks.columns import SECRET_KEYS
 from tasks.errors import ConfigError
+from tasks.streams import Stream
 
-CUSTOM_FIELDS = "customFields"
 MAX_COLUMNS = 1_600
 """PostgreSQL's most columns of a table, and so the most keys that can be of use. https://www.postgresql.org/docs/current/limits.html"""
 _MINUS_ZERO = "-0e-00000000000000000000"
@@ -40,21 +40,23 @@ _MAYBE_MINUS_ZERO = re.compile(rb"-0[,\]}\s]")
 _TEXT_OR_MINUS_ZERO = re.compile(rb'"(?:[^"\\]|\\.)*"|(?<![0-9eE])(?P<zero>-0)(?![0-9.eE])', re.DOTALL)
 
 
-class MemberDecoder:
-    """Decodes pages by a type that has exactly the keys met so far.
+class PageDecoder:
+    """Decodes a stream's pages by a type that has exactly the keys met so far.
 
     So msgspec does the work in C, drops the custom fields that are null, and stumbles over a key
     that is new: it is learned, and the page decoded again. Not for several threads at once.
     """
 
-    def __init__(self) -> None:
-        self._keys = set(MEMBER_KEYS)
+    def __init__(self, stream: Stream) -> None:
+        self.stream = stream
+        self._any = msgspec.json.Decoder(_envelope("AnyEnvelope", stream, dict[str, Any]), float_hook=exact_number)
+        self._keys = set(stream.keys)
         self._custom_keys: set[str] = set()
         self._met: set[str] = set()
         self._decoder = self._new_decoder()
 
     def decode(self, body: bytes) -> Any:
-        """The envelope: `totalItems`, `returnedItems`, `limit`, and `users`, a list of structs; None where absent.
+        """The envelope: `totalItems`, `returnedItems`, `limit`, and `items`, a list of structs; None where absent.
 
         Raises:
             msgspec.ValidationError: the body is whole JSON, but not such an envelope.
@@ -83,9 +85,9 @@ class MemberDecoder:
 
     def _learn(self, body: bytes) -> bool:
         """Take in the keys of a page; whether one was new."""
-        users = _any_users.decode(body).users or []
-        keys = self._keys.union(*users)
-        fields = (user.get(CUSTOM_FIELDS) for user in users)
+        items = self._any.decode(body).items or []
+        keys = self._keys.union(*items)
+        fields = (item.get(self.stream.custom_fields) for item in items)
         custom_keys = self._custom_keys.union(*(each for each in fields if isinstance(each, dict)))
         if (keys, custom_keys) == (self._keys, self._custom_keys):
             return False
@@ -97,16 +99,17 @@ class MemberDecoder:
 
     def _new_decoder(self) -> msgspec.json.Decoder[Any]:
         fields = _struct("CustomFields", self._custom_keys, omit_defaults=True)
-        types = {"id": str, "departmentId": str | None, CUSTOM_FIELDS: fields | None}
-        member = _struct("Member", self._keys, types)
-        return msgspec.json.Decoder(_envelope("Envelope", member), float_hook=exact_number)
+        types = {self.stream.scope_key: str | None, self.stream.custom_fields: fields | None, self.stream.id_key: str}
+        item = _struct("Item", self._keys, types)
+        return msgspec.json.Decoder(_envelope("Envelope", self.stream, item), float_hook=exact_number)
 
 
-def _struct(name: str, keys: Iterable[str], types: dict[str, Any] | None = None, *, omit_defaults: bool = False) -> Any:
+def _struct(name: str, keys: Iterable[str], types: Mapping[Any, Any] = {}, *, omit_defaults: bool = False) -> Any:
     """A type with a field of any value for each key; sorted, so that equal objects give equal text."""
     names = {f"field_{number}": key for number, key in enumerate(sorted(keys))}
     fields = [
-        (field, (types or {}).get(key, Any), msgspec.NODEFAULT if key == "id" else None) for field, key in names.items()
+        (field, types.get(key, Any), msgspec.NODEFAULT if types.get(key) is str else None)
+        for field, key in names.items()
     ]
     try:
         return msgspec.defstruct(
@@ -116,32 +119,35 @@ def _struct(name: str, keys: Iterable[str], types: dict[str, Any] | None = None,
         raise msgspec.ValidationError("a key with a quote, a backslash or a control character in it") from None
 
 
-def _envelope(name: str, member: Any) -> Any:
+def _envelope(name: str, stream: Stream, item: Any) -> Any:
     numbers = [(key, int | None, None) for key in ("totalItems", "returnedItems", "limit")]
-    return msgspec.defstruct(name, [("users", list[member] | None, None), *numbers])
+    return msgspec.defstruct(name, [("items", list[item] | None, None), *numbers], rename={"items": stream.list_name})
 
 
-def member_columns(users: Sequence[Any], *, may_hold_secret: bool = True) -> dict[str, pa.Array]:
-    """Key to a column of text, null where a member has none; without any password, wherever it stands.
+def item_columns(items: Sequence[Any], stream: Stream, *, may_hold_secret: bool = True) -> dict[str, pa.Array]:
+    """Key to a column of text, null where an item has none; without any password, wherever it stands.
 
-    Nested objects become dotted keys, `customFields` one JSON object, `{}` where there is none.
+    Nested objects become dotted keys, custom fields one JSON object, `{}` where there is none.
 
     Raises:
         ConfigError: two keys would become one column.
         msgspec.ValidationError: there are more keys than MAX_COLUMNS.
     """
-    if not users:
-        return {"id": pa.array([], pa.string())}
-    keys = users[0].__struct_encode_fields__
+    if not items:
+        return {stream.id_key: pa.array([], pa.string())}
+    keys = items[0].__struct_encode_fields__
     values: dict[str, Sequence[Any]] = dict(
-        zip(keys, zip(*map(msgspec.structs.astuple, users), strict=True), strict=True)
+        zip(keys, zip(*map(msgspec.structs.astuple, items), strict=True), strict=True)
     )
-    fields = values.pop(CUSTOM_FIELDS)
+    fields = values.pop(stream.custom_fields) if stream.custom_fields else ()
     if may_hold_secret:
         values = {key: [without_secrets(value) for value in each] for key, each in values.items() if not secret(key)}
         fields = tuple(each and without_secrets(as_object(each)) for each in fields)
-    custom = [b"{}" if each is None else _encoder.encode(each) for each in fields]
-    return {**text_columns(values), CUSTOM_FIELDS: pa.array(custom, pa.binary()).cast(pa.string())}
+    columns = text_columns(values)
+    if stream.custom_fields:
+        custom = [b"{}" if each is None else _encoder.encode(each) for each in fields]
+        columns[stream.custom_fields] = pa.array(custom, pa.binary()).cast(pa.string())
+    return columns
 
 
 def may_hold_secret(body: bytes) -> bool:
@@ -225,5 +231,4 @@ def as_text(value: Any) -> str | None:
 
 
 _WORDS = {True: "true", False: "false"}
-_any_users = msgspec.json.Decoder(_envelope("AnyEnvelope", dict[str, Any]), float_hook=exact_number)
 _encoder = msgspec.json.Encoder()

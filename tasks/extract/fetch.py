@@ -1,4 +1,4 @@
-"""Every member of one department, proved complete, as pages on disk."""
+"""Every item of one scope (every member of a department, say), proved complete, as pages on disk."""
 
 import gc
 import time
@@ -15,34 +15,36 @@ from prefect import task
 
 from tasks.credentials import lms_account
 from tasks.errors import IncompleteSnapshot
-from tasks.extract.decode import MemberDecoder
+from tasks.extract.decode import PageDecoder
 from tasks.extract.pages import Disagreement, Page, keep_page, page_file, read_page
 from tasks.extract.progress import progress
 from tasks.extract.session import LmsSession
 from tasks.log import run_logger
+from tasks.streams import Scope, Stream
 from tasks.task_options import IN_MEMORY, ONCE
 
 MAX_SWEEPS = 3
 MAX_PAGES = 65_536
 """The API's `_offset` ends at 65535."""
-MAX_MEMBERS = 5_000_000
+MAX_ITEMS = 5_000_000
 """As many as are proved complete within 600 MB of memory."""
 
 
 @dataclass(frozen=True)
 class RawSnapshot:
-    """One department's pages, proved complete: `pages` Arrow files page-00000.arrow … in `folder`.
+    """One scope's pages, proved complete: `pages` Arrow files page-00000.arrow … in `folder`.
 
     `keys` are the LMS's, sorted; each is a column of text in the pages that sent it.
     """
 
     folder: Path
-    department_id: str
+    scope: Scope
     snapshot_at: datetime
     pages: int
     rows: int
     keys: tuple[str, ...]
-    subdepartment_rows: int
+    foreign_rows: int
+    """Of other scopes, where such are taken in."""
     mended_characters: int
     sweeps: int
     sign_ins: int
@@ -72,17 +74,18 @@ def authenticate(blocks: str | None) -> LmsSession:
     return session
 
 
-@task(name="fetch-members", **IN_MEMORY, **ONCE)
-def fetch_members(
-    session: LmsSession, department_id: str, folder: Path, *, include_subdepartments: bool = False
-) -> RawSnapshot:
-    """Every current member of one department lies in `folder`, proved complete, or nothing is claimed.
+@task(name="fetch-pages", **IN_MEMORY, **ONCE)
+def fetch_pages(session: LmsSession, scope: Scope, folder: Path, *, include_foreign: bool = False) -> RawSnapshot:
+    """Every current item of one scope lies in `folder`, proved complete, or nothing is claimed.
 
     Reads total // page size + 1 pages concurrently (0-based page number, not row offset), one Arrow
     file a page; holds at most `max_connections` bodies in memory, and decodes one at a time. Proved
     means: every page had the same total, no page was short, the distinct ids are as many as the
-    total, and every row belongs to the department. Where the pages disagree, the whole sweep is
+    total, and every row belongs to the scope. Where the pages disagree, the whole sweep is
     repeated, three times at most.
+
+    Args:
+        include_foreign: take in rows of other scopes too; the LMS gives those of departments below.
 
     Not retried by Prefect: the session retries each page, and a second layer would repeat them all.
 
@@ -98,25 +101,25 @@ def fetch_members(
     for sweep in range(1, MAX_SWEEPS + 1):
         try:
             with heap_at_rest():
-                pages = sweep_pages(session, department_id, folder)
-            rows = prove_complete(pages, department_id, include_subdepartments=include_subdepartments)
+                pages = sweep_pages(session, scope, folder)
+            rows = prove_complete(pages, scope, include_foreign=include_foreign)
             break
         except Disagreement as disagreement:
             if sweep == MAX_SWEEPS:
                 raise IncompleteSnapshot(
-                    f"department {department_id}: {disagreement}, in each of {MAX_SWEEPS} sweeps. "
+                    f"{scope}: {disagreement}, in each of {MAX_SWEEPS} sweeps. "
                     "Nothing was published; run again when fewer changes are being made."
                 ) from None
-            session.log.warning("department %s: %s; reading all pages again", department_id, disagreement)
+            session.log.warning("%s: %s; reading all pages again", scope, disagreement)
             snapshot_at = datetime.now(UTC)
     return RawSnapshot(
         folder=folder,
-        department_id=department_id,
+        scope=scope,
         snapshot_at=snapshot_at,
         pages=len(pages),
         rows=rows,
         keys=tuple(sorted(chain.from_iterable(page.keys for page in pages))),
-        subdepartment_rows=sum(page.foreign_rows for page in pages),
+        foreign_rows=sum(page.foreign_rows for page in pages),
         mended_characters=sum(page.mended_characters for page in pages),
         sweeps=sweep,
         sign_ins=session.sign_ins,
@@ -135,54 +138,56 @@ def heap_at_rest() -> Iterator[None]:
         gc.unfreeze()
 
 
-def sweep_pages(session: LmsSession, department_id: str, folder: Path) -> list[Page]:
+def sweep_pages(session: LmsSession, scope: Scope, folder: Path) -> list[Page]:
     """Read every page once; the first tells how many there are.
 
     Bodies arrive in many threads and are decoded in one: threads decode no faster together, and
     one page's objects are in memory, not eight.
     """
     limit = session.account.page_size
-    decoder = MemberDecoder()
+    decoder = PageDecoder(scope.stream)
     with ThreadPoolExecutor(1, "decode") as decoding:
 
         def read(index: int) -> Page:
             def keep(body: bytes) -> Page:
-                return decoding.submit(keep_page, body, decoder, folder, department_id, index).result()
+                return decoding.submit(keep_page, body, decoder, folder, scope, index).result()
 
-            return read_page(session, department_id, index, limit, keep)
+            return read_page(session, scope, index, limit, keep)
 
         first = read(0)
         if first.limit is not None and 1 <= first.limit < limit:  # the server says that it caps the page: follow
             limit = first.limit
-        check_bounds(first.total, limit)
-        check_not_empty(first, first.total, limit)
+        check_bounds(first.total, limit, scope.stream)
+        check_not_empty(first, first.total, limit, scope.stream)
         if first.rows < min(limit, first.total):
             raise IncompleteSnapshot(
-                f"department {department_id}, page 0: expected {min(limit, first.total)} of {first.total} members, "
+                f"{scope}, page 0: expected {min(limit, first.total)} of {first.total} {scope.stream.items}, "
                 f"found {first.rows}; the LMS caps its pages without saying so. "
                 f"Set LMS_PAGE_SIZE to {first.rows} or less."
             )
-        session.log.info("department %s has %d members", department_id, first.total)
-        return read_concurrently(read, first, limit, session)
+        session.log.info("%s has %d %s", scope, first.total, scope.stream.items)
+        return read_concurrently(read, first, limit, session, scope.stream)
 
 
-def check_bounds(total: int, limit: int) -> None:
-    """Raise Disagreement for a total that cannot be: less than none, more members or pages than can be read."""
+def check_bounds(total: int, limit: int, stream: Stream) -> None:
+    """Raise Disagreement for a total that cannot be: less than none, more items or pages than can be read."""
     pages = total // limit + 1
-    if not 0 <= total <= MAX_MEMBERS or pages > MAX_PAGES:
+    if not 0 <= total <= MAX_ITEMS or pages > MAX_PAGES:
         raise Disagreement(
-            f"expected a total of at most {MAX_MEMBERS:,} members in {MAX_PAGES:,} pages, found {total:,} in {pages:,} "
-            "(a higher LMS_PAGE_SIZE makes fewer pages)"
+            f"expected a total of at most {MAX_ITEMS:,} {stream.items} in {MAX_PAGES:,} pages, found {total:,} in "
+            f"{pages:,} (a higher LMS_PAGE_SIZE makes fewer pages)"
         )
 
 
-def check_not_empty(page: Page, total: int, limit: int) -> None:
+def check_not_empty(page: Page, total: int, limit: int, stream: Stream) -> None:
     """Raise Disagreement for an empty page before the end: no page behind it need be asked for."""
     if page.rows == 0 and page.index * limit < total:
-        raise Disagreement(f"expected {total:,} members, found that page {page.index} is empty")
+        raise Disagreement(f"expected {total:,} {stream.items}, found that page {page.index} is empty")
 
 
-def read_concurrently(read: Callable[[int], Page], first: Page, limit: int, session: LmsSession) -> list[Page]:
+def read_concurrently(
+    read: Callable[[int], Page], first: Page, limit: int, session: LmsSession, stream: Stream
+) -> list[Page]:
     """Every page, in order, at most `max_connections` at once; the first error or empty page ends all."""
     count = first.total // limit + 1  # behind a last page that is full lies one more, which must be empty
     indexes = iter(range(1, count))
@@ -197,7 +202,7 @@ def read_concurrently(read: Callable[[int], Page], first: Page, limit: int, sess
                 reading |= {pool.submit(read, index) for index in more}
                 done, reading = wait(reading, return_when=FIRST_COMPLETED)
                 for page in (future.result() for future in done):
-                    check_not_empty(page, first.total, limit)
+                    check_not_empty(page, first.total, limit, stream)
                     pages.append(page)
                 tell(len(pages))
         except BaseException as error:
@@ -208,8 +213,8 @@ def read_concurrently(read: Callable[[int], Page], first: Page, limit: int, sess
     return sorted(pages, key=lambda page: page.index)
 
 
-def prove_complete(pages: list[Page], department_id: str, *, include_subdepartments: bool) -> int:
-    """The number of members, if the pages prove that they are all of them.
+def prove_complete(pages: list[Page], scope: Scope, *, include_foreign: bool) -> int:
+    """The number of items, if the pages prove that they are all of them.
 
     Raises:
         Disagreement: they do not; another sweep may.
@@ -222,9 +227,10 @@ def prove_complete(pages: list[Page], department_id: str, *, include_subdepartme
     if not distinct == rows == totals[0]:
         raise Disagreement(f"expected {totals[0]} distinct ids, found {distinct} in {rows} rows")
     foreign = sum(page.foreign_rows for page in pages)
-    if foreign and not include_subdepartments:
+    if foreign and not include_foreign:
+        stream = scope.stream
         raise Disagreement(
-            f"expected members of this department alone, found {foreign} of other departments "
-            "(include_subdepartments takes them in)"
+            f"expected {stream.items} of this {stream.scope} alone, found {foreign} of other {stream.scope}s"
+            f"{stream.foreign_hint}"
         )
     return rows

@@ -1,4 +1,4 @@
-"""One page of members: asked for, decoded, on disk; and what the proof of completeness needs of it."""
+"""One page of a stream: asked for, decoded, on disk; and what the proof of completeness needs of it."""
 
 import hashlib
 import re
@@ -12,17 +12,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks.errors import IncompleteSnapshot
-from tasks.extract.decode import MemberDecoder, may_hold_secret, member_columns
+from tasks.extract.decode import PageDecoder, item_columns, may_hold_secret
 from tasks.extract.session import LmsSession
 from tasks.files import create_private
+from tasks.streams import Scope, Stream
 
 MAX_PAGE_MEMORY = 128 << 20
-"""Bytes that one page's members may take while they are decoded; 1,000 usual ones take about 10 MB."""
+"""Bytes that one page's items may take while they are decoded; 1,000 usual ones take about 10 MB."""
 
 
 @dataclass(frozen=True)
 class Page:
-    """What the proof needs of one page; its members lie on disk."""
+    """What the proof needs of one page; its items lie on disk."""
 
     index: int
     total: int
@@ -38,21 +39,22 @@ class Disagreement(Exception):
     """The pages of one sweep contradict each other: people joined, left or were renamed meanwhile."""
 
 
-def read_page(session: LmsSession, department_id: str, index: int, limit: int, keep: Callable[[bytes], Page]) -> Page:
+def read_page(session: LmsSession, scope: Scope, index: int, limit: int, keep: Callable[[bytes], Page]) -> Page:
     """Ask for one page; what `keep` makes of its body. A body that is cut is asked for again."""
-    params = members_query(department_id, index, limit)
-    return session.get("/users", params, keep, f"department {department_id}, page {index}")
+    path, params = page_request(scope, index, limit)
+    return session.get(path, params, keep, f"{scope}, page {index}")
 
 
-def members_query(department_id: str, page: int, limit: int) -> dict[str, Any]:
-    """The parameters of GET /users for one 0-based page of a department."""
-    return {"_filter": f"departmentId eq guid'{department_id}'", "_limit": limit, "_offset": page}
+def page_request(scope: Scope, index: int, limit: int) -> tuple[str, dict[str, Any]]:
+    """The path and the parameters of the request for one 0-based page of a scope."""
+    filled = {name: value.format(scope_id=scope.id) for name, value in scope.stream.query.items()}
+    return scope.stream.path.format(scope_id=scope.id), {**filled, "_limit": limit, "_offset": index}
 
 
-def keep_page(body: bytes, decoder: MemberDecoder, folder: Path, department_id: str, index: int) -> Page:
-    """Decode one page and write its members into `folder`: real characters only, and no password.
+def keep_page(body: bytes, decoder: PageDecoder, folder: Path, scope: Scope, index: int) -> Page:
+    """Decode one page and write its items into `folder`: real characters only, and no password.
 
-    A page:
+    A page of members:
 
         {"totalItems": 7, "returnedItems": 3, "limit": 3, "offset": 0, "users": [{"id": "0f6f…", …}, …]}
 
@@ -61,59 +63,61 @@ def keep_page(body: bytes, decoder: MemberDecoder, folder: Path, department_id: 
         IncompleteSnapshot: it is JSON, and not such a page.
         Disagreement: it holds another number of members than it says.
     """
-    where = f"department {department_id}, page {index}"
+    where, stream = f"{scope}, page {index}", scope.stream
     try:
         check_size(body, decoder.keys)
         body, mended = mend_surrogates(body)
         page = decoder.decode(body)
-        if page.users is None or page.totalItems is None:
-            raise not_a_page(where, f"one without the {'list `users`' if page.users is None else '`totalItems`'}")
-        if page.returnedItems not in (None, len(page.users)):
-            raise Disagreement(f"page {index} says {page.returnedItems} members and holds {len(page.users)}")
-        members = pa.table(member_columns(page.users, may_hold_secret=may_hold_secret(body)))
-        keys = decoder.first_met(members.column_names)
+        if page.items is None or page.totalItems is None:
+            missing = f"list `{stream.list_name}`" if page.items is None else "`totalItems`"
+            raise not_a_page(where, stream, f"one without the {missing}")
+        if page.returnedItems not in (None, len(page.items)):
+            raise Disagreement(f"page {index} says {page.returnedItems} {stream.items} and holds {len(page.items)}")
+        items = pa.table(item_columns(page.items, stream, may_hold_secret=may_hold_secret(body)))
+        keys = decoder.first_met(items.column_names)
     except msgspec.ValidationError as error:  # whole JSON of another shape: no other try betters it
-        raise not_a_page(where, f"otherwise ({error})") from None
+        raise not_a_page(where, stream, f"otherwise ({error})") from None
     except RecursionError:
-        raise not_a_page(where, "values nested too deep to be read") from None
-    write_members(members, page_file(folder, index))
+        raise not_a_page(where, stream, "values nested too deep to be read") from None
+    write_items(items, page_file(folder, index))
     return Page(
         index=index,
         total=page.totalItems,
         limit=page.limit,
-        rows=len(members),
+        rows=len(items),
         keys=keys,
-        fingerprints=b"".join(map(fingerprint, members["id"].to_pylist())),
-        foreign_rows=len(members) - in_department(members, department_id),
+        fingerprints=b"".join(map(fingerprint, items[stream.id_key].to_pylist())),
+        foreign_rows=len(items) - in_scope(items, scope),
         mended_characters=mended,
     )
 
 
-def not_a_page(where: str, found: str) -> IncompleteSnapshot:
-    """The error for whole JSON that is not a page of members."""
+def not_a_page(where: str, stream: Stream, found: str) -> IncompleteSnapshot:
+    """The error for whole JSON that is not a page of the stream."""
     return IncompleteSnapshot(
-        f"{where}: expected an envelope with `users`, each with an `id`, and `totalItems`, found {found}. "
+        f"{where}: expected an envelope with `{stream.list_name}`, each with an `{stream.id_key}`, and `totalItems`, "
+        f"found {found}. "
         "Nothing was published: without it no snapshot can be proved complete."
     )
 
 
-def write_members(members: pa.Table, path: Path) -> None:
+def write_items(items: pa.Table, path: Path) -> None:
     """One page as an Arrow file, a column a key; for this user alone."""
-    with create_private(path) as file, pa.ipc.new_file(file, members.schema) as writer:
-        writer.write_table(members)
+    with create_private(path) as file, pa.ipc.new_file(file, items.schema) as writer:
+        writer.write_table(items)
 
 
-def in_department(members: pa.Table, department_id: str) -> int:
-    """How many members say that they belong to this very department."""
-    if "departmentId" not in members.column_names:
+def in_scope(items: pa.Table, scope: Scope) -> int:
+    """How many items say that they belong to this very scope."""
+    if scope.stream.scope_key not in items.column_names:
         return 0
-    return pc.sum(pc.equal(pc.utf8_lower(members["departmentId"]), department_id)).as_py() or 0
+    return pc.sum(pc.equal(pc.utf8_lower(items[scope.stream.scope_key]), scope.id)).as_py() or 0
 
 
 def check_size(body: bytes, keys: int) -> None:
-    """Raise ValidationError for a page whose members would take too much memory, before one of them is decoded.
+    """Raise ValidationError for a page whose items would take too much memory, before one of them is decoded.
 
-    Counts what must become an object: each brace may be a member with a place for every key, each comma or bracket
+    Counts what must become an object: each brace may be an item with a place for every key, each comma or bracket
     a value; one character beyond Latin-1 makes a text four times as long.
     """
     structs = body.count(b"{") * (100 + 24 * keys)
@@ -147,9 +151,9 @@ def mend_surrogates(body: bytes) -> tuple[bytes, int]:
     return _ESCAPE.sub(mend, body), mended
 
 
-def fingerprint(member_id: str) -> bytes:
+def fingerprint(item_id: str) -> bytes:
     """16 bytes that stand for one id, whatever its letter case."""
-    return hashlib.blake2b(member_id.lower().encode(), digest_size=16).digest()
+    return hashlib.blake2b(item_id.lower().encode(), digest_size=16).digest()
 
 
 def page_file(folder: Path, index: int) -> Path:

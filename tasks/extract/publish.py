@@ -1,4 +1,4 @@
-"""The snapshot's object: written whole or not at all, and not if too many members are missing."""
+"""The snapshot's object: written whole or not at all, and not if too many rows are missing."""
 
 import re
 import time
@@ -16,12 +16,13 @@ from tasks.errors import SnapshotShrank
 from tasks.extract.flatten import FlatSnapshot
 from tasks.log import run_logger
 from tasks.s3 import FORMAT, S3Object, Snapshot, listed, object_key, real_version, s3_access
+from tasks.streams import MEMBERS, Scope
 from tasks.task_options import IN_MEMORY, RETRIED
 
 UPLOAD = TransferConfig(multipart_threshold=64 << 20, multipart_chunksize=8 << 20, max_concurrency=8)
 
 MOST_LOOKED_AT = 1000
-"""Objects asked about for a department's last snapshot; each takes a request."""
+"""Objects asked about for a scope's last snapshot; each takes a request."""
 UNREADABLE = {"400", "404", "NotFound", "NoSuchKey"}
 """What S3 answers for an object that is gone meanwhile, or encrypted with a key that only its writer has."""
 
@@ -53,11 +54,11 @@ def write_csv(
     replaces nothing by half.
 
     Raises:
-        SnapshotShrank: no members, or less than half of those last published; not with allow_shrink.
+        SnapshotShrank: no rows, or less than half of those last published; not with allow_shrink.
         AuthError, ConfigError, LoadFailed: S3 refused, is misnamed, or stayed out of reach.
     """
     began = time.monotonic()
-    target = S3Object(bucket, object_key(path_template, flat.department_id, flat.snapshot_at))
+    target = S3Object(bucket, object_key(path_template, flat.scope, flat.snapshot_at))
     with s3_access(target, blocks) as client:
         previous_rows = rows_last_published(client, bucket, path_template, flat)
         if not allow_shrink:
@@ -69,15 +70,14 @@ def write_csv(
 
 def unpublished(flat: FlatSnapshot, published: Published) -> Snapshot:
     """For a dry run: the snapshot as it would have been read back."""
-    return Snapshot(
-        flat.path, published.object, "", flat.sha256, flat.bytes, flat.rows, flat.department_id, flat.snapshot_at
-    )
+    return Snapshot(flat.path, published.object, "", flat.sha256, flat.bytes, flat.rows, flat.scope, flat.snapshot_at)
 
 
 def upload(client: Any, flat: FlatSnapshot, target: S3Object) -> S3Object:
     """Put the file; returns the object with the version that S3 gave it, where it keeps versions."""
     metadata = {
-        "department-id": flat.department_id,
+        "stream": flat.scope.stream.name,
+        flat.scope.stream.scope_metadata: flat.scope.id,
         "snapshot-at": flat.snapshot_at.isoformat(),
         "rows": str(flat.rows),
         "sha256": flat.sha256,
@@ -94,38 +94,38 @@ def upload(client: Any, flat: FlatSnapshot, target: S3Object) -> S3Object:
 
 
 def check_volume(flat: FlatSnapshot, previous_rows: int | None) -> None:
-    """Raise SnapshotShrank for a department that has no members, or lost more than half of them."""
+    """Raise SnapshotShrank for a scope that has no rows, or lost more than half of them."""
     if flat.rows > 0 and (previous_rows is None or flat.rows * 2 >= previous_rows):
         return
     before = "unknown" if previous_rows is None else f"{previous_rows}"
     raise SnapshotShrank(
-        f"department {flat.department_id}: expected at least half of the members last published ({before}), found "
-        f"{flat.rows}. Nothing was published. Check DEPARTMENT_ID and the account's rights; if so many did leave, "
-        "run once with allow_shrink."
+        f"{flat.scope}: expected at least half of the {flat.scope.stream.items} last published ({before}), found "
+        f"{flat.rows}. Nothing was published. Check {flat.scope.stream.scope_setting} and the account's rights; if so "
+        "many did leave, run once with allow_shrink."
     )
 
 
 def rows_last_published(client: Any, bucket: str, path_template: str, flat: FlatSnapshot) -> int | None:
-    """How many rows this department's own last object says it has; None, and a log line, where none is found.
+    """How many rows this scope's own last object says it has; None, and a log line, where none is found.
 
-    The objects whose keys the template could have made are looked at, newest first: another department's, or a
+    The objects whose keys the template could have made are looked at, newest first: another scope's, or a
     foreign file, neither counts nor hides what lies behind it.
     """
-    prefix, could_be = key_pattern(path_template, flat.department_id)
+    prefix, could_be = key_pattern(path_template, flat.scope)
     could_be_ours = (entry for entry in listed(client, bucket, prefix) if could_be.fullmatch(entry["Key"]))
     newest = nlargest(MOST_LOOKED_AT, could_be_ours, key=lambda entry: (entry["LastModified"], entry["Key"]))
     for entry in newest:
-        if (rows := rows_of_department(client, bucket, entry["Key"], flat.department_id)) is not None:
+        if (rows := rows_of_scope(client, bucket, entry["Key"], flat.scope)) is not None:
             return rows
     run_logger().info(
-        "department %s: no earlier snapshot to compare its size with among %d object(s) in s3://%s/%s",
-        flat.department_id, len(newest), bucket, prefix,
+        "%s: no earlier snapshot to compare its size with among %d object(s) in s3://%s/%s",
+        flat.scope, len(newest), bucket, prefix,
     )  # fmt: skip
     return None
 
 
-def rows_of_department(client: Any, bucket: str, key: str, department_id: str) -> int | None:
-    """The rows that an object's metadata tells, if it is a snapshot of that department."""
+def rows_of_scope(client: Any, bucket: str, key: str, scope: Scope) -> int | None:
+    """The rows that an object's metadata tells, if it is a snapshot of that scope."""
     try:
         head = client.head_object(Bucket=bucket, Key=key)
     except ClientError as error:
@@ -134,21 +134,22 @@ def rows_of_department(client: Any, bucket: str, key: str, department_id: str) -
         raise
     metadata = {name.lower(): value for name, value in head["Metadata"].items()}
     rows = metadata.get("rows", "")
-    same = metadata.get("department-id", "").lower() == department_id
+    same_stream = metadata.get("stream", MEMBERS.name) == scope.stream.name
+    same = same_stream and metadata.get(scope.stream.scope_metadata, "").lower() == scope.id
     return int(rows) if same and rows.isascii() and rows.isdigit() else None
 
 
-def key_pattern(path_template: str, department_id: str) -> tuple[str, re.Pattern[str]]:
-    """What every key of a department's snapshots begins with, and what the whole key looks like.
+def key_pattern(path_template: str, scope: Scope) -> tuple[str, re.Pattern[str]]:
+    """What every key of a scope's snapshots begins with, and what the whole key looks like.
 
-    >>> prefix, could_be = key_pattern("m/{snapshot_at:%Y/%m}/{department_id}.csv", "abc")
+    >>> prefix, could_be = key_pattern("m/{snapshot_at:%Y/%m}/{department_id}.csv", Scope(MEMBERS, "abc"))
     >>> prefix, bool(could_be.fullmatch("m/2026/03/abc.csv")), bool(could_be.fullmatch("m/2026/03/other.csv"))
     ('m/', True, False)
     """
     prefix, pattern, dated = "", "", False
     for text, field, spec, conversion in Formatter().parse(path_template):
-        if field == "department_id":
-            text += f"{{:{spec}}}".format(Formatter().convert_field(department_id, conversion))
+        if field == scope.stream.scope_column:
+            text += f"{{:{spec}}}".format(Formatter().convert_field(scope.id, conversion))
         prefix += "" if dated else text
         pattern += re.escape(text)
         if field == "snapshot_at":

@@ -6,6 +6,7 @@ from tasks.extract.fetch import RawSnapshot
 from tasks.extract.flatten import FlatSnapshot
 from tasks.extract.publish import Published
 from tasks.report import RunReport, notes, rate, table
+from tasks.streams import STREAMS
 
 
 @dataclass(frozen=True)
@@ -14,11 +15,12 @@ class ExtractReport(RunReport):
 
     outcome: str
     object: str
-    department_id: str
+    stream: str
+    scope_id: str
     snapshot_at: str
-    members: int
-    previous_members: int | None
-    in_subdepartments: int
+    rows: int
+    previous_rows: int | None
+    foreign_rows: int
     pages: int
     sweeps: int
     sign_ins: int
@@ -32,19 +34,19 @@ class ExtractReport(RunReport):
 
     def page(self) -> str:
         """The extract in five seconds: how many, by what proof, where, how fast, and what was odd."""
-        members, before = self.members, self.previous_members
+        rows, before, items = self.rows, self.previous_rows, STREAMS[self.stream].items
         steps = (("fetch", self.fetch_seconds), ("flatten", self.flatten_seconds), ("write", self.write_seconds))
         return "\n".join([
-            f"# {members:,} members: {self.outcome}",
+            f"# {rows:,} {items}: {self.outcome}",
             f"`{self.object}`, {self.bytes / 1e6:,.1f} MB, as of {self.snapshot_at}"
             + ("; no earlier one to compare with" if before is None else f"; the one before had {before:,}"),
             "",
-            f"**Complete:** {self.pages} pages agree on {members:,} members with as many distinct ids, "
+            f"**Complete:** {self.pages} pages agree on {rows:,} {items} with as many distinct ids, "
             f"after {self.sweeps} sweep(s), {self.sign_ins} sign-in(s), {self.retries} retried request(s).",
             "",
-            *table(("step", "seconds", "members/s"), ((s, f"{t:.2f}", rate(members, t)) for s, t in steps)),
+            *table(("step", "seconds", f"{items}/s"), ((s, f"{t:.2f}", rate(rows, t)) for s, t in steps)),
             *notes({
-                "In other departments": self.in_subdepartments or "",
+                f"In other {STREAMS[self.stream].scope}s": self.foreign_rows or "",
                 "Keys this version does not know": self.unknown_keys,
                 "Characters that were none, now U+FFFD": self.mended_characters or "",
             }),
@@ -56,11 +58,12 @@ def extract_report(raw: RawSnapshot, flat: FlatSnapshot, published: Published, *
     return ExtractReport(
         outcome="dry run" if dry_run else "published",
         object=str(published.object),
-        department_id=raw.department_id,
+        stream=raw.scope.stream.name,
+        scope_id=raw.scope.id,
         snapshot_at=raw.snapshot_at.isoformat(timespec="seconds"),
-        members=published.rows,
-        previous_members=published.previous_rows,
-        in_subdepartments=raw.subdepartment_rows,
+        rows=published.rows,
+        previous_rows=published.previous_rows,
+        foreign_rows=raw.foreign_rows,
         pages=raw.pages,
         sweeps=raw.sweeps,
         sign_ins=raw.sign_ins,

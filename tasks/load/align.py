@@ -1,20 +1,21 @@
 """The plan by which the CSV's text becomes the live table's types. Made once from the table, for all rows."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from types import MappingProxyType
 
-from tasks.columns import KEY
 from tasks.errors import ObjectInvalid, SchemaMismatch
-from tasks.load.database import quoted, statement
+from tasks.load.database import quoted
 from tasks.load.formats import TEXTS, Format, differs, format_of, parsed
 from tasks.load.schema import TableColumn, TableSchema
 from tasks.options import SchemaContract
+from tasks.streams import Stream
 
-EDITED = "date_edited"
 REJECT_COLUMNS = ("rejected_line", "rejected_column", "rejected_reason")
 """They head a reject file; a corrected one is loaded with them still there."""
 SYSTEM_COLUMNS = {"ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"}
+TEXT = TableColumn("", "text", "text")
 LONGEST_NAME = 63  # bytes; PostgreSQL cuts longer names (NAMEDATALEN)
 
 
@@ -36,6 +37,7 @@ class AlignedColumn:
     """Its format is then about the elements."""
     is_new: bool = False
     """With `evolve`: the load adds it to the table."""
+    is_key: bool = False
 
     @property
     def staged(self) -> str:
@@ -45,7 +47,7 @@ class AlignedColumn:
     @property
     def staged_as(self) -> str:
         """Its type in the staging table. A key has the table's own, so that both tell the same keys apart."""
-        if self.name == KEY and self.format.staged_as == "text":
+        if self.is_key and self.format.staged_as == "text":
             return self.declared + (f" COLLATE {self.collation}" if self.collation else "")
         return self.format.staged_as + ("[]" if self.is_array else "")
 
@@ -78,6 +80,7 @@ class AlignedColumn:
 class Alignment:
     """The plan for one file and one table."""
 
+    stream: Stream
     columns: tuple[AlignedColumn, ...]
     """All columns of the file, in order, by the names that PostgreSQL would keep of theirs."""
     ignored: tuple[str, ...]
@@ -99,10 +102,10 @@ class Alignment:
     @property
     def edited(self) -> AlignedColumn | None:
         """What tells which of two rows is newer: the table's column if it keeps it whole, else the file's text."""
-        column = next((column for column in self.columns if column.name == EDITED), None)
+        column = next((column for column in self.columns if column.name == self.stream.edited_column), None)
         if column is None or column.is_loaded and column.format.keeps_date_times and not column.is_array:
             return column
-        return AlignedColumn(EDITED, column.number)
+        return AlignedColumn(column.name, column.number)
 
     @property
     def added(self) -> tuple[AlignedColumn, ...]:
@@ -112,15 +115,23 @@ class Alignment:
     @property
     def key(self) -> AlignedColumn:
         """The column on which rows are matched."""
-        return next(column for column in self.columns if column.name == KEY)
+        return next(column for column in self.columns if column.is_key)
 
-    def find(self, name: str) -> AlignedColumn | None:
+    def find(self, name: str | None) -> AlignedColumn | None:
         """The column of that name, if it reaches the table."""
         return next((column for column in self.loaded if column.name == name), None)
 
 
-def align(header: list[str], table: TableSchema, contract: SchemaContract = "ignore") -> Alignment:
+def align(
+    header: list[str],
+    table: TableSchema,
+    contract: SchemaContract = "ignore",
+    new_types: Mapping[str, TableColumn] = MappingProxyType({}),
+) -> Alignment:
     """The plan for a file with that header.
+
+    Args:
+        new_types: the types of columns that `evolve` may add, where they are known; others become text.
 
     Raises:
         ObjectInvalid: the header has no key, or a name twice.
@@ -129,10 +140,12 @@ def align(header: list[str], table: TableSchema, contract: SchemaContract = "ign
             NOT NULL without a default.
     """
     names = [cut_name(name) for name in header]
-    if KEY not in names or len(set(names)) < len(names) or "" in names:
+    key_name = table.stream.key_column
+    if key_name not in names or len(set(names)) < len(names) or "" in names:
         raise ObjectInvalid(
-            f"line 1: expected a header of distinct column names with {KEY} among them, found {len(names)} names, "
-            f"{len(set(names))} of them distinct, {KEY} {'present' if KEY in names else 'absent'}.{hint(names)}"
+            f"line 1: expected a header of distinct column names with {key_name} among them, found {len(names)} names, "
+            f"{len(set(names))} of them distinct, {key_name} {'present' if key_name in names else 'absent'}."
+            f"{hint(names, key_name)}"
         )
     refuse_near_names(names, table)
     lacking = tuple(name for name in names if table.column(name) is None and name not in REJECT_COLUMNS)
@@ -147,11 +160,14 @@ def align(header: list[str], table: TableSchema, contract: SchemaContract = "ign
             f"line 1: the header names {', '.join(reserved)}, which PostgreSQL keeps for itself, and which cannot be "
             "added. Nothing was loaded. Rename it, or load with schema_contract ignore."
         )
-    columns = tuple(align_column(name, number, table, name in added) for number, name in enumerate(names))
-    key = next(column for column in columns if column.name == KEY)
+    columns = tuple(
+        align_column(name, number, table, new_types.get(name, TEXT) if name in added else None)
+        for number, name in enumerate(names)
+    )
+    key = next(column for column in columns if column.is_key)
     if key.format.staged_as == "text" and parsed(key.base)[0] not in TEXTS:
         raise SchemaMismatch(
-            f"{table.quoted}: {KEY} is of type {key.declared}, by which rows cannot be matched exactly. "
+            f"{table.quoted}: {key_name} is of type {key.declared}, by which rows cannot be matched exactly. "
             "Make it uuid, text or a whole number."
         )
     blocking = [c.name for c in table.columns if c.name not in names and c.required and not c.defaulted and c.writable]
@@ -162,17 +178,15 @@ def align(header: list[str], table: TableSchema, contract: SchemaContract = "ign
         )
     ignored = tuple(c.name for c in columns if not c.is_loaded and c.name not in REJECT_COLUMNS)
     untouched = tuple(c.name for c in table.columns if c.name not in names)
-    return Alignment(columns, ignored, untouched)
+    return Alignment(table.stream, columns, ignored, untouched)
 
 
-def align_column(name: str, number: int, table: TableSchema, is_new: bool) -> AlignedColumn:
+def align_column(name: str, number: int, table: TableSchema, new: TableColumn | None) -> AlignedColumn:
     """The plan for one column of the file."""
-    column = table.column(name)
-    if is_new:
-        kind = default_types().get(name, "text")
-        column = TableColumn(name, kind, {"timestamptz": "timestamp with time zone"}.get(kind, kind))
+    column = new or table.column(name)
+    is_key = name == table.stream.key_column
     if column is None or not column.writable:
-        return AlignedColumn(name, number)
+        return AlignedColumn(name, number, is_key=is_key)
     is_array = column.element is not None
     declared, base = (column.element, column.element_base) if is_array else (column.declared, column.base)
     wanted = format_of(str(declared), str(base), array=is_array)
@@ -186,7 +200,8 @@ def align_column(name: str, number: int, table: TableSchema, is_new: bool) -> Al
         column.required,
         wanted,
         is_array=is_array,
-        is_new=is_new,
+        is_new=new is not None,
+        is_key=is_key,
     )
 
 
@@ -211,10 +226,10 @@ def refuse_near_names(names: list[str], table: TableSchema) -> None:
         )
 
 
-def hint(names: list[str]) -> str:
+def hint(names: list[str], key: str) -> str:
     """What may be wrong with a header that lacks the key."""
-    if near := [name for name in names if plain(name) == KEY]:
-        return f" {near[0]!r} is not {KEY}: letter case and blanks count."
+    if near := [name for name in names if plain(name) == key]:
+        return f" {near[0]!r} is not {key}: letter case and blanks count."
     if len(names) == 1 and re.search(r"[;\t|]", names[0]):
         return " Its fields seem to be separated by another character than a comma."
     return ""
@@ -226,9 +241,3 @@ def plain(name: str) -> str:
     'first_name'
     """
     return "".join(name.split()).casefold()
-
-
-@cache
-def default_types() -> dict[str, str]:
-    """Column to type, as tasks/load/sql/department_members.sql creates them."""
-    return dict(re.findall(r"^    (\w+) +(\w+)", statement("department_members"), re.MULTILINE))

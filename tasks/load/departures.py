@@ -1,7 +1,7 @@
-"""Leavers: members of the snapshot's department who are in the table and no longer in the LMS.
+"""Leavers: rows of the snapshot's scope that are in the table and no longer in the LMS, such as a department's members.
 
 The LMS says nothing of those who left; absence from a complete snapshot is all there is. So only a proved
-snapshot, only its own department, and never more than a ceiling.
+snapshot, only its own scope, and never more than a ceiling.
 """
 
 from dataclasses import dataclass
@@ -9,7 +9,6 @@ from datetime import datetime
 
 from psycopg2.extensions import cursor as Cursor
 
-from tasks.columns import KEY
 from tasks.errors import SchemaMismatch, TooManyDepartures
 from tasks.load.database import execute, one_row, quoted
 from tasks.load.plan import DEPARTED_AT, Merge
@@ -35,7 +34,8 @@ class Departures:
 
 def check_columns(table: TableSchema, on_departure: OnDeparture) -> None:
     """Raise SchemaMismatch where the table lacks a column that finding or marking leavers needs."""
-    needed = {"keep": [], "mark": ["department_id", DEPARTED_AT], "delete": ["department_id"]}[on_departure]
+    scope = table.stream.scope_column
+    needed = {"keep": [], "mark": [scope, DEPARTED_AT], "delete": [scope]}[on_departure]
     for name in needed:
         if table.column(name) is None:
             kind = "timestamptz" if name == DEPARTED_AT else "uuid"
@@ -49,7 +49,7 @@ def leave_statement(table: TableSchema, options: LoadOptions, snapshot: Snapshot
     """What becomes of leavers, as SQL that ends in AND; None where they stay."""
     if options.on_departure == "keep" or snapshot.is_plain:
         return None
-    match = f"WHERE t.{quoted(KEY)} = l._key AND"
+    match = f"WHERE t.{quoted(table.stream.key_column)} = l._key AND"
     if options.on_departure == "delete":
         return f"DELETE FROM {table.quoted} AS t USING pg_temp.leavers AS l {match}"
     return f"UPDATE {table.quoted} AS t SET {DEPARTED_AT} = l._at FROM pg_temp.leavers AS l {match}"
@@ -87,8 +87,11 @@ def find_leavers(
             "for a leaver until they are corrected"
         )
     present = f"AND t.{DEPARTED_AT} IS NULL" if options.on_departure == "mark" else ""
-    parts = {**merge.target, "present": present}
-    values = {"department_id": snapshot.department_id}
+    if snapshot.scope is None:
+        raise ValueError("expected a snapshot with a scope, since a plain file has no leavers")
+    scope, items = snapshot.scope, snapshot.scope.stream.items
+    parts = {**merge.target, "present": present, "scope_column": quoted(scope.stream.scope_column)}
+    values = {"scope_id": scope.id}
     execute(cursor, "leavers", values, **parts)
     absent = cursor.rowcount
     cursor.execute("UPDATE pg_temp.leavers SET _at = %s", (snapshot.snapshot_at,))
@@ -96,8 +99,8 @@ def find_leavers(
     [members] = one_row(cursor)
     if absent > allowed(options.max_departures, members):
         raise TooManyDepartures(
-            f"department {snapshot.department_id}: expected at most {options.max_departures} of {members} members to "
-            f"have left, found {absent} absent from {snapshot.object}. Nothing was changed. If so many did leave, run "
+            f"{scope}: expected at most {options.max_departures} of {members} {items} to have left, "
+            f"found {absent} absent from {snapshot.object}. Nothing was changed. If so many did leave, run "
             "once with a higher max_departures."
         )
     return Departures(kept=protect(cursor, merge, from_stored=merge.newer() is not None))
@@ -139,7 +142,9 @@ def reference_parts(merge: Merge, key: ForeignKey, *, from_stored: bool) -> dict
     pairs = list(zip(key.columns, map(quoted, key.referred_columns), strict=True))
     is_loaded = all(name in loaded for name in key.columns)
     staged = " AND ".join(f"{loaded[own].value} = gone.{referred}" for own, referred in pairs) if is_loaded else "false"
-    others = f"NOT EXISTS (SELECT FROM pg_temp.staging AS s WHERE s.{merge.alignment.key.staged} = t.{quoted(KEY)})"
+    others = (
+        f"NOT EXISTS (SELECT FROM pg_temp.staging AS s WHERE s.{merge.alignment.key.staged} = t.{quoted(merge.key)})"
+    )
     return {
         "staged_refers": staged,
         "stored_refers": " AND ".join(f"t.{quoted(own)} = gone.{referred}" for own, referred in pairs),

@@ -7,7 +7,7 @@ from psycopg2.extensions import cursor as Cursor
 from tasks.errors import ColumnEmptied
 from tasks.load.database import execute, literal, one_row, quoted
 from tasks.load.formats import is_null
-from tasks.load.plan import CUSTOM_FIELDS, Merge
+from tasks.load.plan import Merge
 from tasks.options import allowed_emptied
 from tasks.s3 import Snapshot
 
@@ -52,9 +52,9 @@ def emptied_keys(cursor: Cursor, merge: Merge) -> list[tuple[str, int, int]]:
     custom = merge.custom_fields
     if custom is None:
         return []
-    sides = {"stored": f"t.{quoted(CUSTOM_FIELDS)}", "loaded": custom.value}
+    sides = {"stored": f"t.{quoted(custom.name)}", "loaded": custom.value}
     execute(cursor, "emptied_keys", **merge.target, **sides)
-    return [(f"{CUSTOM_FIELDS}.{name}", lost, gained) for name, lost, gained in cursor.fetchall()]
+    return [(f"{custom.name}.{name}", lost, gained) for name, lost, gained in cursor.fetchall()]
 
 
 def count_stored(cursor: Cursor, merge: Merge, name: str | None, *, most: int | None = None) -> int:

@@ -7,9 +7,10 @@ from psycopg2.extensions import cursor as Cursor
 
 from tasks.errors import Unreachable
 from tasks.load.align import Alignment
-from tasks.load.database import one_row, quoted
+from tasks.load.database import one_row, quoted, statement, transaction
 from tasks.load.database_errors import LOCKED
-from tasks.load.schema import TableSchema, create_statement
+from tasks.load.schema import TableColumn, TableSchema, create_statement
+from tasks.streams import Stream
 
 ALTER_TRIES, ALTER_WAIT_S = 10, 2
 """While ALTER TABLE waits for a reader to end, it holds up every later one: so it waits briefly, several times."""
@@ -20,7 +21,21 @@ def create_missing(cursor: Cursor, table: TableSchema) -> None:
     if table.missing:
         cursor.execute("SELECT to_regclass(%s) IS NULL", (table.quoted,))
         if one_row(cursor)[0]:
-            cursor.execute(create_statement(table.schema, table.table))
+            cursor.execute(create_statement(table.stream, table.quoted))
+
+
+def default_columns(stream: Stream, blocks: str | None) -> dict[str, TableColumn]:
+    """The columns of the stream's default table, as PostgreSQL itself reads the file that creates it."""
+    with transaction(blocks) as cursor:
+        name = "pg_temp.default_table"
+        cursor.execute(create_statement(stream, name))
+        cursor.execute(statement("column_types"), (name,))
+        rows = cursor.fetchall()
+        cursor.execute(f"DROP TABLE {name}")
+    return {
+        name: TableColumn(name, declared, base, element=of, element_base=its)
+        for name, declared, base, of, its, *_ in rows
+    }
 
 
 def add_columns(cursor: Cursor, table: TableSchema, alignment: Alignment) -> None:

@@ -1,6 +1,7 @@
 """The load ledger `lms_loads`: which snapshots were applied, so that each is applied once and in order."""
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -10,13 +11,15 @@ from psycopg2.errors import InsufficientPrivilege, NotNullViolation
 from psycopg2.extensions import cursor as Cursor
 
 from tasks.errors import AuthError, ObjectInvalid, SchemaMismatch
-from tasks.load.database import execute, one_row, quoted, statement
+from tasks.load.database import execute, literal, one_row, quoted, savepoint, statement
 from tasks.load.schema import TableSchema
 from tasks.log import run_logger
 from tasks.s3 import Snapshot
+from tasks.streams import MEMBERS
 
 LEDGER = "lms_loads"
 COLUMN = re.compile(r"^    ([a-z0-9_]+) +(.+?),?$", re.MULTILINE)  # a column's line in ledger_table.sql
+STREAM_COLUMNS = {"stream", "scope_id"}
 CLOCK_TOLERANCE = timedelta(minutes=5)
 
 
@@ -32,6 +35,8 @@ class Committed:
 def open_ledger(cursor: Cursor, table: TableSchema) -> None:
     """Create the ledger in the table's schema on first use; a ledger that exists needs SELECT and INSERT only.
 
+    A ledger of a version before knows department members alone, and goes on with them as it is.
+
     Raises:
         AuthError: there is no ledger and this user may not create it. Names the SQL to run.
         SchemaMismatch: the ledger lacks columns. Names the SQL to run.
@@ -45,8 +50,11 @@ def open_ledger(cursor: Cursor, table: TableSchema) -> None:
         [columns] = one_row(cursor)
     if columns is None:
         create_ledger(cursor, ledger)
-    else:
-        check_shape(ledger, columns)
+        return
+    optional = STREAM_COLUMNS if table.stream is MEMBERS else set[str]()
+    missing = [(name, kind) for name, kind in COLUMN.findall(statement("ledger_table")) if name not in columns]
+    if missing := [(name, kind) for name, kind in missing if name not in optional]:
+        add_to_ledger(cursor, ledger, missing)
 
 
 def create_ledger(cursor: Cursor, ledger: str) -> None:
@@ -62,18 +70,26 @@ def create_ledger(cursor: Cursor, ledger: str) -> None:
         ) from None
 
 
-def check_shape(ledger: str, columns: list[str]) -> None:
-    """Raise SchemaMismatch unless the ledger has every column that a load reads or writes."""
-    definitions: list[tuple[str, str]] = COLUMN.findall(statement("ledger_table"))
-    missing = [(name, definition) for name, definition in definitions if name not in columns]
-    if missing:
-        # Without NOT NULL, which the rows that are there already would break; every load fills the column.
-        added = ", ".join(f"ADD COLUMN {name} {definition.removesuffix(' NOT NULL')}" for name, definition in missing)
-        raise SchemaMismatch(
-            f"{ledger}: expected the columns of tasks/load/sql/ledger_table.sql, found none named "
-            f"{', '.join(name for name, _ in missing)}. Nothing was changed. As the ledger's owner, run: "
-            f"ALTER TABLE {ledger} {added};"
-        )
+def add_to_ledger(cursor: Cursor, ledger: str, missing: list[tuple[str, str]]) -> None:
+    """Add what only other streams than members need; raise SchemaMismatch for anything else, or without the right."""
+    # Without NOT NULL, which the rows that are there already would break; every load fills the column.
+    added = ", ".join(f"ADD COLUMN {name} {definition.removesuffix(' NOT NULL')}" for name, definition in missing)
+    alter = f"ALTER TABLE {ledger} {added}"
+    if {name for name, _ in missing} <= STREAM_COLUMNS:
+        with suppress(InsufficientPrivilege), savepoint(cursor):
+            cursor.execute(alter)
+            return
+    raise SchemaMismatch(
+        f"{ledger}: expected the columns of tasks/load/sql/ledger_table.sql, found none named "
+        f"{', '.join(name for name, _ in missing)}. Nothing was changed. As the ledger's owner, run: {alter};"
+    )
+
+
+def knows_streams(cursor: Cursor, ledger: str) -> bool:
+    """Whether the ledger has the columns that tell streams apart."""
+    execute(cursor, "ledger_columns", {"ledger": ledger})
+    [columns] = one_row(cursor)
+    return columns is not None and set(columns) >= STREAM_COLUMNS
 
 
 def check_clock(cursor: Cursor, snapshot: Snapshot) -> None:
@@ -100,7 +116,7 @@ class EarlierLoads:
     load_id: int | None = None
     """The load that applied it."""
     newer: datetime | None = None
-    """The time of the newest snapshot of its department that was applied, where that is newer."""
+    """The time of the newest snapshot of its scope that was applied, where that is newer."""
 
     @property
     def reason_to_skip(self) -> str | None:
@@ -113,14 +129,15 @@ class EarlierLoads:
 
 
 def find_earlier(cursor: Cursor, table: TableSchema, snapshot: Snapshot) -> EarlierLoads:
-    """Whether this snapshot was applied, or a newer one of its department.
+    """Whether this snapshot was applied, or a newer one of its scope.
 
     A version is loaded once, ever. An object without a version was loaded if the newest load of its key had the same
     content and snapshot time, so a key that returns to an earlier content is loaded again.
     """
     ledger = quoted(table.schema, LEDGER)
     values = {**identity(table, snapshot), "clock_tolerance": CLOCK_TOLERANCE}
-    execute(cursor, "ledger_find", values, ledger=ledger)
+    scope = "coalesce(scope_id, department_id)" if knows_streams(cursor, ledger) else "department_id"
+    execute(cursor, "ledger_find", values, ledger=ledger, scope=scope)
     load_id, newer, in_future = one_row(cursor)
     if in_future:
         run_logger().warning(
@@ -159,8 +176,12 @@ def record_load(
     """
     ledger = quoted(table.schema, LEDGER)
     values = {**identity(table, snapshot), **counts, "rejects_key": rejects_key, "flow_run_id": flow_run.id}
+    more = {"more_columns": "", "more_values": ""}
+    if knows_streams(cursor, ledger):
+        scope_id = literal(snapshot.scope.id) if snapshot.scope else "NULL"
+        more = {"more_columns": ", stream, scope_id", "more_values": f", {literal(table.stream.name)}, {scope_id}"}
     try:
-        execute(cursor, "ledger_insert", values, ledger=ledger)
+        execute(cursor, "ledger_insert", values, ledger=ledger, **more)
     except NotNullViolation as error:
         raise unfilled(ledger, str(error.diag.column_name)) from None
     if one_row(cursor)[0] is None:
@@ -191,6 +212,7 @@ def identity(table: TableSchema, snapshot: Snapshot) -> dict[str, Any]:
         "version_id": None if version in ("", "null") else version,
         "etag": snapshot.etag,
         "sha256": snapshot.sha256,
-        "department_id": snapshot.department_id,
+        "scope_id": snapshot.scope.id if snapshot.scope else None,
+        "department_id": snapshot.scope.id if snapshot.scope and table.stream is MEMBERS else None,
         "snapshot_at": snapshot.snapshot_at,
     }

@@ -3,16 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tasks.columns import KEY
-from tasks.load.align import EDITED, AlignedColumn, Alignment
+from tasks.load.align import AlignedColumn, Alignment
 from tasks.load.database import literal, quoted
 from tasks.load.formats import TEXTS, is_null, moment, parsed
 from tasks.load.schema import TableSchema
+from tasks.streams import Scope
 
 STAGED = "pg_temp.staging AS s"
 CHANGED = f"{STAGED} JOIN pg_temp.changes AS c USING (_record)"
 DEPARTED_AT = "departed_at"
-CUSTOM_FIELDS = "custom_fields"
 _EXACT_KEYS = {"uuid", "bigint", "integer", "smallint", *TEXTS} - {"character", "bpchar"}
 
 
@@ -23,7 +22,7 @@ class Merge:
     Args:
         keep_newer: leave a row alone whose `date_edited` in the table is later than in the file.
         revive: clear `departed_at` of members who are back.
-        scope: the department whose rows are loaded; None for a plain file, which has none.
+        scope: whose rows are loaded; None for a plain file, which has none.
         leave: what becomes of leavers, as SQL over `pg_temp.leavers AS l` that ends in AND; None where they stay.
         without_new: leave out columns that the table is yet to get, since a dry run adds none.
     """
@@ -32,9 +31,14 @@ class Merge:
     alignment: Alignment
     keep_newer: bool = False
     revive: bool = False
-    scope: str | None = None
+    scope: Scope | None = None
     leave: str | None = None
     without_new: bool = False
+
+    @property
+    def key(self) -> str:
+        """The column on which rows are matched."""
+        return self.table.stream.key_column
 
     @property
     def columns(self) -> list[AlignedColumn]:
@@ -49,14 +53,14 @@ class Merge:
     @property
     def compared(self) -> list[AlignedColumn]:
         """The columns that say whether a row has changed: the key too, where different keys may be equal."""
-        key = self.table.column(KEY)
+        key = self.table.column(self.key)
         exact = key is not None and parsed(key.base)[0] in _EXACT_KEYS and not key.folds
-        return [column for column in self.columns if column.name != KEY or not exact]
+        return [column for column in self.columns if not column.is_key or not exact]
 
     @property
     def target(self) -> dict[str, str]:
         """The parts that every statement needs."""
-        return {"table": self.table.quoted, "key": quoted(KEY), "staged_key": self.alignment.key.staged}
+        return {"table": self.table.quoted, "key": quoted(self.key), "staged_key": self.alignment.key.staged}
 
     def differs(self, *, read_back: bool = False) -> str:
         """SQL that says whether the table's row `t` differs from the staged row `s`."""
@@ -73,12 +77,13 @@ class Merge:
             )
         return " OR ".join([*parts, *([f"t.{DEPARTED_AT} IS NOT NULL"] if self.revive else [])]) or "false"
 
-    def newer(self, value: str | None = None) -> str | None:
-        """SQL that says whether the table's row was edited later than the staged one, where that matters."""
-        edited = self.alignment.find(EDITED)
+    def newer(self, *, excluded: bool = False) -> str | None:
+        """SQL that says whether the table's row was edited later than the staged (EXCLUDED) one, where it matters."""
+        edited = self.alignment.find(self.table.stream.edited_column)
         if not self.keep_newer or edited is None:
             return None
-        stored, value = f"t.{EDITED}", value or edited.value
+        stored = f"t.{quoted(edited.name)}"
+        value = f"EXCLUDED.{quoted(edited.name)}" if excluded else edited.value
         if parsed(edited.base)[0] in TEXTS:
             stored, value = moment(stored), moment(value)
         return f"({stored} > {value}) IS TRUE"
@@ -97,16 +102,17 @@ class Merge:
     @property
     def in_scope(self) -> str:
         """SQL that says whether a stored row `t` is one of those that the file speaks for."""
-        if self.scope is not None and self.table.column("department_id") is not None:
+        scope_column = self.table.stream.scope_column
+        if self.scope is not None and self.table.column(scope_column) is not None:
             gone = f" AND t.{DEPARTED_AT} IS NULL" if self.table.column(DEPARTED_AT) is not None else ""
-            return f"lower(t.department_id::text) = {literal(self.scope)}{gone}"
+            return f"lower(t.{quoted(scope_column)}::text) = {literal(self.scope.id)}{gone}"
         key = self.alignment.key.staged
-        return f"EXISTS (SELECT FROM pg_temp.staging AS f WHERE f.{key} = t.{quoted(KEY)})"
+        return f"EXISTS (SELECT FROM pg_temp.staging AS f WHERE f.{key} = t.{quoted(self.key)})"
 
     @property
     def custom_fields(self) -> AlignedColumn | None:
         """The column of custom fields, if it is one whose keys can be looked into."""
-        column = self.alignment.find(CUSTOM_FIELDS)
+        column = self.alignment.find(self.table.stream.custom_fields_column)
         return column if column is not None and column.base == "jsonb" and not column.is_new else None
 
     def compare_parts(self) -> dict[str, str]:
@@ -130,16 +136,16 @@ class Merge:
         """The parts of upsert.sql: for all rows STAGED, for those CHANGED, or for the wanted ones of them, in order."""
         written = [column for column in self.columns if not (self.without_new and column.is_new)]
         changing = [quoted(c.name) for c in self.compared if c in written] + ([DEPARTED_AT] if self.revive else [])
-        newer = self.newer(f"EXCLUDED.{EDITED}")
+        newer = self.newer(excluded=True)
         return {
             **self.target,
             "columns": ", ".join([*(quoted(c.name) for c in written), *([DEPARTED_AT] if self.revive else [])]),
             "values": ", ".join([*(c.value for c in written), *(["NULL"] if self.revive else [])]),
-            "assignments": ", ".join(f"{name} = EXCLUDED.{name}" for name in changing or [quoted(KEY)]),
+            "assignments": ", ".join(f"{name} = EXCLUDED.{name}" for name in changing or [quoted(self.key)]),
             "where_not_older": f" WHERE NOT {newer}" if newer else "",
             "rows": f"{rows} JOIN wanted ON node = _record" if in_order else rows,
             "in_order": "ORDER BY place" if in_order else "",
-            "record_written": f"INSERT INTO pg_temp.written SELECT {quoted(KEY)} FROM merged"
+            "record_written": f"INSERT INTO pg_temp.written SELECT {quoted(self.key)} FROM merged"
             if in_order or self.may_skip_rows
             else "SELECT count(*) FROM merged",
             "leave": self.leave or "SELECT FROM pg_temp.leavers AS l WHERE",
@@ -177,7 +183,8 @@ class Merge:
         key = self.alignment.key.staged
         return (
             f'SELECT c._record AS "#record", s.{key} AS "#key", {", ".join(values)} FROM pg_temp.changes AS c '
-            f"JOIN pg_temp.staging AS s USING (_record) LEFT JOIN {self.table.quoted} AS t ON t.{quoted(KEY)} = s.{key}"
+            "JOIN pg_temp.staging AS s USING (_record) "
+            f"LEFT JOIN {self.table.quoted} AS t ON t.{quoted(self.key)} = s.{key}"
         )
 
 

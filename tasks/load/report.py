@@ -103,7 +103,7 @@ def announce_load(snapshot: Snapshot, table: TableSchema, loaded: Loaded, *, dry
         return
     emit(
         LOADED,
-        table_resource(table.schema, table.table, snapshot.department_id),
+        table_resource(table.schema, table.table, snapshot.scope),
         tags=flow_run.tags or [],
         payload={**loaded.counts(), "object": str(snapshot.object), "flow_run_id": flow_run.id},
     )

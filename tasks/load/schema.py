@@ -9,10 +9,10 @@ from psycopg2.extensions import cursor as Cursor
 from sqlalchemy import Inspector, inspect
 from sqlalchemy.exc import SAWarning
 
-from tasks.columns import KEY
 from tasks.errors import SchemaMismatch
 from tasks.load.database import open_engine, quoted, statement
 from tasks.load.database_errors import database_errors
+from tasks.streams import MEMBERS, Stream
 from tasks.task_options import IN_MEMORY, RETRIED
 
 
@@ -79,7 +79,7 @@ class Uniqueness:
 
 @dataclass(frozen=True)
 class TableSchema:
-    """The table that members are loaded into, as it is now."""
+    """The table that a stream is loaded into, as it is now."""
 
     schema: str
     table: str
@@ -91,6 +91,8 @@ class TableSchema:
     """A BEFORE trigger may change a row, so that its constraints cannot be judged by the file's values."""
     changes_rows: bool = False
     """A trigger or a foreign key's action may change rows that nobody wrote."""
+    stream: Stream = MEMBERS
+    """What is loaded into it."""
     missing: bool = False
     """Not there yet: the load makes it, in its own transaction."""
 
@@ -114,12 +116,14 @@ class TableSchema:
 
 
 @task(name="inspect-schema", **IN_MEMORY, **RETRIED)
-def inspect_schema(schema: str, table: str, *, create_table: bool = False, blocks: str | None = None) -> TableSchema:
-    """The target table's columns and types are known, and an upsert on lms_user_id is possible.
+def inspect_schema(
+    schema: str, table: str, *, stream: Stream = MEMBERS, create_table: bool = False, blocks: str | None = None
+) -> TableSchema:
+    """The target table's columns and types are known, and an upsert on the stream's key is possible.
 
     Args:
-        create_table: where the table is missing, describe the one of tasks/load/sql/department_members.sql,
-            which the load then makes. Nothing is written here.
+        create_table: where the table is missing, describe the stream's default table, which the load then makes.
+            Nothing is written here.
 
     Raises:
         SchemaMismatch: no such table, no key column, or no unique constraint on it.
@@ -131,16 +135,18 @@ def inspect_schema(schema: str, table: str, *, create_table: bool = False, block
         missing = not inspector.has_table(table, schema)
         if missing:
             if not create_table or not inspector.has_schema(schema):
-                raise missing_table(inspector, schema, table)
-            connection.exec_driver_sql(create_statement(schema, table))  # rolled back when the connection closes
+                raise missing_table(inspector, schema, table, stream)
+            connection.exec_driver_sql(
+                create_statement(stream, quoted(schema, table))
+            )  # rolled back when the connection closes
             inspector = inspect(connection)
         name = quoted(schema, table)
         types = connection.exec_driver_sql(statement("column_types"), (name,)).all()
         checks = connection.exec_driver_sql(statement("checks"), (name,)).all()
-        unique = uniqueness(connection.exec_driver_sql(statement("uniqueness"), (name,)).all())
+        unique = uniqueness(connection.exec_driver_sql(statement("uniqueness"), (name,)).all(), stream.key_column)
         side_effects = connection.exec_driver_sql(statement("side_effects"), {"table": name}).one()
         rewrites_rows, changes_rows, has_children = side_effects
-        check_key(inspector, schema, table, unique)
+        check_key(inspector, schema, table, unique, stream)
         if has_children:
             raise SchemaMismatch(
                 f"{name} has child tables (INHERITS), into which its unique constraints do not reach, so rows cannot "
@@ -155,54 +161,55 @@ def inspect_schema(schema: str, table: str, *, create_table: bool = False, block
             unique,
             rewrites_rows,
             changes_rows,
+            stream,
             missing,
         )
 
 
-def create_statement(schema: str, table: str) -> str:
-    """The CREATE TABLE statement for that name."""
-    return statement("department_members").format(table=quoted(schema, table))
+def create_statement(stream: Stream, name: str) -> str:
+    """The statement that creates the stream's default table under a quoted name."""
+    return stream.ddl.read_text(encoding="utf-8").format(table=name)
 
 
-def missing_table(inspector: Inspector, schema: str, table: str) -> SchemaMismatch:
+def missing_table(inspector: Inspector, schema: str, table: str, stream: Stream) -> SchemaMismatch:
     """Say which part is missing, and how it comes to be."""
     if not inspector.has_schema(schema):
         return SchemaMismatch(
             f"there is no schema {quoted(schema)} that this user may see. Check BUSINESS_TRACKING_SCHEMA, or create it."
         )
     return SchemaMismatch(
-        f"there is no table {quoted(schema, table)}. Check BUSINESS_TRACKING_TABLE; or let the load create it with "
-        "--create-table, or create it yourself from tasks/load/sql/department_members.sql."
+        f"there is no table {quoted(schema, table)}. Check {stream.table_setting}; or let the load create it with "
+        f"--create-table, or create it yourself from tasks/load/sql/{stream.ddl.name}."
     )
 
 
-def check_key(inspector: Inspector, schema: str, table: str, unique: tuple[Uniqueness, ...]) -> None:
-    """Raise SchemaMismatch unless lms_user_id alone is unique, row by row, which ON CONFLICT needs."""
-    where = quoted(schema, table)
-    if KEY not in {column["name"] for column in reflected(inspector, schema, table)}:
+def check_key(inspector: Inspector, schema: str, table: str, unique: tuple[Uniqueness, ...], stream: Stream) -> None:
+    """Raise SchemaMismatch unless the key alone is unique, row by row, which ON CONFLICT needs."""
+    where, key = quoted(schema, table), stream.key_column
+    if key not in {column["name"] for column in reflected(inspector, schema, table)}:
         raise SchemaMismatch(
-            f"{where} has no column {KEY}, on which rows are matched. "
-            f"Add it, or check BUSINESS_TRACKING_TABLE: ALTER TABLE {where} ADD COLUMN {KEY} uuid PRIMARY KEY."
+            f"{where} has no column {key}, on which rows are matched. "
+            f"Add it, or check {stream.table_setting}: ALTER TABLE {where} ADD COLUMN {key} uuid PRIMARY KEY."
         )
     keys = [index for index in unique if index.is_key]
     if not keys:
         raise SchemaMismatch(
-            f"{where} has no unique constraint on {KEY} alone, so rows cannot be matched. "
-            f"Add one: ALTER TABLE {where} ADD UNIQUE ({KEY}). Remove rows that share a key first."
+            f"{where} has no unique constraint on {key} alone, so rows cannot be matched. "
+            f"Add one: ALTER TABLE {where} ADD UNIQUE ({key}). Remove rows that share a key first."
         )
     if recollated := [index for index in keys if index.recollated]:
         raise SchemaMismatch(
-            f"{where}: the unique index {quoted(recollated[0].names[0])} on {KEY} has another collation than the "
+            f"{where}: the unique index {quoted(recollated[0].names[0])} on {key} has another collation than the "
             "column and may tell other keys apart. Give both the same."
         )
     if not any(index.immediate for index in keys):
         raise SchemaMismatch(
-            f"{where}: the unique constraint {quoted(keys[0].names[0])} on {KEY} is DEFERRABLE, and ON CONFLICT cannot "
-            f"match rows by one. Make it NOT DEFERRABLE, or add another: ALTER TABLE {where} ADD UNIQUE ({KEY})."
+            f"{where}: the unique constraint {quoted(keys[0].names[0])} on {key} is DEFERRABLE, and ON CONFLICT cannot "
+            f"match rows by one. Make it NOT DEFERRABLE, or add another: ALTER TABLE {where} ADD UNIQUE ({key})."
         )
 
 
-def uniqueness(rows: Any) -> tuple[Uniqueness, ...]:
+def uniqueness(rows: Any, key: str) -> tuple[Uniqueness, ...]:
     """What tasks/load/sql/uniqueness.sql found."""
     return tuple(
         Uniqueness(
@@ -212,7 +219,7 @@ def uniqueness(rows: Any) -> tuple[Uniqueness, ...]:
             operators=tuple(operators or ["IS NOT DISTINCT FROM" if nulls_equal else "="] * len(expressions)),
             predicate=predicate,
             immediate=immediate,
-            is_key=expressions == [KEY] and operators is None and predicate is None,
+            is_key=expressions == [key] and operators is None and predicate is None,
             recollated=recollated,
         )
         for names, columns, expressions, operators, predicate, immediate, nulls_equal, recollated in rows

@@ -20,7 +20,7 @@ from tasks.load.departures import (
 )
 from tasks.load.duplicates import drop_duplicates, note_rejected
 from tasks.load.emptied import check_emptied
-from tasks.load.evolve import add_columns, create_missing
+from tasks.load.evolve import add_columns, create_missing, default_columns
 from tasks.load.ledger import (
     Committed,
     EarlierLoads,
@@ -53,8 +53,8 @@ class _DryRun(Exception):
         self.loaded = loaded
 
 
-@task(name="upsert-members", **IN_MEMORY, **RETRIED)
-def upsert_members(
+@task(name="upsert-snapshot", **IN_MEMORY, **RETRIED)
+def upsert_snapshot(
     snapshot: Snapshot, table: TableSchema, options: LoadOptions, *, blocks: str | None = None
 ) -> Loaded:
     """The snapshot's rows are in the table, once and in order; or nothing was changed.
@@ -69,7 +69,8 @@ def upsert_members(
         AuthError, ConfigError, LoadFailed: the database refused, or stayed out of reach.
     """
     began = time.monotonic()
-    alignment = align(read_header(snapshot.path), table, options.schema_contract)
+    new_types = default_columns(table.stream, blocks) if options.schema_contract == "evolve" else {}
+    alignment = align(read_header(snapshot.path), table, options.schema_contract, new_types)
     check_columns(table, options.on_departure)
     try:
         with transaction(blocks) as cursor:
@@ -109,7 +110,7 @@ def load(
         alignment,
         keep_newer=options.replay or snapshot.is_plain,
         revive=options.on_departure == "mark",
-        scope=snapshot.department_id,
+        scope=snapshot.scope,
         leave=leave_statement(table, options, snapshot),
         without_new=options.dry_run,
     )
@@ -233,6 +234,6 @@ def known_rows(snapshot: Snapshot) -> int:
 
 
 def first_differences(cursor: Cursor, merge: Merge, show_values: bool, count: int = 10) -> list[tuple[int, str, str]]:
-    """For a dry run: the first members that would be new or changed, and in which columns, if the table takes them."""
+    """For a dry run: the first rows that would be new or changed, and in which columns, if the table takes them."""
     execute(cursor, "differences", {"count": count}, **merge.target, changes=merge.changes(show_values))
     return sorted((record, key, what) for record, key, what in cursor.fetchall())

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 
 from psycopg2.extensions import cursor as Cursor
 
-from tasks.columns import KEY
 from tasks.errors import SchemaMismatch
 from tasks.load.compare import Compared
 from tasks.load.database import execute, literal, one_row, quoted
@@ -75,7 +74,7 @@ def refuse_other_keys(cursor: Cursor, merge: Merge) -> None:
     execute(cursor, "other_keys", staged_key=merge.alignment.key.staged)
     if one_row(cursor)[0]:
         raise SchemaMismatch(
-            f"{merge.table.quoted}: a trigger of the table changes {KEY}, on which rows are matched. Nothing was "
+            f"{merge.table.quoted}: a trigger of the table changes {merge.key}, on which rows are matched. Nothing was "
             "changed. Make the trigger leave the key alone."
         )
 

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 import networkx as nx
 from psycopg2.extensions import cursor as Cursor
 
-from tasks.columns import KEY
 from tasks.load.database import RowError, execute, quoted, savepoint
 from tasks.load.formats import TEXTS, parsed
 from tasks.load.plan import Merge
@@ -157,7 +156,7 @@ def references(cursor: Cursor, merge: Merge, key: ForeignKey) -> Pairs:
         return []
     both = list(zip(map(quoted, key.columns), map(quoted, key.referred_columns), strict=True))
     needed = list(dict.fromkeys((*key.columns, *key.referred_columns)))
-    to_key = key.referred_columns == (KEY,)
+    to_key = key.referred_columns == (merge.key,)
     moved = " OR ".join(f"t.{column} IS DISTINCT FROM gives.{column}" for _, column in both)
     providing = {
         "image": merge.image(needed),
@@ -186,7 +185,7 @@ def park_values(merge: Merge, names: list[str]) -> list[str]:
 
     Only columns that the file loads, since the upsert then gives each its new value.
     """
-    loaded = {column.name for column in merge.columns} - {KEY}
+    loaded = {column.name for column in merge.columns} - {merge.key}
     columns = [column for name in names if name in loaded and (column := merge.table.column(name)) is not None]
     never_null = {name for u in merge.table.uniqueness if "IS NOT DISTINCT FROM" in u.operators for name in u.columns}
     optional = [column for column in columns if not column.required and column.name not in never_null]

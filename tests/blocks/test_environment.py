@@ -9,6 +9,7 @@ from tasks.credentials import alert_topic, database, lms_account
 from tasks.errors import ConfigError
 from tasks.options import LoadOptions
 from tasks.settings import Resolver, extract_settings, load_settings, source_object
+from tasks.streams import MEMBERS
 
 COMPLETE = {
     "REST_API_URL": "https://rest.myabsorb.eu/",
@@ -57,14 +58,14 @@ def test_values_of_any_characters_arrive_unchanged(monkeypatch: pytest.MonkeyPat
     url = database(None).get_engine().url
     assert (url.password, url.username, url.database) == ("q@:/%#?&é", "user@host", "a name/with?chars")
     resolver = Resolver(None)
-    assert load_settings(resolver, None, None).schema == "Business Tracking é"
+    assert load_settings(resolver, MEMBERS, None, None).schema == "Business Tracking é"
     assert resolver.problems == []
 
 
 def test_what_is_missing_is_told_all_at_once_and_once(monkeypatch: pytest.MonkeyPatch) -> None:
     resolver = Resolver(None, environment={"LMS_USERNAME": "u"})
-    extract_settings(resolver, None, None, None, None, None)
-    load_settings(resolver, None, None)
+    extract_settings(resolver, MEMBERS, None, None, None, None, None)
+    load_settings(resolver, MEMBERS, None, None)
     with pytest.raises(ConfigError) as caught:
         resolver.finish()
     optional = {"LMS_USERNAME", "SNS_TOPIC_ARN", "BUSINESS_TRACKING_SCHEMA", "BUSINESS_TRACKING_PASSWORD"}
@@ -90,33 +91,33 @@ def test_a_malformed_value_is_told_by_its_name_and_never_shown(name: str, value:
 def test_a_department_that_is_no_guid_never_reaches_a_filter(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     set_all(monkeypatch, DEPARTMENT_ID=value)
     resolver = Resolver(None)
-    extract_settings(resolver, None, None, None, None, None)
+    extract_settings(resolver, MEMBERS, None, None, None, None, None)
     assert resolver.problems == ["DEPARTMENT_ID must be a GUID like 5b0c9f5e-3d0a-4f0b-9a53-0a4f6a0c7d11"]
 
 
 def test_each_flow_asks_only_for_what_it_uses() -> None:
     lms = {name: COMPLETE[name] for name in COMPLETE if not name.startswith("BUSINESS")}
     resolver = Resolver(None, environment=lms)
-    settings = extract_settings(resolver, None, None, None, None, None)
-    assert settings.department_id == "5b0c9f5e-3d0a-4f0b-9a53-0a4f6a0c7d11"
+    settings = extract_settings(resolver, MEMBERS, None, None, None, None, None)
+    assert settings.scope.id == "5b0c9f5e-3d0a-4f0b-9a53-0a4f6a0c7d11"
 
 
 def test_a_parameter_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     set_all(monkeypatch)
     resolver = Resolver(None)
     other = "00000000-0000-4000-8000-00000000000B"
-    settings = extract_settings(resolver, other, "other", "other.csv", {"externalId": "illum_id"}, ["notes"])
-    assert (settings.department_id, settings.bucket, settings.path_template) == (other.lower(), "other", "other.csv")
-    load = load_settings(resolver, "a schema", "a table")
+    settings = extract_settings(resolver, MEMBERS, other, "other", "other.csv", {"externalId": "illum_id"}, ["notes"])
+    assert (settings.scope.id, settings.bucket, settings.path_template) == (other.lower(), "other", "other.csv")
+    load = load_settings(resolver, MEMBERS, "a schema", "a table")
     assert (load.schema, load.table) == ("a schema", "a table")
     assert settings.names.column("externalId") == "illum_id"
     assert settings.names.column("notes") is None
-    assert source_object(resolver, "b", "a key/é+ .csv", "v7").key == "a key/é+ .csv"
+    assert source_object(resolver, MEMBERS, "b", "a key/é+ .csv", "v7").key == "a key/é+ .csv"
 
 
 def test_names_and_exclusions_come_from_the_environment_too(monkeypatch: pytest.MonkeyPatch) -> None:
     set_all(monkeypatch, LMS_COLUMN_NAMES='{"externalId": "illum_id"}', LMS_EXCLUDE_COLUMNS="notes, gender")
-    names = extract_settings(Resolver(None), None, None, None, None, None).names
+    names = extract_settings(Resolver(None), MEMBERS, None, None, None, None, None).names
     assert (names.column("externalId"), names.column("gender")) == ("illum_id", None)
 
 
@@ -124,14 +125,14 @@ def test_names_and_exclusions_come_from_the_environment_too(monkeypatch: pytest.
 def test_malformed_column_names_are_a_problem(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     set_all(monkeypatch, LMS_COLUMN_NAMES=value)
     resolver = Resolver(None)
-    extract_settings(resolver, None, None, None, None, None)
+    extract_settings(resolver, MEMBERS, None, None, None, None, None)
     assert len(resolver.problems) == 1
 
 
 def test_a_dated_path_names_no_single_object(monkeypatch: pytest.MonkeyPatch) -> None:
     set_all(monkeypatch, S3_DEPARTMENT_MEMBERS_PATH="{department_id}/{snapshot_at:%Y}.csv")
     resolver = Resolver(None)
-    source_object(resolver, None, None, None)
+    source_object(resolver, MEMBERS, None, None, None)
     assert len(resolver.problems) == 1
     assert "--key" in resolver.problems[0]
 

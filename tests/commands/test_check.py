@@ -12,12 +12,13 @@ from sandbox import faults
 from sandbox.people import DEPARTMENT
 from sandbox.stack import Sandbox
 from tasks.load.schema import create_statement
+from tasks.streams import MEMBERS
 
 
 @pytest.fixture
 def ready(in_process: Sandbox) -> Sandbox:
     in_process.lms.add_people(30)
-    in_process.query(create_statement("public", "department_members"))
+    in_process.query(create_statement(MEMBERS, "public.department_members"))
     return in_process
 
 

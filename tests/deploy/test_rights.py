@@ -13,6 +13,7 @@ from tasks.credentials import alert_topic
 from tasks.errors import AuthError, ObjectInvalid
 from tasks.s3 import ABSENT
 from tasks.settings import Resolver, extract_settings
+from tasks.streams import MEMBERS
 from tests.deploy.calls import Call, recorded
 from tests.deploy.rights import Grant, Need, grants, need
 from tests.deploy.stack import BUCKET, DATABASE_ID, DATABASE_USER, Stack, create
@@ -47,7 +48,7 @@ def is_second_part(call: Call) -> bool:
 
 
 def checked_bucket() -> list[str]:
-    return list(check_bucket(extract_settings(Resolver(None), None, None, None, None, None), None))
+    return list(check_bucket(extract_settings(Resolver(None), MEMBERS, None, None, None, None, None), None))
 
 
 def test_the_extract_may_do_what_it_does_and_nothing_else(

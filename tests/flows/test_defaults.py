@@ -46,7 +46,7 @@ def options(settings: dict[str, str]) -> dict[str, dict[str, str]]:
 
 def test_no_default_of_prefect_changes_a_task_or_a_flow() -> None:
     usual = options({})
-    assert {"authenticate", "fetch-members", "write-csv", "lms-to-s3", "s3-to-rds", "department-sync"} <= set(usual)
+    assert {"authenticate", "fetch-pages", "write-csv", "lms-to-s3", "s3-to-rds", "department-sync"} <= set(usual)
     assert options(DEFAULTS) == usual
 
 

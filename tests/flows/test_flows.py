@@ -22,7 +22,7 @@ KEY = "department_members/5b0c9f5e-3d0a-4f0b-9a53-0a4f6a0c7d11.csv"
 def test_both_flows_in_a_row_tell_what_they_did(in_process: Sandbox) -> None:
     in_process.lms.add_people(120)
     extracted = lms_to_s3()
-    assert (extracted["members"], extracted["pages"], extracted["sign_ins"], extracted["retries"]) == (120, 1, 1, 0)
+    assert (extracted["rows"], extracted["pages"], extracted["sign_ins"], extracted["retries"]) == (120, 1, 1, 0)
     assert list(in_process.aws.objects()) == [KEY]
     loaded = s3_to_rds(create_table=True)
     assert (loaded["outcome"], loaded["read"], loaded["inserted"]) == ("loaded", 120, 120)
@@ -82,7 +82,7 @@ def test_no_dry_run_writes_to_s3_table_or_ledger(in_process: Sandbox) -> None:
     lms_to_s3()
     in_process.lms.add({**person(900), "gender": "unknown"})
     objects = in_process.aws.objects()
-    assert lms_to_s3(dry_run=True)["members"] == 11
+    assert lms_to_s3(dry_run=True)["rows"] == 11
     assert s3_to_rds(create_table=True, dry_run=True)["inserted"] == 10
     both = department_sync(create_table=True, schema_contract="evolve", dry_run=True)
     assert (both["s3_to_rds"]["inserted"], both["s3_to_rds"]["rejected"]) == (10, 1)

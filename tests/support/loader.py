@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.load.schema import inspect_schema
-from tasks.load.upsert import Loaded, upsert_members
+from tasks.load.upsert import Loaded, upsert_snapshot
 from tasks.options import LoadOptions
 from tasks.s3 import Snapshot
 from tests.conftest import Database
@@ -42,7 +42,7 @@ class Loader:
     def load(self, rows: list[Row] | Snapshot, **options: Any) -> Loaded:
         source = self.snapshot(rows) if isinstance(rows, list) else rows
         table = inspect_schema.fn(SCHEMA, "department_members")
-        return upsert_members.fn(source, table, LoadOptions(**options))
+        return upsert_snapshot.fn(source, table, LoadOptions(**options))
 
     def rows(self, columns: str = "lms_user_id, first_name") -> list[tuple[Any, ...]]:
         return self.database.query(f"SELECT {columns} FROM {TABLE} ORDER BY lms_user_id")

@@ -9,24 +9,25 @@ import pyarrow as pa
 import pyarrow.csv
 
 from sandbox.people import DEPARTMENT
-from tasks.extract.decode import MemberDecoder
+from tasks.extract.decode import PageDecoder
 from tasks.extract.fetch import RawSnapshot
 from tasks.extract.pages import keep_page
 from tasks.files import sha256_of
 from tasks.s3 import S3Object, Snapshot
+from tasks.streams import MEMBERS, Scope
 
 BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def raw_snapshot(folder: Path, *pages: list[dict[str, Any]] | bytes) -> RawSnapshot:
     """Pages on disk as a fetch leaves them; a page may be given as the JSON of its envelope."""
-    kept, decoder = [], MemberDecoder()
+    kept, decoder, scope = [], PageDecoder(MEMBERS), Scope(MEMBERS, DEPARTMENT)
     for index, page in enumerate(pages):
         body = page if isinstance(page, bytes) else json.dumps({"totalItems": 0, "users": page}).encode()
-        kept.append(keep_page(body, decoder, folder, DEPARTMENT, index))
+        kept.append(keep_page(body, decoder, folder, scope, index))
     keys = tuple(dict.fromkeys(key for page in kept for key in page.keys))
     rows, mended = sum(page.rows for page in kept), sum(page.mended_characters for page in kept)
-    return RawSnapshot(folder, DEPARTMENT, BEGAN, len(pages), rows, keys, 0, mended, 1, 1, 0, 0.0)
+    return RawSnapshot(folder, scope, BEGAN, len(pages), rows, keys, 0, mended, 1, 1, 0, 0.0)
 
 
 def write_csv(path: Path, rows: list[dict[str, str | None]]) -> Path:
@@ -39,6 +40,7 @@ def write_csv(path: Path, rows: list[dict[str, str | None]]) -> Path:
 
 def snapshot(path: Path, number: int = 0, *, rows: int | None, department_id: str | None = DEPARTMENT) -> Snapshot:
     """What read_object gives for that file; the `number` orders snapshots, None as `rows` makes it a plain file."""
+    is_plain = rows is None
     return Snapshot(
         path=path,
         object=S3Object("bucket", "members.csv", f"version-{number}"),
@@ -46,6 +48,6 @@ def snapshot(path: Path, number: int = 0, *, rows: int | None, department_id: st
         sha256=sha256_of(path),
         bytes=path.stat().st_size,
         rows=rows,
-        department_id=None if rows is None else department_id,
-        snapshot_at=None if rows is None else BEGAN + timedelta(days=number),
+        scope=None if is_plain or department_id is None else Scope(MEMBERS, department_id),
+        snapshot_at=None if is_plain else BEGAN + timedelta(days=number),
     )

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.load.schema import inspect_schema
-from tasks.load.upsert import Loaded, upsert_members
+from tasks.load.upsert import Loaded, upsert_snapshot
 from tasks.options import LoadOptions
 from tests.conftest import Database
 from tests.support.snapshots import snapshot, write_csv
@@ -20,7 +20,7 @@ def uid(number: int) -> str:
 def load(path: Path, number: int) -> Loaded:
     table = inspect_schema.fn("public", "department_members")
     source = snapshot(path, number, rows=ROWS, department_id=uid(1))
-    return upsert_members.fn(source, table, LoadOptions(on_departure="mark"))
+    return upsert_snapshot.fn(source, table, LoadOptions(on_departure="mark"))
 
 
 def state(database: Database) -> list[tuple[Any, ...]]:

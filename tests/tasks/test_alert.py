@@ -66,12 +66,12 @@ def leave(box: Sandbox) -> None:
 FAILURES: list[tuple[type[PipelineError], Any, dict[str, Any], str]] = [
     (ConfigError, lambda box: None, {"department_id": "nonsense"}, "before or between the tasks"),
     (AuthError, break_password, {}, "authenticate"),
-    (LmsUnavailable, break_lms, {}, "fetch_members"),
-    (IncompleteSnapshot, break_pages, {}, "fetch_members"),
+    (LmsUnavailable, break_lms, {}, "fetch_pages"),
+    (IncompleteSnapshot, break_pages, {}, "fetch_pages"),
     (SnapshotShrank, empty_department, {}, "write_csv"),
     (SchemaMismatch, break_key, {}, "inspect_schema"),
-    (TooManyRejected, refuse_all, {}, "upsert_members"),
-    (TooManyDepartures, leave, {"on_departure": "delete"}, "upsert_members"),
+    (TooManyRejected, refuse_all, {}, "upsert_snapshot"),
+    (TooManyDepartures, leave, {"on_departure": "delete"}, "upsert_snapshot"),
 ]
 
 

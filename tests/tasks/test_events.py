@@ -17,8 +17,10 @@ from sandbox.people import DEPARTMENT
 from sandbox.prefect_server import PrefectServer
 from sandbox.stack import Sandbox
 from tasks.errors import AuthError
-from tasks.events import DEPARTMENT as LABEL
-from tasks.events import FAILURE_TOLD, LOADED
+from tasks.events import FAILURE_TOLD, LOADED, scope_label
+from tasks.streams import MEMBERS
+
+LABEL = scope_label(MEMBERS)
 
 
 def events(name: str, about: str, count: int = 1, url: str | None = None) -> list[dict[str, Any]]:

@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tasks.columns import ColumnNames
-from tasks.extract.flatten import flatten_members
+from tasks.extract.flatten import flatten_pages
 from tasks.load.schema import inspect_schema
-from tasks.load.upsert import upsert_members
+from tasks.load.upsert import upsert_snapshot
 from tasks.options import LoadOptions
 from tests.conftest import Database
 from tests.support.snapshots import raw_snapshot, snapshot
@@ -75,7 +75,7 @@ def test_any_csv_reader_gets_the_same_text(
 ) -> None:
     folder = tmp_path_factory.mktemp("csv")
     sent = [{"id": f"id-{n}", "notes": a, "city": b} for n, (a, b, _) in enumerate(members)]
-    flat = flatten_members.fn(raw_snapshot(folder, sent), ColumnNames(), folder / "members.csv")
+    flat = flatten_pages.fn(raw_snapshot(folder, sent), ColumnNames(), folder / "members.csv")
     rows = csv.DictReader(io.StringIO(flat.path.read_bytes().decode(), newline=""))
     assert [(row["notes"], row["city"]) for row in rows] == [(a or "", b or "") for a, b, _ in members]
 
@@ -105,7 +105,7 @@ def load(table: Database, folder: Path, monkeypatch: pytest.MonkeyPatch, page: l
     for name, value in table.environment().items():
         monkeypatch.setenv(name, value)
     table.query("TRUNCATE department_members; DROP TABLE IF EXISTS lms_loads")
-    flat = flatten_members.fn(raw_snapshot(folder, page), ColumnNames(), folder / "members.csv")
+    flat = flatten_pages.fn(raw_snapshot(folder, page), ColumnNames(), folder / "members.csv")
     schema = inspect_schema.fn("public", "department_members")
-    loaded = upsert_members.fn(snapshot(flat.path, rows=flat.rows), schema, LoadOptions(max_rejected="0"))
+    loaded = upsert_snapshot.fn(snapshot(flat.path, rows=flat.rows), schema, LoadOptions(max_rejected="0"))
     assert loaded.inserted == flat.rows, json.dumps(loaded.rejected_because)

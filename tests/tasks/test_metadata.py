@@ -42,7 +42,7 @@ def refusal(path: Path, metadata: dict[str, str]) -> str:
 def test_what_an_extract_writes_is_taken(path: Path) -> None:
     found = read(path, {**WRITTEN, "uploaded-by": "a tool\n"}, version="v1")
     at = datetime(2026, 3, 1, 2, 0, 0, 123456, tzinfo=UTC)
-    assert (found.rows, found.department_id, found.snapshot_at) == (3, DEPARTMENT, at)
+    assert (found.rows, found.scope and found.scope.id, found.snapshot_at) == (3, DEPARTMENT, at)
     assert (found.object.version_id, found.is_plain) == ("v1", False)
 
 
@@ -108,7 +108,7 @@ def test_another_spelling_of_a_good_value_is_the_same_value(
     found = read(path, {**WRITTEN, name: value})
     assert found.snapshot_at is not None
     values = {"snapshot-at": found.snapshot_at.isoformat(), "rows": str(found.rows), "sha256": found.sha256}
-    assert {**values, "department-id": found.department_id}.get(name) == normal
+    assert {**values, "department-id": found.scope and found.scope.id}.get(name) == normal
 
 
 @pytest.mark.parametrize("spelled", [str.upper, str.title, str.lower])
@@ -134,7 +134,12 @@ def test_a_file_that_names_a_department_or_a_snapshot_time_must_name_everything(
 )  # fmt: skip
 def test_a_file_with_other_metadata_is_a_plain_file(path: Path, metadata: dict[str, str]) -> None:
     found = read(path, metadata, version="null")
-    assert (found.is_plain, found.rows, found.department_id, found.object.version_id) == (True, None, None, None)
+    assert (found.is_plain, found.rows, found.scope and found.scope.id, found.object.version_id) == (
+        True,
+        None,
+        None,
+        None,
+    )
 
 
 def test_content_that_is_not_the_one_published_is_refused(path: Path) -> None:

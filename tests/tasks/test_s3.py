@@ -15,9 +15,10 @@ from sandbox.people import DEPARTMENT
 from tasks.columns import ColumnNames
 from tasks.errors import AuthError, ConfigError, LoadFailed, ObjectInvalid, SnapshotShrank, Unreachable
 from tasks.extract import publish as publish_module
-from tasks.extract.flatten import FlatSnapshot, flatten_members
+from tasks.extract.flatten import FlatSnapshot, flatten_pages
 from tasks.extract.publish import Published, write_csv
 from tasks.s3 import S3Object, path_problem, read_object, s3_access
+from tasks.streams import MEMBERS, Scope
 from tests.deploy.calls import recorded
 from tests.support.snapshots import raw_snapshot
 
@@ -27,7 +28,7 @@ DATED = "members/{department_id}/{snapshot_at:%Y/%m/%d}.csv"
 
 def flat(folder: Path, rows: int = 3, day: int = 1) -> FlatSnapshot:
     raw = raw_snapshot(folder, [{"id": f"id-{n}"} for n in range(rows)])
-    made = flatten_members.fn(raw, ColumnNames(), folder / "members.csv")
+    made = flatten_pages.fn(raw, ColumnNames(), folder / "members.csv")
     return replace(made, snapshot_at=datetime(2026, 3, day, 2, 0, 0, 123456, tzinfo=UTC))
 
 
@@ -42,6 +43,7 @@ def test_the_object_says_what_it_is(aws: SimulatedAws, tmp_path: Path) -> None:
     head = aws.s3.head_object(Bucket=BUCKET, Key=published.object.key)
     assert head["ContentType"] == "text/csv; charset=utf-8"
     assert {name.lower(): value for name, value in head["Metadata"].items()} == {
+        "stream": "department-members",
         "department-id": DEPARTMENT,
         "snapshot-at": "2026-03-01T02:00:00.123456+00:00",
         "rows": "3",
@@ -85,7 +87,11 @@ def test_what_is_read_is_what_was_written(aws: SimulatedAws, tmp_path: Path) -> 
     made = flat(tmp_path)
     snapshot = read_object.fn(publish(made).object, tmp_path / "read.csv")
     assert snapshot.path.read_bytes() == made.path.read_bytes()
-    assert (snapshot.rows, snapshot.department_id, snapshot.snapshot_at) == (3, DEPARTMENT, made.snapshot_at)
+    assert (snapshot.rows, snapshot.scope and snapshot.scope.id, snapshot.snapshot_at) == (
+        3,
+        DEPARTMENT,
+        made.snapshot_at,
+    )
     assert snapshot.path.stat().st_mode & 0o777 == 0o600
 
 
@@ -164,7 +170,7 @@ def test_what_lies_beside_a_fixed_key_is_nothing_to_compare_with(aws: SimulatedA
 
 
 def test_another_departments_object_is_nothing_to_compare_with(aws: SimulatedAws, tmp_path: Path) -> None:
-    publish(replace(flat(tmp_path, 10), department_id="another"), "members.csv")
+    publish(replace(flat(tmp_path, 10), scope=Scope(MEMBERS, "another")), "members.csv")
     assert publish(flat(tmp_path, 1), "members.csv").previous_rows is None
 
 
@@ -204,7 +210,7 @@ def test_an_object_that_is_not_what_its_metadata_says_is_refused(
 def test_a_file_without_metadata_is_a_plain_file(aws: SimulatedAws, tmp_path: Path) -> None:
     aws.s3.put_object(Bucket=BUCKET, Key="by-hand.csv", Body=b"lms_user_id\na\n", Metadata={"Author": "me"})
     snapshot = read_object.fn(S3Object(BUCKET, "by-hand.csv"), tmp_path / "read.csv")
-    assert (snapshot.is_plain, snapshot.rows, snapshot.department_id) == (True, None, None)
+    assert (snapshot.is_plain, snapshot.rows, snapshot.scope and snapshot.scope.id) == (True, None, None)
 
 
 @pytest.mark.parametrize(
@@ -280,4 +286,4 @@ def test_a_refused_read_may_mean_that_the_object_is_absent(operation: str, code:
      ("{department_id!r}.csv", True)],
 )  # fmt: skip
 def test_only_the_departments_id_and_the_time_may_stand_in_a_path(path: str, good: bool) -> None:
-    assert (path_problem(path) is None) is good
+    assert (path_problem(path, MEMBERS) is None) is good

@@ -76,7 +76,7 @@ def test_a_log_line_stays_one(caplog: pytest.LogCaptureFixture, forged: str) -> 
 @pytest.mark.parametrize("forged", FORGERIES)
 def test_a_report_holds_no_markdown_of_others(forged: str) -> None:
     shown = quoted_code(forged)
-    kept = {"outcome": "loaded", "snapshot_at": "now", "previous_members": None}
+    kept = {"outcome": "loaded", "stream": "department-members", "snapshot_at": "now", "previous_rows": None}
     for kind in (ExtractReport, LoadReport):
         values: dict[Any, Any] = {str: shown, int: 1, float: 1.0}
         given = {field.name: values.get(field.type) for field in fields(kind)} | kept

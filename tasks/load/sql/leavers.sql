@@ -1,7 +1,7 @@
--- Members of the department who are in the table and neither in its complete snapshot nor among its rejected rows.
+-- Rows of the scope that are in the table and neither in its complete snapshot nor among its rejected rows.
 INSERT INTO pg_temp.leavers (_key)
 SELECT t.{key}
 FROM {table} AS t
-WHERE lower(t.department_id::text) = %(department_id)s {present}
+WHERE lower(t.{scope_column}::text) = %(scope_id)s {present}
   AND NOT EXISTS (SELECT FROM pg_temp.staging AS s WHERE s.{staged_key} = t.{key})
   AND NOT EXISTS (SELECT FROM pg_temp.rejected_keys AS r WHERE r._key = t.{key})

@@ -1,4 +1,4 @@
--- Was this object loaded; which newer snapshot of its department was applied; and how many rows lie in the future.
+-- Was this object loaded; which newer snapshot of its scope was applied; and how many rows lie in the future.
 SELECT
     coalesce(
         -- A version never changes, so it is loaded once, ever.
@@ -16,5 +16,5 @@ SELECT
     max(snapshot_at) FILTER (WHERE snapshot_at <= clock_timestamp() + %(clock_tolerance)s),
     count(*) FILTER (WHERE snapshot_at > clock_timestamp() + %(clock_tolerance)s)
 FROM {ledger}
-WHERE table_name = %(table_name)s AND lower(department_id) = lower(%(department_id)s)
+WHERE table_name = %(table_name)s AND lower({scope}) = lower(%(scope_id)s)
   AND snapshot_at > %(snapshot_at)s

@@ -1,5 +1,6 @@
 -- One row per committed load, in the same transaction as its data. The load creates the table on first use. Where its
 -- user may not, the schema's owner runs this once per schema, with lms_loads for the name in braces.
+-- A ledger of a version before has neither stream nor scope_id; its loads are of department members, by department_id.
 CREATE TABLE {ledger} (
     load_id       bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     loaded_at     timestamptz NOT NULL DEFAULT now(),
@@ -9,6 +10,8 @@ CREATE TABLE {ledger} (
     version_id    text,
     etag          text NOT NULL,
     sha256        text NOT NULL,
+    stream        text,
+    scope_id      text,
     department_id text,
     snapshot_at   timestamptz,
     rows_read     bigint NOT NULL,

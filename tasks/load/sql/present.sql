@@ -1,2 +1,2 @@
--- How many members of the department the table holds.
-SELECT count(*) FROM {table} AS t WHERE lower(t.department_id::text) = %(department_id)s {present}
+-- How many rows of the scope the table holds.
+SELECT count(*) FROM {table} AS t WHERE lower(t.{scope_column}::text) = %(scope_id)s {present}

@@ -11,7 +11,7 @@ from typing import Any
 
 from tasks.errors import PipelineError
 from tasks.load.schema import TableSchema, inspect_schema
-from tasks.load.upsert import upsert_members
+from tasks.load.upsert import upsert_snapshot
 from tasks.options import LoadOptions
 from tasks.s3 import Snapshot
 from tests.support.load.judge import Before, Fault, Judge, Outcome
@@ -169,7 +169,7 @@ class Stage:
         self.loads += 1
         options: Any = {**ALL_LIMITS, "replay": file.replay, "on_departure": file.on_departure, "dry_run": dry_run}
         try:
-            return upsert_members.fn(self.object(file), self.table, LoadOptions(**options)), []
+            return upsert_snapshot.fn(self.object(file), self.table, LoadOptions(**options)), []
         except PipelineError as error:
             state = re.search(r"SQLSTATE (\w{5})|permission denied", str(error))
             return None, [Fault(f"raised {type(error).__name__} {state[0] if state else ''}", str(error))]

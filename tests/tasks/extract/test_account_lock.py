@@ -56,7 +56,7 @@ def test_a_run_waits_for_the_account(in_process: Sandbox) -> None:
         assert waiting.is_alive()
         assert in_process.lms.requests == []
     waiting.join(60)
-    assert reports[0]["members"] == 3
+    assert reports[0]["rows"] == 3
 
 
 def test_a_run_does_not_wait_for_ever(in_process: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:

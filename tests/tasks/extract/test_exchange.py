@@ -20,7 +20,8 @@ from sandbox.stack import ROOT
 from tasks.errors import IncompleteSnapshot, LmsUnavailable
 from tasks.extract import exchange, retry
 from tasks.extract import session as client
-from tasks.extract.fetch import RawSnapshot, authenticate, fetch_members
+from tasks.extract.fetch import RawSnapshot, authenticate, fetch_pages
+from tasks.streams import MEMBERS, Scope
 
 PEAK_MB = 600
 MEASURED = """
@@ -28,11 +29,12 @@ import sys, tempfile
 from pathlib import Path
 from tasks.extract import retry
 from tasks.errors import PipelineError
-from tasks.extract.fetch import authenticate, fetch_members
+from tasks.extract.fetch import authenticate, fetch_pages
+from tasks.streams import MEMBERS, Scope
 retry.MAX_TRIES = 2
 try:
     with authenticate.fn(None) as session:
-        found = fetch_members.fn(session, sys.argv[1], Path(tempfile.mkdtemp(dir=sys.argv[2]))).rows
+        found = fetch_pages.fn(session, Scope(MEMBERS, sys.argv[1]), Path(tempfile.mkdtemp(dir=sys.argv[2]))).rows
 except PipelineError as error:
     found = type(error).__name__
 [peak] = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")]
@@ -42,7 +44,7 @@ print(found, int(peak.split()[1]) // 1024)
 
 def fetch(folder: Path) -> RawSnapshot:
     with authenticate.fn(None) as session:
-        return fetch_members.fn(session, DEPARTMENT, folder)
+        return fetch_pages.fn(session, Scope(MEMBERS, DEPARTMENT), folder)
 
 
 def page_of(*users: Any, **more: Any) -> bytes:

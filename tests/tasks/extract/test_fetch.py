@@ -9,8 +9,9 @@ from sandbox import faults
 from sandbox.lms import DEPARTMENT, SimulatedLms
 from sandbox.people import person
 from tasks.errors import AuthError, IncompleteSnapshot, LmsUnavailable, PipelineError
-from tasks.extract.fetch import RawSnapshot, authenticate, fetch_members
+from tasks.extract.fetch import RawSnapshot, authenticate, fetch_pages
 from tasks.extract.pages import mend_surrogates
+from tasks.streams import MEMBERS, Scope
 
 OTHER = "00000000-0000-4000-8000-00000000000b"
 
@@ -22,7 +23,7 @@ def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def fetch(folder: Path, **options: bool) -> RawSnapshot:
     with authenticate.fn(None) as session:
-        return fetch_members.fn(session, DEPARTMENT, folder, **options)
+        return fetch_pages.fn(session, Scope(MEMBERS, DEPARTMENT), folder, **options)
 
 
 def ids(raw: RawSnapshot) -> list[str]:
@@ -159,7 +160,7 @@ def test_members_of_another_department_publish_nothing(lms: SimulatedLms, tmp_pa
     lms.inject(faults.envelope(lambda content: content["users"][3].update(departmentId=OTHER)))
     with pytest.raises(IncompleteSnapshot, match="found 1 of other departments"):
         fetch(tmp_path)
-    assert fetch(tmp_path, include_subdepartments=True).subdepartment_rows == 1
+    assert fetch(tmp_path, include_foreign=True).foreign_rows == 1
 
 
 def test_one_page_that_cannot_be_read_ends_the_fetch(lms: SimulatedLms, tmp_path: Path) -> None:

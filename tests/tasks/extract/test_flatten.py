@@ -8,16 +8,17 @@ from typing import Any
 
 import pytest
 
-from tasks.columns import MEMBER_KEYS, ColumnNames, snake_case
+from tasks.columns import ColumnNames, snake_case
 from tasks.errors import ConfigError, IncompleteSnapshot
-from tasks.extract.flatten import FlatSnapshot, flatten_members
+from tasks.extract.flatten import FlatSnapshot, flatten_pages
+from tasks.streams import MEMBERS
 from tests.support.snapshots import raw_snapshot
 
 Page = list[dict[str, Any]] | bytes
 
 
 def flatten(folder: Path, *pages: Page, names: ColumnNames | None = None) -> FlatSnapshot:
-    return flatten_members.fn(raw_snapshot(folder, *pages), names or ColumnNames(), folder / "members.csv")
+    return flatten_pages.fn(raw_snapshot(folder, *pages), names or ColumnNames(), folder / "members.csv")
 
 
 def rows(flat: FlatSnapshot) -> list[dict[str, str]]:
@@ -28,7 +29,7 @@ def line(flat: FlatSnapshot, number: int = 1) -> str:
     return flat.path.read_text(encoding="utf-8").splitlines()[number]
 
 
-ONLY_ID = ColumnNames(excluded=frozenset(MEMBER_KEYS) - {"id"})
+ONLY_ID = ColumnNames(excluded=frozenset(MEMBERS.keys) - {"id"})
 
 
 def test_the_columns_have_the_tables_names(tmp_path: Path) -> None:
@@ -48,7 +49,7 @@ def test_keys_become_snake_case(key: str, column: str) -> None:
 
 
 def test_null_empty_and_absent_are_told_apart_by_quotes(tmp_path: Path) -> None:
-    names = ColumnNames(excluded=frozenset(MEMBER_KEYS) - {"id", "notes", "city", "phone"})
+    names = ColumnNames(excluded=frozenset(MEMBERS.keys) - {"id", "notes", "city", "phone"})
     flat = flatten(tmp_path, [{"id": "a", "notes": "", "city": None}], names=names)
     assert flat.columns == ("lms_user_id", "city", "phone", "notes")
     assert line(flat) == '"a",,,""'

@@ -24,7 +24,7 @@ def test_a_long_fetch_shows_its_progress_in_the_ui(in_process: Sandbox, monkeypa
     monkeypatch.setattr("tasks.extract.progress.EVERY_S", 0.0)
     monkeypatch.setenv("LMS_PAGE_SIZE", "10")
     in_process.lms.add_people(45)
-    assert lms_to_s3()["members"] == 45
+    assert lms_to_s3()["rows"] == 45
     [artifact] = artifacts("lms-to-s3-progress")
     assert (artifact.type, artifact.data) == ("progress", 100.0)
 
@@ -44,7 +44,7 @@ def test_a_progress_that_cannot_be_shown_ends_no_fetch(in_process: Sandbox, monk
     monkeypatch.setattr("tasks.extract.progress.create_progress_artifact", refuse)
     monkeypatch.setenv("LMS_PAGE_SIZE", "10")
     in_process.lms.add_people(45)
-    assert lms_to_s3()["members"] == 45
+    assert lms_to_s3()["rows"] == 45
 
 
 def test_a_terminal_shows_a_bar() -> None:

@@ -9,6 +9,7 @@ from sandbox.aws import BUCKET, SimulatedAws
 from sandbox.people import DEPARTMENT
 from tasks.errors import SnapshotShrank
 from tasks.extract.publish import key_pattern
+from tasks.streams import MEMBERS, Scope
 from tests.tasks.test_s3 import flat, publish
 
 OTHER = "00000000-0000-4000-8000-00000000000b"
@@ -25,7 +26,7 @@ TEMPLATES = [
 @pytest.mark.parametrize("template", TEMPLATES)
 def test_another_departments_newer_snapshot_hides_nothing(aws: SimulatedAws, tmp_path: Path, template: str) -> None:
     publish(flat(tmp_path, 10, day=1), template)
-    publish(replace(flat(tmp_path, 2, day=2), department_id=OTHER), template)
+    publish(replace(flat(tmp_path, 2, day=2), scope=Scope(MEMBERS, OTHER)), template)
     with pytest.raises(SnapshotShrank, match=r"last published \(10\), found 2"):
         publish(flat(tmp_path, 2, day=3), template)
     assert publish(flat(tmp_path, 6, day=4), template).previous_rows == 10
@@ -50,7 +51,7 @@ def test_the_newest_of_many_is_the_baseline(aws: SimulatedAws, tmp_path: Path) -
     for day, rows in enumerate((30, 20, 12), start=1):
         publish(flat(tmp_path, rows, day=day), template)
         for other in range(3):
-            publish(replace(flat(tmp_path, 1, day=day), department_id=f"{OTHER[:-1]}{other}"), template)
+            publish(replace(flat(tmp_path, 1, day=day), scope=Scope(MEMBERS, f"{OTHER[:-1]}{other}")), template)
     assert publish(flat(tmp_path, 6, day=9), template).previous_rows == 12
 
 
@@ -62,7 +63,7 @@ def test_an_unknown_baseline_is_reported(aws: SimulatedAws, tmp_path: Path, capl
 
 
 def test_a_key_pattern_matches_the_departments_own_keys_alone() -> None:
-    prefix, could_be = key_pattern("m.{snapshot_at:%d}/{department_id}.csv", "a+b")
+    prefix, could_be = key_pattern("m.{snapshot_at:%d}/{department_id}.csv", Scope(MEMBERS, "a+b"))
     assert prefix == "m."
     assert could_be.fullmatch("m.01/a+b.csv")
     assert not any(map(could_be.fullmatch, ["m.01/aab.csv", "mx01/a+b.csv", "m.01/a+b.csv.old"]))

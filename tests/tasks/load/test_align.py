@@ -11,7 +11,7 @@ from tasks.errors import ObjectInvalid, SchemaMismatch
 from tasks.load.align import align
 from tasks.load.formats import PATTERNS, TEXTS, parsed
 from tasks.load.schema import TableColumn, TableSchema, inspect_schema
-from tasks.load.upsert import upsert_members
+from tasks.load.upsert import upsert_snapshot
 from tasks.options import LoadOptions
 from tests.conftest import Database
 from tests.support.column_types import CASES, REJECTED
@@ -53,7 +53,7 @@ def test_each_text_becomes_the_columns_value_or_is_rejected(
     table = inspect_schema.fn("types", "department_members")
     source = snapshot(write_csv(tmp_path / "members.csv", rows), rows=None)
     monkeypatch.setattr("tasks.load.upsert.publish_rejects", lambda *_: source.object)
-    loaded = upsert_members.fn(source, table, LoadOptions(max_rejected="100%"))
+    loaded = upsert_snapshot.fn(source, table, LoadOptions(max_rejected="100%"))
 
     stored = dict(database.query("SELECT lms_user_id, value::text FROM types.department_members"))
     assert stored.pop("null") is None
@@ -72,7 +72,8 @@ TABLE = columns(lms_user_id="uuid", first_name="text", departed_at="timestamptz"
 def test_columns_that_the_table_lacks_are_ignored_added_or_an_error() -> None:
     header = ["lms_user_id", "first_name", "shoe_size", "date_hired"]
     assert align(header, TABLE, "ignore").ignored == ("shoe_size", "date_hired")
-    evolved = align(header, TABLE, "evolve")
+    hired = TableColumn("date_hired", "timestamptz", "timestamp with time zone")
+    evolved = align(header, TABLE, "evolve", {"date_hired": hired})
     assert ([column.name for column in evolved.added], evolved.ignored) == (["shoe_size", "date_hired"], ())
     assert [column.staged_as for column in evolved.columns] == ["uuid", "text", "text", "timestamptz"]
     with pytest.raises(SchemaMismatch, match="no columns to load shoe_size, date_hired into"):

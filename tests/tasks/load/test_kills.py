@@ -13,11 +13,12 @@ from sandbox.aws import BUCKET, SimulatedAws
 from sandbox.lms import SimulatedLms
 from sandbox.people import DEPARTMENT
 from tasks.columns import ColumnNames
-from tasks.extract.fetch import authenticate, fetch_members
-from tasks.extract.flatten import flatten_members
+from tasks.extract.fetch import authenticate, fetch_pages
+from tasks.extract.flatten import flatten_pages
 from tasks.extract.publish import write_csv
 from tasks.files import run_folder
 from tasks.s3 import S3Object, read_object
+from tasks.streams import MEMBERS, Scope
 from tests.conftest import Database
 from tests.support.two_snapshots import load, state
 
@@ -77,8 +78,8 @@ def extract() -> None:
     """The extract's four tasks in a row."""
     with run_folder() as folder:
         with authenticate.fn(None) as session:
-            raw = fetch_members.fn(session, DEPARTMENT, folder)
-        flat = flatten_members.fn(raw, ColumnNames(), folder / "members.csv")
+            raw = fetch_pages.fn(session, Scope(MEMBERS, DEPARTMENT), folder)
+        flat = flatten_pages.fn(raw, ColumnNames(), folder / "members.csv")
         write_csv.fn(flat, BUCKET, "members.csv")
 
 

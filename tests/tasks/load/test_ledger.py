@@ -16,6 +16,7 @@ from tasks.load import ledger
 from tasks.load.database import statement, transaction
 from tasks.load.schema import TableSchema
 from tasks.s3 import S3Object, Snapshot
+from tasks.streams import MEMBERS, Scope
 from tests.conftest import Database
 
 SCHEMA = "Business Tracking"
@@ -72,9 +73,9 @@ def day(number: int) -> datetime:
 
 def published(version: str | None, content: str, at: datetime | None = None) -> Snapshot:
     """What lies at one key: its version, its content, and its snapshot time; without one it is a plain file."""
-    department = DEPARTMENT if at else None
+    department = Scope(MEMBERS, DEPARTMENT) if at else None
     source = S3Object("bucket", "members.csv", version)
-    return Snapshot(Path(), source, content, content, 9, department_id=department, snapshot_at=at)
+    return Snapshot(Path(), source, content, content, 9, scope=department, snapshot_at=at)
 
 
 def load(snapshot: Snapshot, table: TableSchema = TABLE) -> str:
@@ -147,8 +148,8 @@ def test_another_key_bucket_or_table_is_another_object(old: Owner) -> None:
 
 def test_departments_do_not_order_each_other_and_letter_case_makes_no_department(old: Owner) -> None:
     load(published("v1", "A", day(5)))
-    assert load(replace(published("v2", "B", day(4)), department_id=DEPARTMENT.upper())).startswith("older")
-    assert load(replace(published("v3", "B", day(4)), department_id=DEPARTMENT[::-1])) == "loaded"
+    assert load(replace(published("v2", "B", day(4)), scope=Scope(MEMBERS, DEPARTMENT.upper()))).startswith("older")
+    assert load(replace(published("v3", "B", day(4)), scope=Scope(MEMBERS, DEPARTMENT[::-1]))) == "loaded"
 
 
 @pytest.mark.parametrize("minutes", [-400 * 24 * 60, 0, 4])

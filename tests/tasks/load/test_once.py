@@ -10,6 +10,7 @@ from sqlalchemy.pool.base import _ConnectionFairy
 
 from tasks.errors import ObjectInvalid, Unreachable
 from tasks.s3 import S3Object
+from tasks.streams import MEMBERS, Scope
 from tests.support.loader import Loader, counts, member, uid
 from tests.support.snapshots import BEGAN, snapshot
 
@@ -131,5 +132,5 @@ def test_the_ledger_adds_up_and_names_the_object(loader: Loader) -> None:
 
 def test_snapshots_of_two_departments_do_not_order_each_other(loader: Loader) -> None:
     loader.load([member(1)])
-    other = replace(loader.snapshot([member(2)]), department_id=uid(5), snapshot_at=BEGAN - timedelta(days=9))
+    other = replace(loader.snapshot([member(2)]), scope=Scope(MEMBERS, uid(5)), snapshot_at=BEGAN - timedelta(days=9))
     assert loader.load(other).skipped is None

@@ -5,7 +5,7 @@ import pytest
 from tasks.errors import SchemaMismatch
 from tasks.load.schema import inspect_schema
 from tasks.load.staging import COPY_CONTEXT
-from tasks.load.upsert import upsert_members
+from tasks.load.upsert import upsert_snapshot
 from tasks.options import LoadOptions
 from tests.support.loader import DEPARTMENT, SCHEMA, TABLE, Loader, counts, member, uid
 from tests.tasks.load.test_verify import trigger
@@ -26,7 +26,7 @@ def test_a_table_that_is_altered_after_it_was_inspected(loader: Loader, alter: s
     table = inspect_schema.fn(SCHEMA, "department_members")
     loader.database.query(f"ALTER TABLE {TABLE} {alter}")
     with pytest.raises(SchemaMismatch, match="was altered while this load began"):
-        upsert_members.fn(loader.snapshot([member(1)]), table, LoadOptions())
+        upsert_snapshot.fn(loader.snapshot([member(1)]), table, LoadOptions())
     assert loader.rows("lms_user_id") == []
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from tasks.errors import AuthError, ConfigError, SchemaMismatch, TooManyRejected, Unreachable
 from tasks.load.schema import inspect_schema
-from tasks.load.upsert import upsert_members
+from tasks.load.upsert import upsert_snapshot
 from tasks.options import LoadOptions
 from tests.support.loader import COLUMNS, SCHEMA, TABLE, Loader, Row, counts, member, uid
 
@@ -101,10 +101,10 @@ def test_a_missing_table_says_how_to_make_it(loader: Loader) -> None:
     planned = inspect_schema.fn(SCHEMA, "elsewhere", create_table=True)
     assert (len(planned.columns), planned.missing) == (38, True)
     source = loader.snapshot([member(1, "much longer than ten characters")])
-    assert upsert_members.fn(source, planned, LoadOptions(dry_run=True)).inserted == 1
+    assert upsert_snapshot.fn(source, planned, LoadOptions(dry_run=True)).inserted == 1
     with pytest.raises(SchemaMismatch):  # neither looking nor a dry run makes it
         inspect_schema.fn(SCHEMA, "elsewhere")
-    assert upsert_members.fn(source, planned, LoadOptions()).inserted == 1
+    assert upsert_snapshot.fn(source, planned, LoadOptions()).inserted == 1
     assert not inspect_schema.fn(SCHEMA, "elsewhere", create_table=True).missing
 
 

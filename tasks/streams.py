@@ -1,0 +1,119 @@
+"""The streams: lists of the LMS, each with the table that it becomes. Extract and load know them by these values alone.
+
+A new stream is one entry here, one file in tasks/load/sql/ that creates its table, and its settings.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+SQL = Path(__file__).parent / "load" / "sql"
+
+
+@dataclass(frozen=True)
+class Stream:
+    """One list of the LMS, and the table that it becomes."""
+
+    name: str
+    """As the object's metadata has it; with `_`, the default table's name."""
+    items: str
+    """What a row is, for messages; in the plural."""
+    scope: str
+    """What one snapshot is all of, for messages: a department, say."""
+    path: str
+    """The endpoint, which may hold {scope_id}."""
+    list_name: str
+    """The envelope's key of the list."""
+    keys: tuple[str, ...]
+    """The keys of an item, in the API's order. They head every CSV, whether or not a page sends them."""
+    guid_keys: frozenset[str]
+    """Whose values are written in lower case."""
+    scope_key: str
+    """The key that says which scope an item belongs to."""
+    key_column: str
+    """The column on which rows are matched."""
+    scope_column: str
+    """The column of the scope; the path of the object may hold it in braces."""
+    scope_setting: str
+    path_setting: str
+    table_setting: str
+    """The environment's names of the scope, of the object's path, and of the table."""
+    ddl: Path
+    """The file that creates the table; {table} in it stands for the name."""
+    id_key: str = "id"
+    """The key of an item's id, which becomes `key_column`."""
+    query: Mapping[str, str] = field(default_factory=dict)
+    """The request's parameters beside those of paging; values may hold {scope_id}."""
+    names: Mapping[str, str] = field(default_factory=dict)
+    """Columns whose name is not their key's in snake_case."""
+    custom_fields: str | None = None
+    """The key of an object that becomes one column of JSON."""
+    foreign_hint: str = ""
+    """What to say of items of other scopes, after how many there are."""
+    edited_column: str | None = None
+    """The column that tells which of two rows of one key is newer."""
+
+    @property
+    def table(self) -> str:
+        """The default table's name."""
+        return self.name.replace("-", "_")
+
+    @property
+    def scope_metadata(self) -> str:
+        """The name of the scope in the object's metadata."""
+        return self.scope_column.replace("_", "-")
+
+    @property
+    def custom_fields_column(self) -> str | None:
+        """The column of the custom fields."""
+        return self.names.get(self.custom_fields) if self.custom_fields else None
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What one snapshot is all of: one department's members, say."""
+
+    stream: Stream
+    id: str
+    """A GUID in lower case."""
+
+    def __str__(self) -> str:
+        return f"{self.stream.scope} {self.id}"
+
+
+MEMBERS = Stream(
+    name="department-members",
+    items="members",
+    scope="department",
+    path="/users",
+    list_name="users",
+    query={"_filter": "departmentId eq guid'{scope_id}'"},
+    keys=(
+        "id", "departmentId", "firstName", "middleName", "lastName", "username", "emailAddress", "externalId",
+        "ccEmailAddresses", "languageId", "gender", "address", "address2", "city", "provinceId", "countryId",
+        "postalCode", "phone", "employeeNumber", "location", "jobTitle", "referenceNumber", "dateHired",
+        "dateTerminated", "dateEdited", "dateAdded", "lastLoginDate", "notes", "customFields", "roleIds",
+        "activeStatus", "isLearner", "isAdmin", "isInstructor", "isManager", "supervisorId", "hasUsername",
+    ),
+    guid_keys=frozenset({"id", "departmentId", "provinceId", "countryId", "supervisorId"}),
+    names={
+        "id": "lms_user_id",
+        "username": "user_name",
+        "hasUsername": "has_user_name",
+        "address2": "address_2",
+        "customFields": "custom_fields",
+    },
+    custom_fields="customFields",
+    scope_key="departmentId",
+    key_column="lms_user_id",
+    scope_column="department_id",
+    foreign_hint=" (include_subdepartments takes them in)",
+    edited_column="date_edited",
+    scope_setting="DEPARTMENT_ID",
+    path_setting="S3_DEPARTMENT_MEMBERS_PATH",
+    table_setting="BUSINESS_TRACKING_TABLE",
+    ddl=SQL / "department_members.sql",
+)  # fmt: skip
+
+STREAMS = {stream.name: stream for stream in (MEMBERS,)}
+"""Every stream, by its name."""
