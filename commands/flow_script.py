@@ -5,7 +5,6 @@ import errno
 import inspect
 import json
 import logging
-import re
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -106,16 +105,15 @@ def prefect_problem(error: BaseException) -> PipelineError | None:
 
 
 def parser(flow: Flow[..., Any]) -> argparse.ArgumentParser:
-    """An argument parser with a flag for each of the flow's parameters, explained by its docstring."""
-    description, _, explained = (inspect.getdoc(flow.fn) or "").partition("Args:")
-    found = argparse.ArgumentParser(description=description.strip(), allow_abbrev=False)
-    helps = dict(re.findall(r"^\s*(\w+): (.+)$", explained, re.MULTILINE))
+    """An argument parser with a flag for each of the flow's parameters, whose defaults are Fields that explain them."""
+    description = (inspect.getdoc(flow.fn) or "").rpartition("\n\n")[0]
+    found = argparse.ArgumentParser(description=description, allow_abbrev=False)
     kinds = get_type_hints(flow.fn)
     for name, parameter in inspect.signature(flow.fn).parameters.items():
         found.add_argument(
             "--" + name.replace("_", "-"),
-            default=parameter.default,
-            help=helps[name].replace("%", "%%"),
+            default=parameter.default.default,
+            help=parameter.default.description.replace("%", "%%"),
             **flag(kinds[name]),
         )
     return found

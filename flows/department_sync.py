@@ -16,6 +16,7 @@ if __name__ == "__main__":  # `python flows/department_sync.py` puts flows/ on t
 from prefect import flow
 
 from commands.flow_script import main
+from flows import parameters
 from flows.lms_to_s3 import publish_snapshot
 from flows.s3_to_rds import apply_snapshot
 from tasks.alert import tell_of_failure
@@ -36,49 +37,31 @@ from tasks.task_options import FLOW, run_name
     **FLOW,
 )
 def department_sync(
-    department_id: str | None = None,
-    bucket: str | None = None,
-    path: str | None = None,
-    include_subdepartments: bool = False,
-    allow_shrink: bool = False,
-    column_names: dict[str, str] | None = None,
-    exclude_columns: list[str] | None = None,
-    schema_name: str | None = None,
-    table_name: str | None = None,
-    create_table: bool = False,
-    schema_contract: SchemaContract = "ignore",
-    max_rejected: str | None = None,
-    on_departure: OnDeparture = "keep",
-    max_departures: str = "20%",
-    max_emptied: str | None = None,
-    dry_run: bool = False,
-    show_values: bool = False,
-    blocks: str | None = None,
+    department_id: str | None = parameters.DEPARTMENT_ID,
+    bucket: str | None = parameters.BUCKET,
+    path: str | None = parameters.PATH,
+    include_subdepartments: bool = parameters.INCLUDE_SUBDEPARTMENTS,
+    allow_shrink: bool = parameters.ALLOW_SHRINK,
+    column_names: dict[str, str] | None = parameters.COLUMN_NAMES,
+    exclude_columns: list[str] | None = parameters.EXCLUDE_COLUMNS,
+    schema_name: str | None = parameters.SCHEMA_NAME,
+    table_name: str | None = parameters.TABLE_NAME,
+    create_table: bool = parameters.CREATE_TABLE,
+    schema_contract: SchemaContract = parameters.SCHEMA_CONTRACT,
+    max_rejected: str | None = parameters.MAX_REJECTED,
+    on_departure: OnDeparture = parameters.ON_DEPARTURE,
+    max_departures: str = parameters.MAX_DEPARTURES,
+    max_emptied: str | None = parameters.MAX_EMPTIED,
+    dry_run: bool = parameters.DRY_RUN,
+    show_values: bool = parameters.SHOW_VALUES,
+    blocks: str | None = parameters.BLOCKS,
 ) -> dict[str, dict[str, Any]]:
     """Bring one department's table up to date with the LMS, by way of S3.
 
     The two stories run as one flow, not as two flows inside it: a failure is told of once, and a
     retry repeats one task.
 
-    Args:
-        department_id: the department's GUID; else DEPARTMENT_ID.
-        bucket: where the CSV goes; else the saved block's, else S3_BUCKET_NAME.
-        path: the CSV's key, which may hold {department_id} and {snapshot_at:%Y/%m/%d}; else S3_DEPARTMENT_MEMBERS_PATH.
-        include_subdepartments: take in rows that the LMS gives from departments below, too.
-        allow_shrink: publish even no members, or less than half of those last published.
-        column_names: LMS key to column, over the built-in names; else LMS_COLUMN_NAMES.
-        exclude_columns: keys or columns to leave out; else LMS_EXCLUDE_COLUMNS.
-        schema_name: the table's schema; else BUSINESS_TRACKING_SCHEMA.
-        table_name: the table; else BUSINESS_TRACKING_TABLE.
-        create_table: create the table, by tasks/load/sql/department_members.sql, where it is missing.
-        schema_contract: columns that the table lacks are left out (ignore), added (evolve), or an error (fail).
-        max_rejected: rows that may be refused, as a number or a percentage; else 1 %, at least 10.
-        on_departure: members who left are kept, marked in departed_at, or deleted.
-        max_departures: the most who may leave at once, as a number or a percentage.
-        max_emptied: the most stored values of a column that may become null, or a percentage; else 50 %, at least 10.
-        dry_run: do everything but write to S3 or the table: real counts and the first differences.
-        show_values: let the differences show values, which are personal data.
-        blocks: the name under which this environment's blocks are saved; without it, the environment.
+    The parameters are explained in flows/parameters.py.
     """
     resolver = Resolver(blocks)
     extract = extract_settings(resolver, MEMBERS, department_id, bucket, path, column_names, exclude_columns)

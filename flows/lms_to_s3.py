@@ -16,6 +16,7 @@ if __name__ == "__main__":  # `python flows/lms_to_s3.py` puts flows/ on the pat
 from prefect import flow
 
 from commands.flow_script import main
+from flows import parameters
 from tasks.alert import tell_of_failure
 from tasks.extract.account_lock import one_run_an_account
 from tasks.extract.fetch import authenticate, fetch_pages
@@ -37,28 +38,19 @@ from tasks.task_options import FLOW, run_name
     **FLOW,
 )
 def lms_to_s3(
-    department_id: str | None = None,
-    bucket: str | None = None,
-    path: str | None = None,
-    include_subdepartments: bool = False,
-    allow_shrink: bool = False,
-    column_names: dict[str, str] | None = None,
-    exclude_columns: list[str] | None = None,
-    dry_run: bool = False,
-    blocks: str | None = None,
+    department_id: str | None = parameters.DEPARTMENT_ID,
+    bucket: str | None = parameters.BUCKET,
+    path: str | None = parameters.PATH,
+    include_subdepartments: bool = parameters.INCLUDE_SUBDEPARTMENTS,
+    allow_shrink: bool = parameters.ALLOW_SHRINK,
+    column_names: dict[str, str] | None = parameters.COLUMN_NAMES,
+    exclude_columns: list[str] | None = parameters.EXCLUDE_COLUMNS,
+    dry_run: bool = parameters.DRY_RUN,
+    blocks: str | None = parameters.BLOCKS,
 ) -> dict[str, Any]:
     """Publish one department's complete member list as one CSV in S3, or nothing.
 
-    Args:
-        department_id: the department's GUID; else DEPARTMENT_ID.
-        bucket: where the CSV goes; else the saved block's, else S3_BUCKET_NAME.
-        path: the CSV's key, which may hold {department_id} and {snapshot_at:%Y/%m/%d}; else S3_DEPARTMENT_MEMBERS_PATH.
-        include_subdepartments: take in rows that the LMS gives from departments below, too.
-        allow_shrink: publish even no members, or less than half of those last published.
-        column_names: LMS key to column, over the built-in names; else LMS_COLUMN_NAMES.
-        exclude_columns: keys or columns to leave out; else LMS_EXCLUDE_COLUMNS.
-        dry_run: do everything but write to S3.
-        blocks: the name under which this environment's blocks are saved; without it, the environment.
+    The parameters are explained in flows/parameters.py.
     """
     resolver = Resolver(blocks)
     settings = extract_settings(resolver, MEMBERS, department_id, bucket, path, column_names, exclude_columns)

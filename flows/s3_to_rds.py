@@ -16,6 +16,7 @@ if __name__ == "__main__":  # `python flows/s3_to_rds.py` puts flows/ on the pat
 from prefect import flow
 
 from commands.flow_script import main
+from flows import parameters
 from tasks.alert import tell_of_failure
 from tasks.files import run_folder
 from tasks.load.report import announce_load, load_report
@@ -37,40 +38,25 @@ from tasks.task_options import FLOW, run_name
     **FLOW,
 )
 def s3_to_rds(
-    bucket: str | None = None,
-    key: str | None = None,
-    version_id: str | None = None,
-    schema_name: str | None = None,
-    table_name: str | None = None,
-    create_table: bool = False,
-    schema_contract: SchemaContract = "ignore",
-    max_rejected: str | None = None,
-    on_departure: OnDeparture = "keep",
-    max_departures: str = "20%",
-    max_emptied: str | None = None,
-    replay: bool = False,
-    dry_run: bool = False,
-    show_values: bool = False,
-    blocks: str | None = None,
+    bucket: str | None = parameters.SOURCE_BUCKET,
+    key: str | None = parameters.SOURCE_KEY,
+    version_id: str | None = parameters.VERSION_ID,
+    schema_name: str | None = parameters.SCHEMA_NAME,
+    table_name: str | None = parameters.TABLE_NAME,
+    create_table: bool = parameters.CREATE_TABLE,
+    schema_contract: SchemaContract = parameters.SCHEMA_CONTRACT,
+    max_rejected: str | None = parameters.MAX_REJECTED,
+    on_departure: OnDeparture = parameters.ON_DEPARTURE,
+    max_departures: str = parameters.MAX_DEPARTURES,
+    max_emptied: str | None = parameters.MAX_EMPTIED,
+    replay: bool = parameters.REPLAY,
+    dry_run: bool = parameters.DRY_RUN,
+    show_values: bool = parameters.SHOW_VALUES,
+    blocks: str | None = parameters.BLOCKS,
 ) -> dict[str, Any]:
     """Apply one snapshot's CSV to the members' table, whole, or change nothing.
 
-    Args:
-        bucket: where the CSV lies; else the saved block's, else S3_BUCKET_NAME.
-        key: the CSV's key, as the S3 event gives it; else S3_DEPARTMENT_MEMBERS_PATH.
-        version_id: the object's version, as the S3 event gives it; else the newest.
-        schema_name: the table's schema; else BUSINESS_TRACKING_SCHEMA.
-        table_name: the table; else BUSINESS_TRACKING_TABLE.
-        create_table: create the table, by tasks/load/sql/department_members.sql, where it is missing.
-        schema_contract: columns that the table lacks are left out (ignore), added (evolve), or an error (fail).
-        max_rejected: rows that may be refused, as a number or a percentage; else 1 %, at least 10.
-        on_departure: members who left are kept, marked in departed_at, or deleted.
-        max_departures: the most who may leave at once, as a number or a percentage.
-        max_emptied: the most stored values of a column that may become null, or a percentage; else 50 %, at least 10.
-        replay: apply a snapshot again, or an older one; even so no row gives way to an older date_edited.
-        dry_run: do everything, then undo it: real counts and the first differences, nothing written.
-        show_values: let the differences show values, which are personal data.
-        blocks: the name under which this environment's blocks are saved; without it, the environment.
+    The parameters are explained in flows/parameters.py.
     """
     resolver = Resolver(blocks)
     source = source_object(resolver, MEMBERS, bucket, key, version_id)

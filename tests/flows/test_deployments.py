@@ -48,6 +48,16 @@ def test_the_three_flows_are_deployed_under_their_own_names() -> None:
 
 
 @pytest.mark.parametrize("name", DEPLOYMENTS)
+def test_prefects_form_explains_each_parameter_and_has_its_default(name: str) -> None:
+    found = flow_of(DEPLOYMENTS[name])
+    for parameter, field in found.parameters.properties.items():
+        assert field["title"] == parameter
+        assert field["description"].endswith(".")
+        assert "default" in field
+    assert found.parameters.required == []
+
+
+@pytest.mark.parametrize("name", DEPLOYMENTS)
 def test_no_key_is_misspelt_and_every_parameter_exists(name: str) -> None:
     deployment = DEPLOYMENTS[name]
     assert set(deployment) <= KNOWN_KEYS
