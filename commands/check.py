@@ -8,6 +8,7 @@ import logging
 import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from functools import partial
 
 import httpx
 import msgspec
@@ -27,7 +28,7 @@ from tasks.load.ledger import LEDGER
 from tasks.load.schema import inspect_schema
 from tasks.s3 import S3Object, listed, object_key, s3_access
 from tasks.settings import ExtractSettings, LoadSettings, Resolver, extract_settings, load_settings
-from tasks.streams import MEMBERS
+from tasks.streams import MEMBERS, STREAMS, Stream
 from tasks.text import one_line
 
 
@@ -88,9 +89,9 @@ def check_topic(blocks: str | None) -> Iterator[str]:
     yield f"alerts go out as {topic.alert_format} (ALERT_FORMAT)"
 
 
-def check_database(settings: LoadSettings, blocks: str | None) -> Iterator[str]:
+def check_database(settings: LoadSettings, stream: Stream, blocks: str | None) -> Iterator[str]:
     """Sign in, inspect the table and its key, and ask for each right."""
-    table = inspect_schema.fn(settings.schema, settings.table, blocks=blocks)
+    table = inspect_schema.fn(settings.schema, settings.tables[stream.name], stream=stream, blocks=blocks)
     yield f"signed in; {table.quoted} has {len(table.columns)} columns and a unique {table.stream.key_column}"
     names = {"table": table.quoted, "ledger": quoted(settings.schema, LEDGER), "schema": settings.schema}
     with transaction(blocks) as cursor:
@@ -135,18 +136,21 @@ def check_prefect(blocks: str | None) -> Iterator[str]:
 def run(blocks: str | None) -> bool:
     """Print a line for each finding; whether nothing failed."""
     resolver = Resolver(blocks)
-    extract = extract_settings(resolver, MEMBERS, None, None, None, None, None)
-    load = load_settings(resolver, MEMBERS, None, None)
-    for problem in resolver.problems:
+    streams = [
+        stream for stream in STREAMS.values() if stream is MEMBERS or stream.scope_setting in resolver.environment
+    ]
+    extracts = [extract_settings(resolver, stream, None, None, None, None, None) for stream in streams]
+    load = load_settings(resolver, None, None)
+    for problem in dict.fromkeys(resolver.problems):
         say("FAIL", "settings", problem)
-    checks: dict[str, Callable[[], Iterator[str]]] = {
-        "LMS": lambda: check_lms(extract, blocks),
-        "bucket": lambda: check_bucket(extract, blocks),
-        "topic": lambda: check_topic(blocks),
-        "database": lambda: check_database(load, blocks),
-        "Prefect": lambda: check_prefect(blocks),
-    }
-    return all([not resolver.problems, *(tried(what, check) for what, check in checks.items())])
+    checks: list[tuple[str, Callable[[], Iterator[str]]]] = [
+        *(("LMS", partial(check_lms, extract, blocks)) for extract in extracts),
+        *(("bucket", partial(check_bucket, extract, blocks)) for extract in extracts),
+        ("topic", partial(check_topic, blocks)),
+        *(("database", partial(check_database, load, stream, blocks)) for stream in streams),
+        ("Prefect", partial(check_prefect, blocks)),
+    ]
+    return all([not resolver.problems, *(tried(what, check) for what, check in checks)])
 
 
 def tried(what: str, check: Callable[[], Iterator[str]]) -> bool:

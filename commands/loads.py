@@ -9,7 +9,6 @@ from tasks.errors import PipelineError
 from tasks.load.database import execute, quoted, transaction
 from tasks.load.ledger import LEDGER
 from tasks.settings import Resolver, load_settings
-from tasks.streams import MEMBERS
 from tasks.text import one_line
 
 
@@ -31,7 +30,7 @@ def main() -> int:
     logging.disable(logging.WARNING)
     try:
         loads = last_loads(
-            load_settings(Resolver(options.blocks), MEMBERS, options.schema_name, None).schema,
+            load_settings(Resolver(options.blocks), options.schema_name, None).schema,
             options.last,
             options.blocks,
         )

@@ -65,7 +65,7 @@ def department_sync(
     """
     resolver = Resolver(blocks)
     extract = extract_settings(resolver, MEMBERS, department_id, bucket, path, column_names, exclude_columns)
-    load = load_settings(resolver, MEMBERS, schema_name, table_name)
+    load = load_settings(resolver, schema_name, table_name)
     options = LoadOptions(
         schema_contract,
         max_rejected,
@@ -84,6 +84,7 @@ def department_sync(
             allow_shrink=allow_shrink,
             dry_run=dry_run,
             blocks=blocks,
+            report_key="lms-to-s3",
         )
         if dry_run:
             snapshot = unpublished(flat, published)

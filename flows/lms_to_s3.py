@@ -63,6 +63,7 @@ def lms_to_s3(
             allow_shrink=allow_shrink,
             dry_run=dry_run,
             blocks=blocks,
+            report_key="lms-to-s3",
         )
     return report
 
@@ -71,10 +72,11 @@ def publish_snapshot(
     settings: ExtractSettings,
     folder: Path,
     *,
-    include_subdepartments: bool,
     allow_shrink: bool,
     dry_run: bool,
     blocks: str | None,
+    report_key: str,
+    include_subdepartments: bool = False,
 ) -> tuple[FlatSnapshot, Published, dict[str, Any]]:
     """The story of the extract: sign in, fetch every page, flatten, write."""
     with one_run_an_account(blocks), authenticate(blocks) as session:
@@ -83,7 +85,7 @@ def publish_snapshot(
     published = write_csv(
         flat, settings.bucket, settings.path_template, allow_shrink=allow_shrink, dry_run=dry_run, blocks=blocks
     )
-    return flat, published, tell("lms-to-s3", extract_report(raw, flat, published, dry_run=dry_run))
+    return flat, published, tell(report_key, extract_report(raw, flat, published, dry_run=dry_run))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""S3 to PostgreSQL: one snapshot's CSV, applied to the members' table once and in order.
+"""S3 to PostgreSQL: one snapshot's CSV, applied to its stream's table once and in order.
 
 python flows/s3_to_rds.py --help
 """
@@ -19,9 +19,11 @@ from commands.flow_script import main
 from flows import parameters
 from tasks.alert import tell_of_failure
 from tasks.files import run_folder
+from tasks.load.recognise import stream_of
 from tasks.load.report import announce_load, load_report
 from tasks.load.schema import inspect_schema
 from tasks.load.upsert import upsert_snapshot
+from tasks.load.views import create_views
 from tasks.options import LoadOptions, OnDeparture, SchemaContract
 from tasks.report import tell
 from tasks.s3 import Snapshot, read_object
@@ -54,13 +56,13 @@ def s3_to_rds(
     show_values: bool = parameters.SHOW_VALUES,
     blocks: str | None = parameters.BLOCKS,
 ) -> dict[str, Any]:
-    """Apply one snapshot's CSV to the members' table, whole, or change nothing.
+    """Apply one snapshot's CSV to its stream's table, whole, or change nothing.
 
     The parameters are explained in flows/parameters.py.
     """
     resolver = Resolver(blocks)
     source = source_object(resolver, MEMBERS, bucket, key, version_id)
-    settings = load_settings(resolver, MEMBERS, schema_name, table_name)
+    settings = load_settings(resolver, schema_name, table_name)
     options = LoadOptions(
         schema_contract, max_rejected, on_departure, max_departures, max_emptied, replay, dry_run, show_values
     ).checked(resolver.problems)
@@ -74,8 +76,13 @@ def apply_snapshot(
     snapshot: Snapshot, settings: LoadSettings, options: LoadOptions, *, create_table: bool, blocks: str | None
 ) -> dict[str, Any]:
     """The story of the load: inspect the table, then align, stage and upsert in one transaction."""
-    table = inspect_schema(settings.schema, settings.table, create_table=create_table, blocks=blocks)
+    stream = stream_of(snapshot)
+    table = inspect_schema(
+        settings.schema, settings.tables[stream.name], stream=stream, create_table=create_table, blocks=blocks
+    )
     loaded = upsert_snapshot(snapshot, table, options, blocks=blocks)
+    if create_table and not options.dry_run:
+        create_views(settings.schema, settings.tables, blocks=blocks)
     announce_load(snapshot, table, loaded, dry_run=options.dry_run)
     return tell("s3-to-rds", load_report(snapshot, table, loaded, dry_run=options.dry_run))
 

@@ -38,6 +38,8 @@ class ColumnNames:
 
     def column(self, key: str) -> str | None:
         """The column of one key, or None if it is left out."""
+        if key in self.stream.left_out and key not in self.renamed:
+            return None
         if key in self.renamed:
             name = self.renamed[key]
         elif key in self.stream.names:

@@ -16,7 +16,7 @@ from tasks.errors import ConfigError
 from tasks.log import run_logger
 from tasks.metadata import GUID
 from tasks.s3 import S3Object, path_problem
-from tasks.streams import Scope, Stream
+from tasks.streams import STREAMS, Scope, Stream
 
 DEFAULT_SCHEMA = "public"
 
@@ -33,10 +33,10 @@ class ExtractSettings:
 
 @dataclass(frozen=True)
 class LoadSettings:
-    """Which table is loaded."""
+    """Which tables are loaded: one for each stream, by its name."""
 
     schema: str
-    table: str
+    tables: Mapping[str, str]
 
 
 @dataclass
@@ -47,13 +47,12 @@ class Resolver:
     environment: Mapping[str, str] = field(default_factory=read_environment)
     problems: list[str] = field(default_factory=list)
 
-    def value(self, parameter: str | None, name: str) -> str:
-        """A flow parameter, else the variable `name`, else a problem."""
-        if parameter:
-            return parameter
-        if name not in self.environment:
+    def value(self, parameter: str | None, name: str, default: str | None = None) -> str:
+        """A flow parameter, else the variable `name`, else the default, else a problem."""
+        found = parameter or self.environment.get(name) or default
+        if found is None:
             self.problems.append(f"{name} is not set")
-        return self.environment.get(name, "")
+        return found or ""
 
     def credentials(self, *kinds: str) -> None:
         """Each of these blocks can be had: from the block set, or from the environment."""
@@ -93,9 +92,12 @@ def extract_settings(
     """What an extract works with; what is wrong goes to `resolver.problems`."""
     resolver.credentials("lms_account", "alert_topic")
     found = resolver.value(scope_id, stream.scope_setting)
-    if found and not re.fullmatch(GUID, found):
+    if "," in found:
+        flag = stream.scope_column.replace("_", "-")
+        resolver.problems.append(f"{stream.scope_setting} names several, and a run reads one: give it (--{flag})")
+    elif found and not re.fullmatch(GUID, found):
         resolver.problems.append(f"{stream.scope_setting} must be a GUID like 5b0c9f5e-3d0a-4f0b-9a53-0a4f6a0c7d11")
-    template = resolver.value(path, stream.path_setting)
+    template = resolver.value(path, stream.path_setting, stream.default_path)
     if problem := path_problem(template, stream):
         resolver.problems.append(f"{stream.path_setting}: {problem}")
     return ExtractSettings(
@@ -106,12 +108,15 @@ def extract_settings(
     )
 
 
-def load_settings(resolver: Resolver, stream: Stream, schema: str | None, table: str | None) -> LoadSettings:
-    """What `s3_to_rds` works with; what is wrong goes to `resolver.problems`."""
+def load_settings(resolver: Resolver, schema: str | None, table: str | None) -> LoadSettings:
+    """What a load works with; what is wrong goes to `resolver.problems`. A `table` is for any stream."""
     resolver.credentials("database", "alert_topic")
     return LoadSettings(
         schema=schema or resolver.environment.get("BUSINESS_TRACKING_SCHEMA", DEFAULT_SCHEMA),
-        table=table or resolver.environment.get(stream.table_setting, stream.table),
+        tables={
+            name: table or resolver.environment.get(stream.table_setting, stream.table)
+            for name, stream in STREAMS.items()
+        },
     )
 
 
@@ -122,7 +127,7 @@ def source_object(
     name = resolver.bucket(bucket)
     if key:
         return S3Object(name, key, version_id or None)
-    template = resolver.value(None, stream.path_setting)
+    template = resolver.value(None, stream.path_setting, stream.default_path)
     if "{snapshot_at" in template:
         resolver.problems.append(
             f"{stream.path_setting} holds {{snapshot_at}}, so it names no single object: give the key (--key)"

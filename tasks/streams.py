@@ -48,6 +48,12 @@ class Stream:
     """Columns whose name is not their key's in snake_case."""
     custom_fields: str | None = None
     """The key of an object that becomes one column of JSON."""
+    left_out: frozenset[str] = frozenset()
+    """Keys that become no column unless the user's own column names name them."""
+    implies_scope: bool = False
+    """Items may lack the scope's key, since the request names the scope; the scope is then filled in."""
+    default_path: str | None = None
+    """Of the object, where neither a parameter nor the environment says one."""
     foreign_hint: str = ""
     """What to say of items of other scopes, after how many there are."""
     edited_column: str | None = None
@@ -115,5 +121,34 @@ MEMBERS = Stream(
     ddl=SQL / "department_members.sql",
 )  # fmt: skip
 
-STREAMS = {stream.name: stream for stream in (MEMBERS,)}
+ENROLLMENTS = Stream(
+    name="course-enrollments",
+    items="enrollments",
+    scope="course",
+    path="/courses/{scope_id}/enrollments",
+    list_name="enrollments",
+    keys=(
+        "id", "courseId", "userId", "courseName", "courseVersionId", "status", "progress", "score", "credits",
+        "isActive", "dateAdded", "dateEdited", "dateStarted", "dateCompleted", "dateDue", "dateExpires", "accessDate",
+        "timeSpentTicks", "timeSpent", "certificateId", "enrollmentKeyId", "courseCollectionId",
+        "acceptedTermsAndConditions", "fullName", "jobTitle", "avatar",
+    ),
+    guid_keys=frozenset(
+        {"id", "courseId", "userId", "courseVersionId", "certificateId", "enrollmentKeyId", "courseCollectionId"}
+    ),
+    names={"id": "lms_enrollment_id", "userId": "lms_user_id"},
+    left_out=frozenset({"fullName", "jobTitle", "avatar"}),  # copies of the member's personal data
+    scope_key="courseId",
+    implies_scope=True,
+    key_column="lms_enrollment_id",
+    scope_column="course_id",
+    edited_column="date_edited",
+    scope_setting="COURSE_ID",
+    path_setting="S3_COURSE_ENROLLMENTS_PATH",
+    default_path="course_enrollments/{course_id}.csv",
+    table_setting="BUSINESS_TRACKING_ENROLLMENTS_TABLE",
+    ddl=SQL / "course_enrollments.sql",
+)  # fmt: skip
+
+STREAMS = {stream.name: stream for stream in (MEMBERS, ENROLLMENTS)}
 """Every stream, by its name."""

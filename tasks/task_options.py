@@ -33,7 +33,9 @@ RETRIED: dict[str, Any] = {"retries": 3, "retry_delay_seconds": [1, 4, 15], "ret
 def run_name() -> str:
     """What the UI calls a run: its flow, what it is about, and when, as `s3-to-rds members.csv 2026-03-01 02:00`."""
     parameters = flow_run.parameters
-    subject = (parameters.get("key") or parameters.get("department_id") or "").rpartition("/")[2]
+    subject = (
+        parameters.get("key") or parameters.get("department_id") or parameters.get("course_id") or ""
+    ).rpartition("/")[2]
     return " ".join(filter(None, (flow_run.flow_name, harmless(subject), f"{datetime.now(UTC):%Y-%m-%d %H:%M}")))
 
 

@@ -28,8 +28,8 @@ TEXTS = {
     ),
     "NoLoad": (
         "no load into {table} for {hours:g} hours",
-        "Expected a load of department {department} into {table} every {hours:g} hours; found none since {since}. Look "
-        "for the last runs of lms-to-s3 and s3-to-rds: did one fail, was none scheduled, or did S3's event not arrive?",
+        "Expected a load of {scope} {department} into {table} every {hours:g} hours; found none since {since}. Look "
+        "for the last runs of its extract and of s3-to-rds: did one fail, was none scheduled, or did S3's event not arrive?",
     ),
     "NoWorker": (
         "work pool {pool} has no worker",
@@ -82,19 +82,21 @@ class RunAlert(BaseModel):
 
 
 class LoadAlert(BaseModel):
-    """About a department that was not loaded."""
+    """About a department, or another scope, that was not loaded."""
 
     alert: Literal["silent"]
     since: Moment
     table: str
     department: str
+    scope: str = "department"
+    """What `department` is the id of."""
     hours: float
     page: Literal["NoLoad"] = "NoLoad"
 
     @property
     def where(self) -> list[str]:
         """What to look at."""
-        return [f"Table: {harmless(self.table)}", f"Department: {harmless(self.department)}"]
+        return [f"Table: {harmless(self.table)}", f"{harmless(self.scope).capitalize()}: {harmless(self.department)}"]
 
 
 class PoolAlert(BaseModel):

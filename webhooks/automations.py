@@ -94,6 +94,7 @@ def about_loads(patience: Patience, webhook: UUID, stream: Stream) -> Automation
                 "silent",
                 table=label("prefect.resource.name"),
                 department=label(scope),
+                scope=json.dumps(stream.scope),
                 hours=hours(patience.silence),
             )
         ],

@@ -57,14 +57,14 @@ class CreatedObject:
 
 @dataclass(frozen=True)
 class Watched:
-    """The objects that matter: those of one bucket under one prefix, reject files excepted."""
+    """The objects that matter: those of one bucket under the streams' prefixes, reject files excepted."""
 
     bucket: str
-    prefix: str
+    prefixes: tuple[str, ...]
 
     def wants(self, found: CreatedObject) -> bool:
         """Whether that object is a snapshot."""
-        return found.bucket == self.bucket and found.key.startswith(self.prefix) and REJECTS not in found.key
+        return found.bucket == self.bucket and found.key.startswith(self.prefixes) and REJECTS not in found.key
 
 
 class _Bucket(BaseModel):

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from blocks.environment import alert_topic_from
 from tasks.errors import ConfigError
+from tasks.streams import STREAMS
 from webhooks.objects import Watched
 from webhooks.service import Settings, WatchSettings
 
@@ -22,8 +23,9 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     watch = watch_settings(environment, problems)
     if problems:
         raise ConfigError("; ".join(problems))
-    prefix = environment["S3_DEPARTMENT_MEMBERS_PATH"].partition("{")[0]
-    return Settings(Watched(environment["S3_BUCKET_NAME"], prefix), topics, api_key, watch)
+    paths = (environment.get(stream.path_setting, stream.default_path) for stream in STREAMS.values())
+    prefixes = tuple(path.partition("{")[0] for path in paths if path is not None)
+    return Settings(Watched(environment["S3_BUCKET_NAME"], prefixes), topics, api_key, watch)
 
 
 def watch_settings(environment: Mapping[str, str], problems: list[str]) -> WatchSettings | None:

@@ -91,14 +91,14 @@ def hearing(url: str, key: str) -> str:
 
 def expect_loads(environment: Mapping[str, str], stream: Stream) -> str:
     """From now on a load of the environment's scope is expected, even though none has been yet."""
-    scope_id = environment.get(stream.scope_setting)
-    if scope_id is None:
+    scope_ids = [each.strip().lower() for each in environment.get(stream.scope_setting, "").split(",") if each.strip()]
+    if not scope_ids:
         return f"{stream.scope_setting} is not set, so a missing load is told of from the first load on"
-    scope = Scope(stream, scope_id.lower())
     schema = environment.get("BUSINESS_TRACKING_SCHEMA", DEFAULT_SCHEMA)
     table = environment.get(stream.table_setting, stream.table)
-    emit(WATCHED, table_resource(schema, table, scope), tags=[TAG])
-    return f"loads of {scope} into {schema}.{table} are expected from now on"
+    for scope_id in scope_ids:
+        emit(WATCHED, table_resource(schema, table, Scope(stream, scope_id)), tags=[TAG])
+    return f"loads of {stream.scope} {', '.join(scope_ids)} into {schema}.{table} are expected from now on"
 
 
 def settings(environment: Mapping[str, str], url: str | None) -> tuple[str, str]:

@@ -74,6 +74,7 @@ def keep_page(body: bytes, decoder: PageDecoder, folder: Path, scope: Scope, ind
         if page.returnedItems not in (None, len(page.items)):
             raise Disagreement(f"page {index} says {page.returnedItems} {stream.items} and holds {len(page.items)}")
         items = pa.table(item_columns(page.items, stream, may_hold_secret=may_hold_secret(body)))
+        items = with_scope(items, scope) if stream.implies_scope else items
         keys = decoder.first_met(items.column_names)
     except msgspec.ValidationError as error:  # whole JSON of another shape: no other try betters it
         raise not_a_page(where, stream, f"otherwise ({error})") from None
@@ -105,6 +106,15 @@ def write_items(items: pa.Table, path: Path) -> None:
     """One page as an Arrow file, a column a key; for this user alone."""
     with create_private(path) as file, pa.ipc.new_file(file, items.schema) as writer:
         writer.write_table(items)
+
+
+def with_scope(items: pa.Table, scope: Scope) -> pa.Table:
+    """The items, those that name no scope given the one that was asked for."""
+    key = scope.stream.scope_key
+    filled = pa.array([scope.id] * len(items), pa.string())
+    if key not in items.column_names:
+        return items.append_column(key, filled)
+    return items.set_column(items.column_names.index(key), key, pc.coalesce(items[key], filled))
 
 
 def in_scope(items: pa.Table, scope: Scope) -> int:

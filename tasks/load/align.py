@@ -1,7 +1,7 @@
 """The plan by which the CSV's text becomes the live table's types. Made once from the table, for all rows."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -145,7 +145,7 @@ def align(
         raise ObjectInvalid(
             f"line 1: expected a header of distinct column names with {key_name} among them, found {len(names)} names, "
             f"{len(set(names))} of them distinct, {key_name} {'present' if key_name in names else 'absent'}."
-            f"{hint(names, key_name)}"
+            f"{hint(names, [key_name])}"
         )
     refuse_near_names(names, table)
     lacking = tuple(name for name in names if table.column(name) is None and name not in REJECT_COLUMNS)
@@ -226,10 +226,10 @@ def refuse_near_names(names: list[str], table: TableSchema) -> None:
         )
 
 
-def hint(names: list[str], key: str) -> str:
+def hint(names: list[str], keys: Sequence[str]) -> str:
     """What may be wrong with a header that lacks the key."""
-    if near := [name for name in names if plain(name) == key]:
-        return f" {near[0]!r} is not {key}: letter case and blanks count."
+    if near := [name for name in names if plain(name) in keys]:
+        return f" {near[0]!r} is not {plain(near[0])}: letter case and blanks count."
     if len(names) == 1 and re.search(r"[;\t|]", names[0]):
         return " Its fields seem to be separated by another character than a comma."
     return ""

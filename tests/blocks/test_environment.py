@@ -58,14 +58,14 @@ def test_values_of_any_characters_arrive_unchanged(monkeypatch: pytest.MonkeyPat
     url = database(None).get_engine().url
     assert (url.password, url.username, url.database) == ("q@:/%#?&é", "user@host", "a name/with?chars")
     resolver = Resolver(None)
-    assert load_settings(resolver, MEMBERS, None, None).schema == "Business Tracking é"
+    assert load_settings(resolver, None, None).schema == "Business Tracking é"
     assert resolver.problems == []
 
 
 def test_what_is_missing_is_told_all_at_once_and_once(monkeypatch: pytest.MonkeyPatch) -> None:
     resolver = Resolver(None, environment={"LMS_USERNAME": "u"})
     extract_settings(resolver, MEMBERS, None, None, None, None, None)
-    load_settings(resolver, MEMBERS, None, None)
+    load_settings(resolver, None, None)
     with pytest.raises(ConfigError) as caught:
         resolver.finish()
     optional = {"LMS_USERNAME", "SNS_TOPIC_ARN", "BUSINESS_TRACKING_SCHEMA", "BUSINESS_TRACKING_PASSWORD"}
@@ -108,8 +108,8 @@ def test_a_parameter_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch) 
     other = "00000000-0000-4000-8000-00000000000B"
     settings = extract_settings(resolver, MEMBERS, other, "other", "other.csv", {"externalId": "illum_id"}, ["notes"])
     assert (settings.scope.id, settings.bucket, settings.path_template) == (other.lower(), "other", "other.csv")
-    load = load_settings(resolver, MEMBERS, "a schema", "a table")
-    assert (load.schema, load.table) == ("a schema", "a table")
+    load = load_settings(resolver, "a schema", "a table")
+    assert (load.schema, load.tables["department-members"]) == ("a schema", "a table")
     assert settings.names.column("externalId") == "illum_id"
     assert settings.names.column("notes") is None
     assert source_object(resolver, MEMBERS, "b", "a key/é+ .csv", "v7").key == "a key/é+ .csv"

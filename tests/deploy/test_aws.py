@@ -101,7 +101,7 @@ def test_what_the_rule_matches_is_what_the_webhook_service_wants(stack: Stack) -
         "detail": {"bucket": {"name": [BUCKET]}, "object": {"key": [{"prefix": "department_members/"}]}},
     }
     [told] = created_objects(event)
-    assert Watched(BUCKET, "department_members/").wants(told)
+    assert Watched(BUCKET, ("department_members/",)).wants(told)
 
 
 def test_the_rule_delivers_to_the_webhook_service_with_its_key_for_a_day(stack: Stack) -> None:

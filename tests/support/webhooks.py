@@ -81,7 +81,7 @@ class Service:
         self.events: list[dict[str, Any]] = []
         self.prefect_is_down = False
         self.prefect_answers: int | None = None
-        settings = Settings(Watched("snapshots", "members/"), frozenset({TOPIC}), API_KEY)
+        settings = Settings(Watched("snapshots", ("members/",)), frozenset({TOPIC}), API_KEY)
         app = create_app(settings, fetch=self.amazon.fetch, emit=self.emit)
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"

@@ -60,7 +60,7 @@ def test_what_an_extract_writes_is_taken(path: Path) -> None:
         *(("sha256", value) for value in ["", SHA256[:-1], SHA256 + "0", "g" * 64, "\n" * 64, SHA256[:-1] + "７", f" {SHA256}"]),
         *(("format", value) for value in ["2", "", "1.0", " 1", "１", "01", "csv\n", "1" * 5000]),
         *(("kind", value) for value in ["increment", "", "Full", "full ", "full\n", "\x00"]),
-        *(("stream", value) for value in ["course-enrollments", "", "department-members\n", "x" * 5000]),
+        *(("stream", value) for value in ["course-sessions", "", "department-members\n", "x" * 5000]),
     ],
 )  # fmt: skip
 def test_any_other_value_is_refused_by_name_and_shown_on_one_line(path: Path, name: str, value: str) -> None:

@@ -36,7 +36,7 @@ def port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(8192, hard), hard))  # both ends lie in this process
     monkeypatch.setattr(connections, "LONGEST_REQUEST_S", 1.0)
-    app = create_app(Settings(Watched("b", ""), frozenset(), KEY), fetch=unused, emit=unused)  # type: ignore[arg-type]
+    app = create_app(Settings(Watched("b", ("",)), frozenset(), KEY), fetch=unused, emit=unused)  # type: ignore[arg-type]
     number = free_port()
     config = uvicorn.Config(app, host="127.0.0.1", port=number, log_level="critical", http=BoundedProtocol)
     server = uvicorn.Server(config)

@@ -1,0 +1,60 @@
+"""LMS to S3: one course's enrollments, proved complete, as one CSV.
+
+python flows/course_to_s3.py --help
+"""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+if __name__ == "__main__":  # `python flows/course_to_s3.py` puts flows/ on the path, not the project
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    from commands.startup import begin
+
+    begin(__file__)
+
+from prefect import flow
+
+from commands.flow_script import main
+from flows import parameters
+from flows.lms_to_s3 import publish_snapshot
+from tasks.alert import tell_of_failure
+from tasks.files import run_folder
+from tasks.settings import Resolver, extract_settings
+from tasks.streams import ENROLLMENTS
+from tasks.task_options import FLOW, run_name
+
+
+@flow(
+    name="course-to-s3",
+    flow_run_name=run_name,
+    on_failure=[tell_of_failure],
+    on_crashed=[tell_of_failure],
+    **FLOW,
+)
+def course_to_s3(
+    course_id: str | None = parameters.COURSE_ID,
+    bucket: str | None = parameters.BUCKET,
+    path: str | None = parameters.COURSE_PATH,
+    allow_shrink: bool = parameters.ALLOW_SHRINK,
+    column_names: dict[str, str] | None = parameters.COLUMN_NAMES,
+    exclude_columns: list[str] | None = parameters.EXCLUDE_COLUMNS,
+    dry_run: bool = parameters.DRY_RUN,
+    blocks: str | None = parameters.BLOCKS,
+) -> dict[str, Any]:
+    """Publish all enrollments of one course, historical ones included, as one CSV in S3, or nothing.
+
+    The parameters are explained in flows/parameters.py.
+    """
+    resolver = Resolver(blocks)
+    settings = extract_settings(resolver, ENROLLMENTS, course_id, bucket, path, column_names, exclude_columns)
+    resolver.finish()
+    with run_folder() as folder:
+        _, _, report = publish_snapshot(
+            settings, folder, allow_shrink=allow_shrink, dry_run=dry_run, blocks=blocks, report_key="course-to-s3"
+        )
+    return report
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(course_to_s3))

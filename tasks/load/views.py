@@ -1,0 +1,47 @@
+"""The views over both streams' tables: tasks/load/sql/department_course_progress.sql."""
+
+from collections.abc import Mapping
+
+import psycopg2
+from prefect import task
+
+from tasks.load.database import execute, one_row, quoted, transaction
+from tasks.log import run_logger
+from tasks.streams import ENROLLMENTS, MEMBERS
+from tasks.task_options import IN_MEMORY, RETRIED
+
+VIEW, STATUS = "department_course_progress", "course_enrollment_status"
+
+
+@task(name="create-views", **IN_MEMORY, **RETRIED)
+def create_views(schema: str, tables: Mapping[str, str], *, blocks: str | None = None) -> bool:
+    """The view of who has got how far is there, if both tables are; whether this run made it.
+
+    A table of other columns than the default one's may not do for it; then the log says so, and the load stands.
+    """
+    names = {
+        "members": quoted(schema, tables[MEMBERS.name]),
+        "enrollments": quoted(schema, tables[ENROLLMENTS.name]),
+        "view": quoted(schema, VIEW),
+        "status": quoted(schema, STATUS),
+    }
+    with transaction(blocks) as cursor:
+        cursor.execute(
+            "SELECT to_regclass(%(members)s) IS NOT NULL AND to_regclass(%(enrollments)s) IS NOT NULL "
+            "AND to_regclass(%(view)s) IS NULL",
+            names,
+        )
+        if not one_row(cursor)[0]:
+            return False
+        cursor.execute("SAVEPOINT views")
+        try:
+            execute(cursor, "department_course_progress", **names)
+        except psycopg2.errors.SyntaxErrorOrAccessRuleViolation as error:
+            cursor.execute("ROLLBACK TO SAVEPOINT views")
+            run_logger().warning(
+                "the view %s could not be made (%s, SQLSTATE %s). Make it from tasks/load/sql/%s.sql, with your "
+                "tables' columns.", names["view"], type(error).__name__, error.pgcode, VIEW,
+            )  # fmt: skip
+            return False
+    run_logger().info("made the view %s", names["view"])
+    return True
