@@ -1,8 +1,8 @@
-"""`make demo`: department_sync on the embedded default, told in the terminal.
+"""`make demo`: department_sync and course_sync on the embedded default, told in the terminal.
 
-Runs it four times against a simulated LMS, S3, SNS, an embedded PostgreSQL and a Prefect server: a first load; a
-second after people joined, left and were edited; a third after one came back; and one with a broken
-password. Exits 1 if anything it shows is not what it expected. Leaves nothing running.
+Against a simulated LMS, S3, SNS, an embedded PostgreSQL and a Prefect server it loads a department; again after people
+joined, left and were edited; again after one came back; then a course's enrollments, with the view of who has got how
+far; and once more with a broken password. Exits 1 if anything it shows is not what it expected. Leaves nothing running.
 """
 
 import json
@@ -12,11 +12,20 @@ import sys
 import time
 from typing import Any
 
+from sandbox.courses import COURSE
 from sandbox.people import DEPARTMENT
 from sandbox.prefect_server import PrefectServer
 from sandbox.stack import Sandbox
 
-MEMBERS, JOINED, LEFT, EDITED = 3000, 25, 4, 40
+MEMBERS, JOINED, LEFT, EDITED, ENROLLED = 3000, 25, 4, 40, 400
+ACTIVE_AGAIN = """
+    SELECT lms_enrollment_id::text FROM course_enrollments WHERE is_active AND lms_user_id IN (
+        SELECT lms_user_id FROM course_enrollments WHERE NOT is_active)
+"""
+PROGRESS = """
+    SELECT status, round(avg(progress)), was_completed, count(*) FROM department_course_progress
+    GROUP BY status, was_completed ORDER BY count(*) DESC, status
+"""
 FLAGS = ("--create-table", "--on-departure", "mark")
 TOLD = ("rows", "pages", "sign_ins", "read", "inserted", "updated", "unchanged", "rejected", "departed", "returned")
 BOLD, DIM, GREEN, RED, PLAIN = ("\033[1m", "\033[2m", "\033[32m", "\033[31m", "\033[0m")
@@ -44,16 +53,17 @@ class Demo:
             self.surprises += 1
             self.say(f"  FAIL {what}: expected {expected}, found {found}", RED)
 
-    def sync(self, title: str) -> tuple[int, dict[str, int]]:
-        """Run department_sync as a script, its log shown as it comes; exit code and the counts it reported."""
+    def sync(self, title: str, flow: str = "department_sync") -> tuple[int, dict[str, int]]:
+        """Run a flow as a script, its log shown as it comes; exit code and the counts it reported."""
         self.say(f"\n{title}", BOLD)
-        self.say(f"  $ python flows/department_sync.py {' '.join(FLAGS)}", DIM)
+        self.say(f"  $ python flows/{flow}.py {' '.join(FLAGS)}", DIM)
         counts: dict[str, int] = {}
         began = time.monotonic()
-        command = self.box.command("flows/department_sync.py", *FLAGS, env={"PREFECT_API_URL": self.prefect_api_url})
+        env = {"PREFECT_API_URL": self.prefect_api_url, "COURSE_ID": COURSE}
+        command = self.box.command(f"flows/{flow}.py", *FLAGS, env=env)
         process = subprocess.Popen(**command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         for line in process.stdout or ():
-            if "|" in line or line.startswith("department-sync"):
+            if "|" in line or line.startswith(flow.replace("_", "-")):
                 self.say("  | " + line.rstrip()[:200], DIM)
             found = dict(word.split("=", 1) for word in line.split() if "=" in word)
             counts |= {name: int(found[name]) for name in TOLD if name in found}
@@ -115,11 +125,30 @@ def third_load(demo: Demo, left: list[dict[str, Any]]) -> None:
     demo.expect_counts(counts, inserted=0, updated=1, departed=0, returned=1)
 
 
+def enrollments(demo: Demo) -> None:
+    """The second stream; then the view over both tables."""
+    courses, ids = demo.box.lms.courses, list(demo.box.lms.members)
+    first = [courses.enrol(member_id) for member_id in ids[:ENROLLED]]
+    again = courses.enrol_again(first[0])
+    code, counts = demo.sync(f"4. {ENROLLED} of them take a course, one for the second time", "course_sync")
+    demo.expect("exit code", 0, code)
+    demo.expect_counts(counts, rows=ENROLLED + 1, inserted=ENROLLED + 1, rejected=0)
+    demo.expect("enrollment that is active now", again, demo.box.query(ACTIVE_AGAIN)[0][0])
+    demo.say("  department_course_progress, one row for each member and course:")
+    demo.say("  status         progress  completed before  members")
+    for status, progress, completed, members in demo.box.query(PROGRESS):
+        demo.say(
+            f"  {status or 'not enrolled':<14} {'' if progress is None else progress:<9} {completed!s:<17} {members}"
+        )
+    everybody = demo.box.query("SELECT count(*) FROM department_course_progress")[0][0]
+    demo.expect("rows of the view, one a member", MEMBERS + JOINED - LEFT + 1, everybody)
+
+
 def failing_load(demo: Demo) -> None:
     """The LMS refuses the password: nothing changes, and one alert goes out."""
     before = demo.box.query("SELECT md5(string_agg(t::text, '' ORDER BY lms_user_id)) FROM department_members t")
     demo.box.lms.password = "changed by somebody"
-    code, _ = demo.sync("4. the LMS password was changed")
+    code, _ = demo.sync("5. the LMS password was changed")
     demo.expect("exit code", 1, code)
     after = demo.box.query("SELECT md5(string_agg(t::text, '' ORDER BY lms_user_id)) FROM department_members t")
     demo.expect("table untouched", before, after)
@@ -144,6 +173,7 @@ def main() -> int:
         demo.say(f"  department {DEPARTMENT}")
         first_load(demo)
         third_load(demo, second_load(demo))
+        enrollments(demo)
         failing_load(demo)
         seconds = time.monotonic() - began
         outcome = "All as expected" if demo.surprises == 0 else f"{demo.surprises} surprises"

@@ -16,6 +16,7 @@ import threading
 import time
 from bisect import insort
 from collections.abc import Callable
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
@@ -23,6 +24,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 
+from sandbox.courses import NAME, Courses
 from sandbox.faults import Answer, Call, Fault
 from sandbox.people import DEPARTMENT, person
 
@@ -41,6 +43,7 @@ class SimulatedLms:
 
     Attributes:
         members: id (lower case) to the member as it is sent.
+        courses: the courses and their enrollments.
         faults: asked in turn for each request; see `sandbox.faults`.
         requests: method, path, page and status of each request answered.
     """
@@ -53,6 +56,7 @@ class SimulatedLms:
         self.page_cap = page_cap
         self.latency_s = latency_s
         self.members: dict[str, dict[str, Any]] = {}
+        self.courses = Courses()
         self.faults: list[Fault] = []
         self.requests: list[tuple[str, str, int | None, int]] = []
         self.sign_ins = 0
@@ -143,7 +147,8 @@ class SimulatedLms:
         parts = urlsplit(target)
         query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
         offset = query.get("_offset", "0")
-        page = int(offset) if parts.path == "/users" and offset.isdigit() else None
+        listed = parts.path == "/users" or parts.path.endswith("/enrollments")
+        page = int(offset) if listed and offset.isdigit() else None
         if self.latency_s:
             time.sleep(self.latency_s)
 
@@ -167,12 +172,23 @@ class SimulatedLms:
         }
         if headers.get("x-api-key") != PRIVATE_KEY:
             return Answer(403, b'{"message":"Forbidden"}')
-        is_department = method == "GET" and path.startswith("/departments/")
-        if (method, path) not in routes and not is_department:
+        route = routes.get((method, path)) or (self._route_by_id(path, query) if method == "GET" else None)
+        if route is None:
             return Answer(403, WRONG_PATH)
         if path != "/authenticate" and not self._is_signed_in(headers.get("Authorization", "")):
             return Answer(401, DENIED)
-        return self._department(path.rpartition("/")[2]) if is_department else routes[method, path]()
+        return route()
+
+    def _route_by_id(self, path: str, query: dict[str, str]) -> Callable[[], Answer] | None:
+        kind, _, rest = path.removeprefix("/").partition("/")
+        item, _, below = rest.partition("/")
+        if (kind, below) == ("departments", ""):
+            return partial(self._department, item)
+        if (kind, below) == ("courses", ""):
+            return partial(self._course, item)
+        if (kind, below) == ("courses", "enrollments"):
+            return partial(self._enrollments, item, query)
+        return None
 
     def _authenticate(self, body: bytes) -> Answer:
         try:
@@ -207,6 +223,20 @@ class SimulatedLms:
         told = limit if self.announce_cap else int(asked)
         head = f'{{"totalItems":{len(order)},"returnedItems":{len(users)},"limit":{told},"offset":{page},"users":['
         return Answer(200, head.encode() + b",".join(users) + b"]}")
+
+    def _course(self, course: str) -> Answer:
+        if course.lower() not in self.courses.enrollments:
+            return _error(404, "Resource not found")
+        return Answer(200, json.dumps({"id": course, "name": NAME}).encode())
+
+    def _enrollments(self, course: str, query: dict[str, str]) -> Answer:
+        asked, offset = query.get("_limit", "20"), query.get("_offset", "0")
+        known = query.keys() <= {"_limit", "_offset"}  # whether a course's list takes _filter or _sort is not known
+        if not (known and asked.isdigit() and offset.isdigit() and 1 <= int(asked) <= 1000 and int(offset) <= 65535):
+            return _error(422, "Submitted resource cannot be processed due to semantic errors")
+        limit = min(int(asked), self.page_cap)
+        page = self.courses.page(course, limit, int(offset), limit if self.announce_cap else int(asked))
+        return _error(404, "Resource not found") if page is None else Answer(200, page)
 
     def _department(self, department: str) -> Answer:
         if department.lower() not in self._order:

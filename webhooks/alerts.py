@@ -29,7 +29,8 @@ TEXTS = {
     "NoLoad": (
         "no load into {table} for {hours:g} hours",
         "Expected a load of {scope} {department} into {table} every {hours:g} hours; found none since {since}. Look "
-        "for the last runs of its extract and of s3-to-rds: did one fail, was none scheduled, or did S3's event not arrive?",
+        "for the last runs of its extract and of s3-to-rds: did one fail, was none scheduled, or did S3's event not "
+        "arrive?",
     ),
     "NoWorker": (
         "work pool {pool} has no worker",
