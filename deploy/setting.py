@@ -1,6 +1,7 @@
 """For prefect.yaml's build steps: print a variable of the environment, else of the folder's `.env`, else a default.
 
 python3 deploy/setting.py DEPLOY_CRON "0 2 * * *"
+python3 deploy/setting.py --is-set COURSE_ID
 """
 
 import os
@@ -15,4 +16,7 @@ def setting(name: str, default: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(setting(sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else "") + "\n")
+    if sys.argv[1] == "--is-set":
+        sys.stdout.write("true\n" if setting(sys.argv[2], "") else "false\n")
+    else:
+        sys.stdout.write(setting(sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else "") + "\n")

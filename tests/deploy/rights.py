@@ -72,11 +72,20 @@ def grants(statements: list[dict[str, Any]]) -> list[Grant]:
         assert set(statement) <= {"Sid", "Effect", "Action", "Resource", "Condition"}, statement
         assert statement["Effect"] == "Allow", statement
     return [
-        Grant(action, resource, statement.get("Condition", {}))
+        Grant(action, resource, condition)
         for statement in statements
         for action in several(statement["Action"])
         for resource in several(statement["Resource"])
+        for condition in conditions(statement.get("Condition", {}))
     ]
+
+
+def conditions(given: dict[str, dict[str, Any]]) -> list[dict[str, dict[str, str]]]:
+    """A condition for each of the values that one may have: IAM takes any of them."""
+    if not given:
+        return [{}]
+    [(operator, [(name, values)])] = [(operator, list(names.items())) for operator, names in given.items()]
+    return [{operator: {name: value}} for value in several(values)]
 
 
 def several(value: str | list[str]) -> list[str]:

@@ -48,6 +48,9 @@ def test_the_bucket_is_nobody_elses_and_tells_eventbridge() -> None:
     assert bucket["NotificationConfiguration"] == {"EventBridgeConfiguration": {"EventBridgeEnabled": True}}
 
 
+PREFIXES = ("department_members/", "course_enrollments/")
+
+
 @pytest.mark.parametrize(("policy", "action"), [("BucketPolicy", "s3:*"), ("AlertTopicPolicy", "sns:Publish")])
 def test_nothing_goes_without_tls(policy: str, action: str) -> None:
     [statement] = properties(policy)["PolicyDocument"]["Statement"]
@@ -72,9 +75,12 @@ def test_s3_takes_the_rules_by_which_snapshots_and_old_versions_expire(stack: St
     rules = [as_the_api_takes_it(rule) for rule in properties("Bucket")["LifecycleConfiguration"]["Rules"]]
     stack.aws.s3.put_bucket_lifecycle_configuration(Bucket=BUCKET, LifecycleConfiguration={"Rules": rules})
     taken = stack.aws.s3.get_bucket_lifecycle_configuration(Bucket=BUCKET)["Rules"]
-    [snapshots, markers] = taken
+    [snapshots, markers, *enrollments] = taken
     assert {rule["Status"] for rule in taken} == {"Enabled"}
-    assert {rule["Filter"]["Prefix"] for rule in taken} == {"department_members/"}
+    assert {rule["Filter"]["Prefix"] for rule in (snapshots, markers)} == {"department_members/"}
+    assert {rule["Filter"]["Prefix"] for rule in enrollments} == {"course_enrollments/"}
+    alike = [{**rule, "ID": "", "Filter": {}} for rule in taken]
+    assert alike[:2] == alike[2:]
     assert snapshots["Expiration"]["Days"] == 90
     assert snapshots["NoncurrentVersionExpiration"]["NoncurrentDays"] == 30
     assert snapshots["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 1}
@@ -98,10 +104,10 @@ def test_what_the_rule_matches_is_what_the_webhook_service_wants(stack: Stack) -
     assert json.loads(rule["EventPattern"]) == {
         "source": [event["source"]],
         "detail-type": [event["detail-type"]],
-        "detail": {"bucket": {"name": [BUCKET]}, "object": {"key": [{"prefix": "department_members/"}]}},
+        "detail": {"bucket": {"name": [BUCKET]}, "object": {"key": [{"prefix": name} for name in PREFIXES]}},
     }
     [told] = created_objects(event)
-    assert Watched(BUCKET, ("department_members/",)).wants(told)
+    assert Watched(BUCKET, PREFIXES).wants(told)
 
 
 def test_the_rule_delivers_to_the_webhook_service_with_its_key_for_a_day(stack: Stack) -> None:

@@ -4,9 +4,12 @@ import pytest
 from boto3.s3.transfer import TransferConfig
 
 from commands.check import check_bucket
+from flows.course_sync import course_sync
+from flows.course_to_s3 import course_to_s3
 from flows.department_sync import department_sync
 from flows.lms_to_s3 import lms_to_s3
 from flows.s3_to_rds import s3_to_rds
+from sandbox.courses import COURSE
 from sandbox.people import DEPARTMENT, person
 from sandbox.stack import Sandbox
 from tasks.credentials import alert_topic
@@ -41,6 +44,14 @@ def publish_in_parts(monkeypatch: pytest.MonkeyPatch, box: Sandbox) -> None:
         "tasks.extract.publish.UPLOAD", TransferConfig(multipart_threshold=PART, multipart_chunksize=PART)
     )
     box.lms.add({**person(901), "notes": "x" * 2 * PART})
+    box.lms.courses.enrol(person(901)["id"], courseName="x" * 2 * PART)
+
+
+def enrol(box: Sandbox, ids: list[str]) -> None:
+    """Each of them takes the course; and one whose enrollment no table takes."""
+    for member_id in ids:
+        box.lms.courses.enrol(member_id)
+    box.lms.courses.enrol(ids[0], status="unknown")
 
 
 def is_second_part(call: Call) -> bool:
@@ -54,15 +65,19 @@ def checked_bucket() -> list[str]:
 def test_the_extract_may_do_what_it_does_and_nothing_else(
     stack: Stack, in_stack: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    in_stack.lms.add_people(3)
+    enrol(in_stack, in_stack.lms.add_people(3))
     with recorded(refuse=is_second_part) as calls:
         assert checked_bucket()[1] == f"may list; s3://{BUCKET}/{KEY} is not there yet"
         lms_to_s3()
         lms_to_s3()
         assert checked_bucket()[1] == f"may list and get s3://{BUCKET}/{KEY}"
+        course_to_s3(course_id=COURSE)
+        course_to_s3(course_id=COURSE)
         publish_in_parts(monkeypatch, in_stack)
         with pytest.raises(AuthError, match="UploadPart was refused"):
             lms_to_s3()
+        with pytest.raises(AuthError, match="UploadPart was refused"):
+            course_to_s3(course_id=COURSE)
     with recorded() as more:
         lms_to_s3()
         monkeypatch.setenv(PATH, DATED)
@@ -74,9 +89,11 @@ def test_the_extract_may_do_what_it_does_and_nothing_else(
 
 
 def test_the_load_may_do_what_it_does_and_nothing_else(stack: Stack, in_stack: Sandbox) -> None:
-    in_stack.lms.add_people(20)
+    enrol(in_stack, in_stack.lms.add_people(20))
     in_stack.lms.add({**person(900), "gender": "unknown"})
     lms_to_s3()
+    course_to_s3(course_id=COURSE)
+    [taken] = in_stack.aws.s3.list_object_versions(Bucket=BUCKET, Prefix="course_enrollments/")["Versions"]
     [version] = in_stack.aws.s3.list_object_versions(Bucket=BUCKET, Prefix=KEY)["Versions"]
     with recorded() as calls:
         report = s3_to_rds(bucket=BUCKET, key=KEY, version_id=version["VersionId"], create_table=True)
@@ -84,6 +101,9 @@ def test_the_load_may_do_what_it_does_and_nothing_else(stack: Stack, in_stack: S
         assert s3_to_rds(on_departure="mark")["outcome"] != "loaded"
         with pytest.raises(ObjectInvalid):
             s3_to_rds(key="department_members/none.csv")
+        report = s3_to_rds(key=taken["Key"], version_id=taken["VersionId"], create_table=True)
+        assert (report["inserted"], report["rejected"]) == (20, 1)
+        s3_to_rds(key=taken["Key"])
     assert [call.parameters["Key"] for call in calls if call.operation == "PutObject"][0].startswith(f"{KEY}.rejected/")
     assert_role_fits(stack, "LoadRole", calls)
 
@@ -91,14 +111,18 @@ def test_the_load_may_do_what_it_does_and_nothing_else(stack: Stack, in_stack: S
 def test_the_sync_may_do_what_it_does_and_nothing_else(
     stack: Stack, in_stack: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    in_stack.lms.add_people(20)
+    enrol(in_stack, in_stack.lms.add_people(20))
     in_stack.lms.add({**person(900), "gender": "unknown"})
     with recorded(refuse=is_second_part) as calls:
         department_sync(create_table=True)
         department_sync()
+        course_sync(course_id=COURSE, create_table=True)
+        course_sync(course_id=COURSE)
         publish_in_parts(monkeypatch, in_stack)
         with pytest.raises(AuthError):
             department_sync()
+        with pytest.raises(AuthError):
+            course_sync(course_id=COURSE)
     assert_role_fits(stack, "SyncRole", calls)
 
 

@@ -41,9 +41,9 @@ def flow_of(deployment: dict[str, Any]) -> Flow[..., Any]:
     return found
 
 
-def test_the_three_flows_are_deployed_under_their_own_names() -> None:
+def test_the_flows_are_deployed_under_their_own_names() -> None:
     assert {name: flow_of(deployment).name for name, deployment in DEPLOYMENTS.items()} == {
-        name: name for name in ("lms-to-s3", "s3-to-rds", "department-sync")
+        name: name for name in ("lms-to-s3", "course-to-s3", "s3-to-rds", "department-sync", "course-sync")
     }
 
 
@@ -69,13 +69,14 @@ def test_every_run_says_that_it_lives_as_often_as_the_watch_expects() -> None:
     beats = [
         each["work_pool"]["job_variables"]["env"]["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"] for each in DEPLOYMENTS.values()
     ]
-    assert beats == [str(HEARTBEAT_S)] * 3
+    assert beats == [str(HEARTBEAT_S)] * 5
     assert all(TAG in deployment["tags"] for deployment in DEPLOYMENTS.values())
 
 
 def test_the_schedule_has_no_misspelt_key() -> None:
-    [schedule] = DEPLOYMENTS["lms-to-s3"]["schedules"]
-    assert set(schedule) <= {"cron", "timezone", "slug", "active", "parameters"}
+    for name in ("lms-to-s3", "course-to-s3"):
+        [schedule] = DEPLOYMENTS[name]["schedules"]
+        assert set(schedule) <= {"cron", "timezone", "slug", "active", "parameters"}
 
 
 def test_the_trigger_has_no_misspelt_key_and_sets_parameters_that_exist() -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from sandbox.courses import Courses
 from sandbox.prefect_server import PrefectServer
 from sandbox.stack import Sandbox
 from tests.conftest import wait_briefly
@@ -33,7 +34,8 @@ def clean(box: Sandbox) -> Sandbox:
     box.lms.requests.clear()
     box.lms.password = box.environment()["LMS_PASSWORD"]
     box.aws.reset()
-    box.query("DROP TABLE IF EXISTS department_members, lms_loads")
+    box.lms.courses = Courses()
+    box.query("DROP TABLE IF EXISTS department_members, course_enrollments, lms_loads CASCADE")
     return box
 
 
