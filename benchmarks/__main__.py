@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.bench import Bench
+from benchmarks.enrollments import measure_enrollments
 from benchmarks.floor import measure_floor
 from benchmarks.report import write
 from benchmarks.webhooks import measure_webhooks
@@ -34,7 +35,7 @@ def main() -> None:
         with SimulatedAws(versioning=False) as aws, Postgres(18) as postgres, tempfile.TemporaryDirectory() as folder:
             benches.append(Bench(members, runs, aws, postgres, Path(folder)))
             benches[-1].run()
-    sys.stdout.write(write(benches, measure_floor(options.runs), measure_webhooks()))
+    sys.stdout.write(write(benches, measure_floor(options.runs), measure_enrollments(), measure_webhooks()))
 
 
 if __name__ == "__main__":

@@ -90,7 +90,12 @@ def goals(bench: Bench, smaller: Bench | None) -> list[str]:
     ]
 
 
-def write(benches: list[Bench], floor: Mapping[str, float], webhooks: list[tuple[str, float, float]]) -> str:
+def write(
+    benches: list[Bench],
+    floor: Mapping[str, float],
+    enrollments: list[tuple[str, float, float]],
+    webhooks: list[tuple[str, float, float]],
+) -> str:
     """All of it as Markdown, in benchmarks/results.md, with its plot; returns the text."""
     dlt = subprocess.run(
         [str(REFERENCES), "-c", "from importlib.metadata import version; print(version('dlt'))"],
@@ -135,11 +140,26 @@ def write(benches: list[Bench], floor: Mapping[str, float], webhooks: list[tuple
         "|---|---|",
         *(f"| {how} | {seconds:.2f} |" for how, seconds in floor.items()),
         "",
+        *enrollment_table(enrollments),
         *webhook_table(webhooks),
     ]  # fmt: skip
     RESULTS.write_text("\n".join(lines), encoding="utf-8")
     plot(benches)
     return "\n".join(lines)
+
+
+def enrollment_table(found: list[tuple[str, float, float]]) -> list[str]:
+    """What was run, how long it took, and its peak memory."""
+    return [
+        "## Course enrollments",
+        "",
+        "As a script that starts Prefect, from a plain HTTP server; each stored value was compared with what was sent.",
+        "",
+        "| what | seconds | peak MB |",
+        "|---|---|---|",
+        *(f"| {what} | {seconds:.2f} | {peak_mb:,.0f} |" for what, seconds, peak_mb in found),
+        "",
+    ]
 
 
 def webhook_table(found: list[tuple[str, float, float]]) -> list[str]:

@@ -105,16 +105,17 @@ def prefect_problem(error: BaseException) -> PipelineError | None:
 
 
 def parser(flow: Flow[..., Any]) -> argparse.ArgumentParser:
-    """An argument parser with a flag for each of the flow's parameters, whose defaults are Fields that explain them."""
-    description = (inspect.getdoc(flow.fn) or "").rpartition("\n\n")[0]
+    """An argument parser with a flag for each of the flow's parameters, whose annotated types explain them."""
+    description = (inspect.getdoc(flow.fn) or "").partition("Args:")[0].strip()
     found = argparse.ArgumentParser(description=description, allow_abbrev=False)
-    kinds = get_type_hints(flow.fn)
+    kinds = get_type_hints(flow.fn, include_extras=True)
     for name, parameter in inspect.signature(flow.fn).parameters.items():
+        kind, explained = get_args(kinds[name])
         found.add_argument(
             "--" + name.replace("_", "-"),
-            default=parameter.default.default,
-            help=parameter.default.description.replace("%", "%%"),
-            **flag(kinds[name]),
+            default=parameter.default,
+            help=explained.replace("%", "%%"),
+            **flag(kind),
         )
     return found
 

@@ -32,20 +32,18 @@ from tasks.task_options import FLOW, run_name
     on_crashed=[tell_of_failure],
     **FLOW,
 )
+@parameters.explained
 def course_to_s3(
-    course_id: str | None = parameters.COURSE_ID,
-    bucket: str | None = parameters.BUCKET,
-    path: str | None = parameters.COURSE_PATH,
-    allow_shrink: bool = parameters.ALLOW_SHRINK,
-    column_names: dict[str, str] | None = parameters.COLUMN_NAMES,
-    exclude_columns: list[str] | None = parameters.EXCLUDE_COLUMNS,
-    dry_run: bool = parameters.DRY_RUN,
-    blocks: str | None = parameters.BLOCKS,
+    course_id: parameters.CourseId = None,
+    bucket: parameters.Bucket = None,
+    path: parameters.CoursePath = None,
+    allow_shrink: parameters.AllowShrink = False,
+    column_names: parameters.ColumnNames = None,
+    exclude_columns: parameters.ExcludeColumns = None,
+    dry_run: parameters.DryRun = False,
+    blocks: parameters.Blocks = None,
 ) -> dict[str, Any]:
-    """Publish all enrollments of one course, historical ones included, as one CSV in S3, or nothing.
-
-    The parameters are explained in flows/parameters.py.
-    """
+    """Publish all enrollments of one course, historical ones included, as one CSV in S3, or nothing."""
     resolver = Resolver(blocks)
     settings = extract_settings(resolver, ENROLLMENTS, course_id, bucket, path, column_names, exclude_columns)
     resolver.finish()

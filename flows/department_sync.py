@@ -22,7 +22,7 @@ from flows.s3_to_rds import apply_snapshot
 from tasks.alert import tell_of_failure
 from tasks.extract.publish import unpublished
 from tasks.files import run_folder
-from tasks.options import LoadOptions, OnDeparture, SchemaContract
+from tasks.options import LoadOptions
 from tasks.s3 import read_object
 from tasks.settings import Resolver, extract_settings, load_settings
 from tasks.streams import MEMBERS
@@ -36,33 +36,31 @@ from tasks.task_options import FLOW, run_name
     on_crashed=[tell_of_failure],
     **FLOW,
 )
+@parameters.explained
 def department_sync(
-    department_id: str | None = parameters.DEPARTMENT_ID,
-    bucket: str | None = parameters.BUCKET,
-    path: str | None = parameters.PATH,
-    include_subdepartments: bool = parameters.INCLUDE_SUBDEPARTMENTS,
-    allow_shrink: bool = parameters.ALLOW_SHRINK,
-    column_names: dict[str, str] | None = parameters.COLUMN_NAMES,
-    exclude_columns: list[str] | None = parameters.EXCLUDE_COLUMNS,
-    schema_name: str | None = parameters.SCHEMA_NAME,
-    table_name: str | None = parameters.TABLE_NAME,
-    create_table: bool = parameters.CREATE_TABLE,
-    schema_contract: SchemaContract = parameters.SCHEMA_CONTRACT,
-    max_rejected: str | None = parameters.MAX_REJECTED,
-    on_departure: OnDeparture = parameters.ON_DEPARTURE,
-    max_departures: str = parameters.MAX_DEPARTURES,
-    max_emptied: str | None = parameters.MAX_EMPTIED,
-    dry_run: bool = parameters.DRY_RUN,
-    show_values: bool = parameters.SHOW_VALUES,
-    blocks: str | None = parameters.BLOCKS,
+    department_id: parameters.DepartmentId = None,
+    bucket: parameters.Bucket = None,
+    path: parameters.Path = None,
+    include_subdepartments: parameters.IncludeSubdepartments = False,
+    allow_shrink: parameters.AllowShrink = False,
+    column_names: parameters.ColumnNames = None,
+    exclude_columns: parameters.ExcludeColumns = None,
+    schema_name: parameters.SchemaName = None,
+    table_name: parameters.TableName = None,
+    create_table: parameters.CreateTable = False,
+    schema_contract: parameters.Contract = "ignore",
+    max_rejected: parameters.MaxRejected = None,
+    on_departure: parameters.Departure = "keep",
+    max_departures: parameters.MaxDepartures = "20%",
+    max_emptied: parameters.MaxEmptied = None,
+    dry_run: parameters.DryRun = False,
+    show_values: parameters.ShowValues = False,
+    blocks: parameters.Blocks = None,
 ) -> dict[str, dict[str, Any]]:
     """Bring one department's table up to date with the LMS, by way of S3.
 
     The two stories run as one flow, not as two flows inside it: a failure is told of once, and a
-    retry repeats one task.
-
-    The parameters are explained in flows/parameters.py.
-    """
+    retry repeats one task."""
     resolver = Resolver(blocks)
     extract = extract_settings(resolver, MEMBERS, department_id, bucket, path, column_names, exclude_columns)
     load = load_settings(resolver, schema_name, table_name)

@@ -37,21 +37,19 @@ from tasks.task_options import FLOW, run_name
     on_crashed=[tell_of_failure],
     **FLOW,
 )
+@parameters.explained
 def lms_to_s3(
-    department_id: str | None = parameters.DEPARTMENT_ID,
-    bucket: str | None = parameters.BUCKET,
-    path: str | None = parameters.PATH,
-    include_subdepartments: bool = parameters.INCLUDE_SUBDEPARTMENTS,
-    allow_shrink: bool = parameters.ALLOW_SHRINK,
-    column_names: dict[str, str] | None = parameters.COLUMN_NAMES,
-    exclude_columns: list[str] | None = parameters.EXCLUDE_COLUMNS,
-    dry_run: bool = parameters.DRY_RUN,
-    blocks: str | None = parameters.BLOCKS,
+    department_id: parameters.DepartmentId = None,
+    bucket: parameters.Bucket = None,
+    path: parameters.Path = None,
+    include_subdepartments: parameters.IncludeSubdepartments = False,
+    allow_shrink: parameters.AllowShrink = False,
+    column_names: parameters.ColumnNames = None,
+    exclude_columns: parameters.ExcludeColumns = None,
+    dry_run: parameters.DryRun = False,
+    blocks: parameters.Blocks = None,
 ) -> dict[str, Any]:
-    """Publish one department's complete member list as one CSV in S3, or nothing.
-
-    The parameters are explained in flows/parameters.py.
-    """
+    """Publish one department's complete member list as one CSV in S3, or nothing."""
     resolver = Resolver(blocks)
     settings = extract_settings(resolver, MEMBERS, department_id, bucket, path, column_names, exclude_columns)
     resolver.finish()

@@ -24,7 +24,7 @@ from tasks.load.report import announce_load, load_report
 from tasks.load.schema import inspect_schema
 from tasks.load.upsert import upsert_snapshot
 from tasks.load.views import create_views
-from tasks.options import LoadOptions, OnDeparture, SchemaContract
+from tasks.options import LoadOptions
 from tasks.report import tell
 from tasks.s3 import Snapshot, read_object
 from tasks.settings import LoadSettings, Resolver, load_settings, source_object
@@ -39,27 +39,25 @@ from tasks.task_options import FLOW, run_name
     on_crashed=[tell_of_failure],
     **FLOW,
 )
+@parameters.explained
 def s3_to_rds(
-    bucket: str | None = parameters.SOURCE_BUCKET,
-    key: str | None = parameters.SOURCE_KEY,
-    version_id: str | None = parameters.VERSION_ID,
-    schema_name: str | None = parameters.SCHEMA_NAME,
-    table_name: str | None = parameters.TABLE_NAME,
-    create_table: bool = parameters.CREATE_TABLE,
-    schema_contract: SchemaContract = parameters.SCHEMA_CONTRACT,
-    max_rejected: str | None = parameters.MAX_REJECTED,
-    on_departure: OnDeparture = parameters.ON_DEPARTURE,
-    max_departures: str = parameters.MAX_DEPARTURES,
-    max_emptied: str | None = parameters.MAX_EMPTIED,
-    replay: bool = parameters.REPLAY,
-    dry_run: bool = parameters.DRY_RUN,
-    show_values: bool = parameters.SHOW_VALUES,
-    blocks: str | None = parameters.BLOCKS,
+    bucket: parameters.SourceBucket = None,
+    key: parameters.SourceKey = None,
+    version_id: parameters.VersionId = None,
+    schema_name: parameters.SchemaName = None,
+    table_name: parameters.TableName = None,
+    create_table: parameters.CreateTable = False,
+    schema_contract: parameters.Contract = "ignore",
+    max_rejected: parameters.MaxRejected = None,
+    on_departure: parameters.Departure = "keep",
+    max_departures: parameters.MaxDepartures = "20%",
+    max_emptied: parameters.MaxEmptied = None,
+    replay: parameters.Replay = False,
+    dry_run: parameters.DryRun = False,
+    show_values: parameters.ShowValues = False,
+    blocks: parameters.Blocks = None,
 ) -> dict[str, Any]:
-    """Apply one snapshot's CSV to its stream's table, whole, or change nothing.
-
-    The parameters are explained in flows/parameters.py.
-    """
+    """Apply one snapshot's CSV to its stream's table, whole, or change nothing."""
     resolver = Resolver(blocks)
     source = source_object(resolver, MEMBERS, bucket, key, version_id)
     settings = load_settings(resolver, schema_name, table_name)
@@ -77,12 +75,13 @@ def apply_snapshot(
 ) -> dict[str, Any]:
     """The story of the load: inspect the table, then align, stage and upsert in one transaction."""
     stream = stream_of(snapshot)
+    tables = settings.tables_with(stream)
     table = inspect_schema(
-        settings.schema, settings.tables[stream.name], stream=stream, create_table=create_table, blocks=blocks
+        settings.schema, tables[stream.name], stream=stream, create_table=create_table, blocks=blocks
     )
     loaded = upsert_snapshot(snapshot, table, options, blocks=blocks)
     if create_table and not options.dry_run:
-        create_views(settings.schema, settings.tables, blocks=blocks)
+        create_views(settings.schema, tables, blocks=blocks)
     announce_load(snapshot, table, loaded, dry_run=options.dry_run)
     return tell("s3-to-rds", load_report(snapshot, table, loaded, dry_run=options.dry_run))
 

@@ -33,10 +33,17 @@ class ExtractSettings:
 
 @dataclass(frozen=True)
 class LoadSettings:
-    """Which tables are loaded: one for each stream, by its name."""
+    """Which table is loaded."""
 
     schema: str
     tables: Mapping[str, str]
+    """One for each stream, by its name, as the environment says."""
+    table: str | None = None
+    """The one that a parameter names, whatever the stream."""
+
+    def tables_with(self, stream: Stream) -> Mapping[str, str]:
+        """Each stream's table, where `stream` is the one that is loaded."""
+        return {**self.tables, **({stream.name: self.table} if self.table else {})}
 
 
 @dataclass
@@ -113,10 +120,8 @@ def load_settings(resolver: Resolver, schema: str | None, table: str | None) -> 
     resolver.credentials("database", "alert_topic")
     return LoadSettings(
         schema=schema or resolver.environment.get("BUSINESS_TRACKING_SCHEMA", DEFAULT_SCHEMA),
-        tables={
-            name: table or resolver.environment.get(stream.table_setting, stream.table)
-            for name, stream in STREAMS.items()
-        },
+        tables={name: resolver.environment.get(stream.table_setting, stream.table) for name, stream in STREAMS.items()},
+        table=table,
     )
 
 

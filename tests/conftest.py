@@ -81,7 +81,8 @@ class Database:
 
     def connect(self) -> Any:
         names = ("HOST", "PORT", "DBNAME", "USER", "PASSWORD", "SSLMODE")
-        return psycopg2.connect(**{name.lower(): self.variables[f"BUSINESS_TRACKING_{name}"] for name in names})
+        given: dict[str, Any] = {name.lower(): self.variables[f"BUSINESS_TRACKING_{name}"] for name in names}
+        return psycopg2.connect(**given)
 
     def query(self, statement: str, parameters: Any = None) -> list[tuple[Any, ...]]:
         return rows_of(self.connect(), statement, parameters)

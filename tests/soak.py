@@ -34,7 +34,13 @@ from tasks.s3 import S3Object, read_object
 
 KEY = "soak.csv"
 NAMES = ["Ada", "", None, "NULL", "a\nb", '"', "Zoë", " "]
-PASSING = [partial(faults.status, 503), faults.html, faults.cut_json, faults.cut_connection, faults.transient_401]
+PASSING: list[Any] = [
+    partial(faults.status, 503),
+    faults.html,
+    faults.cut_json,
+    faults.cut_connection,
+    faults.transient_401,
+]
 Person = tuple[str | None, str | None]
 
 

@@ -22,7 +22,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         problems.append("WEBHOOK_API_KEY must be at least 16 characters")
     watch = watch_settings(environment, problems)
     if problems:
-        raise ConfigError("; ".join(problems))
+        raise ConfigError("fix these settings:", problems)
     paths = (environment.get(stream.path_setting, stream.default_path) for stream in STREAMS.values())
     prefixes = tuple(path.partition("{")[0] for path in paths if path is not None)
     return Settings(Watched(environment["S3_BUCKET_NAME"], prefixes), topics, api_key, watch)

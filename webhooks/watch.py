@@ -113,7 +113,7 @@ def settings(environment: Mapping[str, str], url: str | None) -> tuple[str, str]
         watch_key_problem(key),
     ]
     if any(problems):
-        raise ConfigError("; ".join(filter(None, problems)))
+        raise ConfigError("fix these settings:", filter(None, problems))
     return url, key
 
 

@@ -7,7 +7,7 @@ is still the newest one known here. Transient 401s exist too (absorb-api, "Pitfa
 
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -93,7 +93,8 @@ class LmsSession:
             LmsUnavailable: no usable answer in the tries and time allowed.
         """
         patience = Patience(self.stop, self.log)
-        token, refusals, renewals = self._token, 0, 0
+        tokens = self._tokens(what)
+        token = next(tokens)
         while True:
             try:
                 with ExitStack() as held:
@@ -102,22 +103,34 @@ class LmsSession:
                         return decode_whole(body, decode)
             except Unusable as reason:
                 patience.wait(reason, what)
-                self._count_retry()
-                continue
-            refusals += 1
+            else:  # refused with 401
+                token = next(tokens)
             self._count_retry()
-            if self._token != token:
-                token, refusals = self._token, 0
-            elif refusals == 1:  # the same token again: 401s can be transient
+
+    def _tokens(self, what: str) -> Iterator[str]:
+        """The token for one request, and the next one to try each time that the LMS refuses it.
+
+        The same once more, since 401s can be transient; then one that another thread has fetched meanwhile, else a new
+        one.
+
+        Raises:
+            AuthError: too many new ones were refused.
+        """
+        token, renewals = self._token, 0
+        while True:
+            yield token
+            if self._token == token:
                 self.stop.wait(jitter(0.2, 0.8))
-            elif renewals == MAX_SIGN_INS_A_PAGE:
-                raise AuthError(
-                    f"{what}: {renewals} new tokens in a row were refused. "
-                    "Is another job, or a person, using this account? Give the pipeline one of its own."
-                )
-            else:
+                yield token
+            if self._token == token:
+                if renewals == MAX_SIGN_INS_A_PAGE:
+                    raise AuthError(
+                        f"{what}: {renewals} new tokens in a row were refused. "
+                        "Is another job, or a person, using this account? Give the pipeline one of its own."
+                    )
                 self._renew(token)
-                token, refusals, renewals = self._token, 0, renewals + 1
+                renewals += 1
+            token = self._token
 
     def _renew(self, refused: str) -> None:
         with self._lock:

@@ -4,7 +4,7 @@ from psycopg2.extensions import cursor as Cursor
 
 from tasks.load.align import Alignment
 from tasks.load.database import RowError, execute, one_row, savepoint
-from tasks.load.formats import moment
+from tasks.load.formats import sortable
 from tasks.load.rejects import Rejected
 
 
@@ -13,14 +13,15 @@ def note_rejected(cursor: Cursor, alignment: Alignment, rejected: list[Rejected]
     edited = alignment.edited
     columns = f"_record integer, _key {alignment.key.staged_as}, _edited {edited.staged_as if edited else 'text'}"
     cursor.execute(f"CREATE TEMPORARY TABLE rejected_keys ({columns}) ON COMMIT DROP")
-    return sum(not note_key(cursor, row) for row in rejected)
+    return sum(not note_key(cursor, alignment, row) for row in rejected)
 
 
-def note_key(cursor: Cursor, row: Rejected) -> bool:
+def note_key(cursor: Cursor, alignment: Alignment, row: Rejected) -> bool:
     """Note one rejected row, as the columns' types read it; False where its key cannot be read."""
     if row.key is None or not row.key.strip():
         return False
-    for edited in (row.edited, None):
+    newest_by_text = alignment.edited is not None and not alignment.edited.is_loaded
+    for edited in (sortable(row.edited) if newest_by_text else row.edited, None):
         try:
             with savepoint(cursor):
                 insert = "INSERT INTO pg_temp.rejected_keys VALUES (%s, %s, %s)"
@@ -39,7 +40,8 @@ def drop_duplicates(cursor: Cursor, alignment: Alignment) -> int:
         return 0
     newest_first = "_record DESC"
     if edited is not None:
-        newest_first = f"{'_edited' if edited.is_loaded else moment('_edited')} DESC NULLS LAST, _record DESC"
+        by_text = "" if edited.is_loaded else ' COLLATE "C"'
+        newest_first = f"_edited{by_text} DESC NULLS LAST, _record DESC"
     staged_edited = edited.staged if edited else "NULL"
     execute(cursor, "drop_duplicates", staged_key=key, edited=staged_edited, newest_first=newest_first)
     return cursor.rowcount

@@ -7,6 +7,7 @@ any other is cast and compared back with the text.
 
 import re
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 _CLOCK = r"([01]\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d{1,7})?)?"
 _MIDNIGHT = r"24:00(:00(\.0{1,7})?)?"
@@ -172,6 +173,20 @@ def is_null(value: str, base: str) -> str:
     return f"{value} IS NULL" if known else f"num_nulls({value}) = 1"
 
 
+def sortable(text: str | None) -> str | None:
+    """A date-time's text in UTC, in a form that sorts by time; None for any other text.
+
+    >>> sortable("2026-01-01T01:00:00.5+02:00"), sortable("2026-01-01"), sortable("soon")
+    ('2025-12-31T23:00:00.500000', '2026-01-01T00:00:00.000000', None)
+    """
+    try:
+        moment = datetime.fromisoformat(text or "")
+        in_utc = moment if moment.tzinfo is None else moment.astimezone(UTC).replace(tzinfo=None)
+    except (ValueError, OverflowError):
+        return None
+    return in_utc.isoformat(timespec="microseconds")
+
+
 def moment(text: str) -> str:
-    """SQL for a date-time's text, as the LMS writes it, in a form that sorts by time; null for any other text."""
+    """SQL for the same of a stored text, as the LMS writes it; null for any other text, with an offset for instance."""
     return f"CASE WHEN {text} ~ '{_ZULU}' THEN rtrim({text}, 'Z') END COLLATE \"C\""

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from tasks.load.align import AlignedColumn, Alignment
 from tasks.load.arrays import NotAnArray, array_literal, elements, to_utc
-from tasks.load.formats import Format
+from tasks.load.formats import Format, sortable
 from tasks.load.reasons import Reasons
 from tasks.load.records import Chunk
 
@@ -64,8 +64,12 @@ def prepare(chunk: Chunk, alignment: Alignment, judges_nulls: bool) -> Prepared:
             nul = pc.match_substring(texts_of(chunk, column), "\0")
             set_aside(prepared, chunk, nul, column, NUL)
     for column in alignment.staged:
-        columns[column.staged] = prepare_column(texts_of(chunk, column), column, prepared, chunk)
-        prepared.filled[column.name] += read - columns[column.staged].null_count if column.is_loaded else 0
+        texts = texts_of(chunk, column)
+        if not column.is_loaded:  # it only tells which row is newer
+            columns[column.staged] = pa.array(map(sortable, texts.to_pylist()), pa.string())
+            continue
+        columns[column.staged] = prepare_column(texts, column, prepared, chunk)
+        prepared.filled[column.name] += read - columns[column.staged].null_count
     key = texts_of(chunk, alignment.key)
     set_aside(prepared, chunk, pc.fill_null(pc.equal(pc.utf8_trim_whitespace(key), ""), True), alignment.key, NO_KEY)
     for column in alignment.loaded if judges_nulls else ():

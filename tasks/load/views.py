@@ -36,7 +36,7 @@ def create_views(schema: str, tables: Mapping[str, str], *, blocks: str | None =
         cursor.execute("SAVEPOINT views")
         try:
             execute(cursor, "department_course_progress", **names)
-        except psycopg2.errors.SyntaxErrorOrAccessRuleViolation as error:
+        except psycopg2.ProgrammingError as error:
             cursor.execute("ROLLBACK TO SAVEPOINT views")
             run_logger().warning(
                 "the view %s could not be made (%s, SQLSTATE %s). Make it from tasks/load/sql/%s.sql, with your "

@@ -109,7 +109,7 @@ def test_a_parameter_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch) 
     settings = extract_settings(resolver, MEMBERS, other, "other", "other.csv", {"externalId": "illum_id"}, ["notes"])
     assert (settings.scope.id, settings.bucket, settings.path_template) == (other.lower(), "other", "other.csv")
     load = load_settings(resolver, "a schema", "a table")
-    assert (load.schema, load.tables["department-members"]) == ("a schema", "a table")
+    assert (load.schema, load.tables_with(MEMBERS)["department-members"]) == ("a schema", "a table")
     assert settings.names.column("externalId") == "illum_id"
     assert settings.names.column("notes") is None
     assert source_object(resolver, MEMBERS, "b", "a key/é+ .csv", "v7").key == "a key/é+ .csv"

@@ -1,9 +1,12 @@
 """Saving the blocks, on a real Prefect API."""
 
+from typing import Any
+
 import pytest
 from prefect_aws import AwsCredentials
 from prefect_aws.s3 import S3Bucket
 from prefect_sqlalchemy import SqlAlchemyConnector
+from pydantic import SecretStr
 
 from blocks import AlertTopic, LmsAccount
 from blocks.save import main, save_all
@@ -46,14 +49,15 @@ def test_a_second_environment_takes_a_second_name(monkeypatch: pytest.MonkeyPatc
 
 def test_a_rotated_aws_key_is_saved_in_one_place(monkeypatch: pytest.MonkeyPatch) -> None:
     save_all("rotated")
-    AwsCredentials(aws_access_key_id="AKIANEW", aws_secret_access_key="new").save("rotated", overwrite=True)
-    assert s3_bucket("rotated").credentials.aws_access_key_id == "AKIANEW"
+    AwsCredentials(aws_access_key_id="AKIANEW", aws_secret_access_key=SecretStr("new")).save("rotated", overwrite=True)
+    credentials: Any = s3_bucket("rotated").credentials
+    assert credentials.aws_access_key_id == "AKIANEW"
 
 
 def test_a_session_token_is_never_saved(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SESSION_TOKEN", "marker-token")
     save_all("temporary")
-    saved = AwsCredentials.load("temporary")
+    saved: Any = AwsCredentials.load("temporary")
     assert (saved.aws_session_token, saved.aws_access_key_id) == (None, None)
 
 
@@ -134,12 +138,9 @@ def test_nothing_is_saved_from_an_environment_with_a_fault(monkeypatch: pytest.M
 
 def test_secrets_are_masked_wherever_a_block_is_shown() -> None:
     save_all("masked")
-    shown = "".join(
-        f"{block!r}{block}{block.model_dump()}"
-        for block in (
-            LmsAccount.load("masked"), S3Bucket.load("masked"), SqlAlchemyConnector.load("masked"), AlertTopic.load("masked"),
-        )
-    )  # fmt: skip
+    kinds: list[Any] = [LmsAccount, S3Bucket, SqlAlchemyConnector, AlertTopic]
+    blocks = [kind.load("masked") for kind in kinds]
+    shown = "".join(f"{block!r}{block}{block.model_dump()}" for block in blocks)
     for secret in ("LMS_PASSWORD", "LMS_PRIVATE_KEY", "BUSINESS_TRACKING_PASSWORD"):
         assert COMPLETE[secret] not in shown
     assert "aws-secret" not in shown

@@ -8,6 +8,8 @@ import shlex
 import sys
 import warnings
 from itertools import groupby
+from pathlib import Path
+from typing import Any
 
 import pytest
 from prefect import Flow
@@ -51,7 +53,7 @@ def test_each_page_says_what_it_means_how_to_look_what_to_do_and_when_it_is_over
 
 
 @pytest.mark.parametrize("path", DOCS, ids=[str(path.relative_to(ROOT)) for path in DOCS])
-def test_every_link_leads_somewhere(path: str) -> None:
+def test_every_link_leads_somewhere(path: Path) -> None:
     targets = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", path.read_text(encoding="utf-8"))
     assert [target for target in targets if not (path.parent / target).exists()] == []
 
@@ -112,7 +114,7 @@ def test_every_parameter_that_a_deployment_is_run_with_exists() -> None:
         assert set(given) <= set(inspect.signature(flow(name).fn).parameters), line
 
 
-def flow(name: str) -> Flow:
+def flow(name: str) -> Flow[..., Any]:
     found = getattr(importlib.import_module(f"flows.{name}"), name)
     assert isinstance(found, Flow)
     return found

@@ -186,10 +186,12 @@ def test_a_run_that_another_flow_deployed_alerts_itself(in_process: Sandbox) -> 
     from prefect.flow_engine import run_flow
     from prefect.states import Running
 
+    from tasks.extract.fetch import authenticate
+
     with get_client(sync_client=True) as client:
         parent = client.create_flow_run(lms_to_s3, state=Running())
         dummy = client.create_task_run(
-            task=__import__("tasks.extract.fetch").fetch.authenticate, flow_run_id=parent.id, dynamic_key="run_deployment", state=Running()
+            task=authenticate, flow_run_id=parent.id, dynamic_key="run_deployment", state=Running()
         )  # fmt: skip
         run = client.create_flow_run(lms_to_s3, parameters={"department_id": "nonsense"}, parent_task_run_id=dummy.id)
     with pytest.raises(Exception, match="DEPARTMENT_ID"):

@@ -6,7 +6,8 @@ import pytest
 import requests
 
 from sandbox import faults
-from sandbox.lms import DEPARTMENT, PASSWORD, PRIVATE_KEY, USERNAME, SimulatedLms
+from sandbox.lms import PASSWORD, PRIVATE_KEY, USERNAME, SimulatedLms
+from sandbox.people import DEPARTMENT
 
 KEY = {"x-api-key": PRIVATE_KEY}
 FILTER = f"departmentId eq guid'{DEPARTMENT}'"

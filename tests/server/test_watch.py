@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -98,7 +99,7 @@ def failed(running: Production) -> tuple[Production, dict[str, str]]:
     watch(running, untold=20)
     runs = {"killed": killed(running), "unpublished": unpublished(running), "unimportable": unimportable(running)}
     for what in ("unpublished", "unimportable"):
-        eventually(lambda what=what: told(running, runs[what]), 60)
+        eventually(partial(told, running, runs[what]), 60)
     time.sleep(25)
     watch(running)
     return running, runs
@@ -115,7 +116,7 @@ def killed(production: Production) -> str:
 def unpublished(production: Production) -> str:
     """Its hook does not know the topic."""
     with temporary_settings({PREFECT_API_URL: production.server.url}):
-        topic = AlertTopic.load(BLOCKS)
+        topic: Any = AlertTopic.load(BLOCKS)
         topic.model_copy(update={"topic_arn": topic.topic_arn + "-gone"}).save(BLOCKS, overwrite=True)
         try:
             run = production.start("lms-to-s3", bucket="never-made")

@@ -1,10 +1,12 @@
 """A table, and snapshots loaded into it one after another."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tasks.load.loaded import Loaded
 from tasks.load.schema import inspect_schema
-from tasks.load.upsert import Loaded, upsert_snapshot
+from tasks.load.upsert import upsert_snapshot
 from tasks.options import LoadOptions
 from tasks.s3 import Snapshot
 from tests.conftest import Database
@@ -34,13 +36,13 @@ class Loader:
     def create(self, columns: str) -> None:
         self.database.query(f"DROP TABLE IF EXISTS {TABLE}; CREATE TABLE {TABLE} ({columns})")
 
-    def snapshot(self, rows: list[Row], *, plain: bool = False) -> Snapshot:
+    def snapshot(self, rows: Sequence[Mapping[str, str | None]], *, plain: bool = False) -> Snapshot:
         self.loads += 1
         path = write_csv(self.folder / f"{self.loads}.csv", rows)
         return snapshot(path, self.loads, rows=None if plain else len(rows))
 
-    def load(self, rows: list[Row] | Snapshot, **options: Any) -> Loaded:
-        source = self.snapshot(rows) if isinstance(rows, list) else rows
+    def load(self, rows: Sequence[Mapping[str, str | None]] | Snapshot, **options: Any) -> Loaded:
+        source = rows if isinstance(rows, Snapshot) else self.snapshot(rows)
         table = inspect_schema.fn(SCHEMA, "department_members")
         return upsert_snapshot.fn(source, table, LoadOptions(**options))
 

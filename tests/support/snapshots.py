@@ -1,6 +1,7 @@
 """Snapshots made by hand, for tests of what comes after the fetch."""
 
 import json
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ def raw_snapshot(folder: Path, *pages: list[dict[str, Any]] | bytes) -> RawSnaps
     return RawSnapshot(folder, scope, BEGAN, len(pages), rows, keys, 0, mended, 1, 1, 0, 0.0)
 
 
-def write_csv(path: Path, rows: list[dict[str, str | None]]) -> Path:
+def write_csv(path: Path, rows: Sequence[Mapping[str, str | None]]) -> Path:
     """A CSV as the extract writes it: null bare, everything else quoted."""
     columns = list(dict.fromkeys(name for row in rows for name in row)) or ["lms_user_id"]
     table = pa.table({name: pa.array([row.get(name) for row in rows], pa.string()) for name in columns})

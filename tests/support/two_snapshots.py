@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import Any
 
+from tasks.load.loaded import Loaded
 from tasks.load.schema import inspect_schema
-from tasks.load.upsert import Loaded, upsert_snapshot
+from tasks.load.upsert import upsert_snapshot
 from tasks.options import LoadOptions
 from tests.conftest import Database
 from tests.support.snapshots import snapshot, write_csv

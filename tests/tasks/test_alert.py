@@ -1,5 +1,6 @@
 """One SNS message a failed run, for every error of the tree, whatever else is down."""
 
+import importlib
 from typing import Any
 from uuid import uuid4
 
@@ -107,7 +108,7 @@ def test_a_changed_object_is_told_of_once(in_process: Sandbox) -> None:
 def test_a_database_out_of_reach_is_retried_and_told_of_once(
     in_process: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from flows import s3_to_rds as module
+    module: Any = importlib.import_module("flows.s3_to_rds")
 
     monkeypatch.setattr(module, "inspect_schema", module.inspect_schema.with_options(retry_delay_seconds=[0, 0, 0]))
     in_process.lms.add_people(3)
@@ -160,7 +161,9 @@ def test_a_flow_inside_a_flow_leaves_the_alert_to_the_outer_one(in_process: Sand
 
     from tasks.alert import tell_of_failure
 
-    @flow(on_failure=[tell_of_failure], task_runner=ThreadPoolTaskRunner())
+    runner: Any = ThreadPoolTaskRunner()
+
+    @flow(on_failure=[tell_of_failure], task_runner=runner)
     def outer() -> None:
         lms_to_s3()
 

@@ -5,6 +5,7 @@ import socket
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -45,9 +46,12 @@ def test_netrc_changes_no_request(lms: SimulatedLms, home: Path, monkeypatch: py
     sent: list[str] = []
     lms.strict_bearer = True
     answer = lms.answer
-    monkeypatch.setattr(
-        lms, "answer", lambda method, target, headers, body: sent.append(str(headers)) or answer(method, target, headers, body)
-    )  # fmt: skip
+
+    def noted(method: str, target: str, headers: Any, body: bytes) -> Any:
+        sent.append(str(headers))
+        return answer(method, target, headers, body)
+
+    monkeypatch.setattr(lms, "answer", noted)
     with authenticate.fn(None) as session:
         session.get("/my-details", {}, bytes, "details")
     assert [request for request in sent if "Basic" in request] == []
@@ -67,9 +71,12 @@ def test_no_cookie_is_sent_back(lms: SimulatedLms, monkeypatch: pytest.MonkeyPat
     sent: list[object] = []
     lms.inject(faults.status(503, headers={"Set-Cookie": "a=b; Path=/"}, path="/authenticate"))
     answer = lms.answer
-    monkeypatch.setattr(
-        lms, "answer", lambda m, t, headers, b: sent.append(headers["Cookie"]) or answer(m, t, headers, b)
-    )
+
+    def noted(method: str, target: str, headers: Any, body: bytes) -> Any:
+        sent.append(headers["Cookie"])
+        return answer(method, target, headers, body)
+
+    monkeypatch.setattr(lms, "answer", noted)
     with authenticate.fn(None):
         assert sent == [None, None]
 

@@ -32,7 +32,7 @@ def flat(folder: Path, rows: int = 3, day: int = 1) -> FlatSnapshot:
     return replace(made, snapshot_at=datetime(2026, 3, day, 2, 0, 0, 123456, tzinfo=UTC))
 
 
-def publish(made: FlatSnapshot, key: str = KEY, **options: bool) -> Published:
+def publish(made: FlatSnapshot, key: str = KEY, **options: Any) -> Published:
     return write_csv.fn(made, BUCKET, key, **options)
 
 
@@ -259,7 +259,7 @@ def test_a_refused_right_is_an_auth_error_that_names_the_action(
 
     from tasks.s3 import explained
 
-    denied = ClientError({"Error": {"Code": "AccessDenied"}, "ResponseMetadata": {"HTTPStatusCode": 403}}, "PutObject")  # type: ignore[typeddict-item]
+    denied = ClientError({"Error": {"Code": "AccessDenied"}, "ResponseMetadata": {"HTTPStatusCode": 403}}, "PutObject")
     error = explained(denied, S3Object("b", "k"))
     assert isinstance(error, AuthError)
     assert "PutObject was refused" in str(error)

@@ -77,7 +77,8 @@ def test_a_log_line_stays_one(caplog: pytest.LogCaptureFixture, forged: str) -> 
 def test_a_report_holds_no_markdown_of_others(forged: str) -> None:
     shown = quoted_code(forged)
     kept = {"outcome": "loaded", "stream": "department-members", "snapshot_at": "now", "previous_rows": None}
-    for kind in (ExtractReport, LoadReport):
+    kinds: list[Any] = [ExtractReport, LoadReport]
+    for kind in kinds:
         values: dict[Any, Any] = {str: shown, int: 1, float: 1.0}
         given = {field.name: values.get(field.type) for field in fields(kind)} | kept
         report = kind(**{field.name: given[field.name] for field in fields(kind)})

@@ -76,7 +76,7 @@ def test_a_copy_made_by_hand_is_removed() -> None:
 
 def test_the_block_calls_the_service_with_its_key() -> None:
     apply(URL + "/", KEY, Patience())
-    block = Webhook.load(BLOCK)
+    block: Any = Webhook.load(BLOCK)
     assert block.url.get_secret_value() == f"{URL}/watch"
     assert block.headers.get_secret_value() == {"x-api-key": KEY}
 
@@ -87,7 +87,7 @@ def test_a_dead_runs_patience_spans_several_heartbeats() -> None:
 
 def test_only_a_lifeless_run_is_changed_and_to_crashed() -> None:
     made = automations(Patience(), webhook=uuid4())
-    changes = [action for each in made for action in each.actions if action.type != "call-webhook"]
+    changes: list[Any] = [action for each in made for action in each.actions if action.type != "call-webhook"]
     assert [(action.type, action.state) for action in changes] == [("change-flow-run-state", StateType.CRASHED)]
 
 

@@ -80,8 +80,8 @@ def short_lived(clean: Sandbox, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) 
     for name, value in clean.environment().items():
         if not name.startswith("PREFECT_"):
             monkeypatch.setenv(name, value)
-    for name, value in {"DEAD_AFTER_S": 8.0, "REFRESH_S": 1.0, "POLL_S": 0.5, "LONGEST_WAIT_S": 60.0}.items():
-        monkeypatch.setattr(f"tasks.extract.account_lock.{name}", value, raising=False)
+    for name, seconds in {"DEAD_AFTER_S": 8.0, "REFRESH_S": 1.0, "POLL_S": 0.5, "LONGEST_WAIT_S": 60.0}.items():
+        monkeypatch.setattr(f"tasks.extract.account_lock.{name}", seconds, raising=False)
     own_server = PrefectServer({**clean.environment(), "PREFECT_HOME": str(tmp_path)})
     with own_server as server, temporary_settings({PREFECT_API_URL: server.url}):
         yield server

@@ -9,8 +9,8 @@ import pytest
 
 from sandbox import faults
 from sandbox.faults import Answer, Call
-from sandbox.lms import DEPARTMENT, SimulatedLms
-from sandbox.people import person
+from sandbox.lms import SimulatedLms
+from sandbox.people import DEPARTMENT, person
 from tasks.errors import ConfigError, IncompleteSnapshot, LmsUnavailable
 from tasks.extract import retry
 from tasks.extract.fetch import RawSnapshot

@@ -14,8 +14,8 @@ import pytest
 
 from sandbox import faults
 from sandbox.faults import Answer, Fault
-from sandbox.lms import DEPARTMENT, SimulatedLms
-from sandbox.people import person
+from sandbox.lms import SimulatedLms
+from sandbox.people import DEPARTMENT, person
 from sandbox.stack import ROOT
 from tasks.errors import IncompleteSnapshot, LmsUnavailable
 from tasks.extract import exchange, retry

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from blocks.lms import LmsAccount
 from sandbox import faults
 from sandbox.faults import Fault
-from sandbox.lms import DEPARTMENT, SimulatedLms
+from sandbox.lms import SimulatedLms
+from sandbox.people import DEPARTMENT
 from tasks.errors import AuthError, ConfigError, LmsUnavailable, PipelineError
 from tasks.extract import retry
 from tasks.extract import session as client
@@ -251,7 +252,7 @@ def test_retry_after_never_shortens_a_wait(lms: SimulatedLms, monkeypatch: pytes
     waits: list[float] = []
     monkeypatch.setattr("tasks.extract.retry.jitter", lambda low, high: high)
     signed_in = session(lms)
-    monkeypatch.setattr(signed_in.stop, "wait", lambda seconds: bool(waits.append(seconds)))
+    monkeypatch.setattr(signed_in.stop, "wait", waits.append)
     lms.inject(faults.status(503, headers={"Retry-After": header}, times=None))
     with pytest.raises(LmsUnavailable):
         read(signed_in)
@@ -261,7 +262,7 @@ def test_retry_after_never_shortens_a_wait(lms: SimulatedLms, monkeypatch: pytes
 def test_retry_after_lengthens_a_wait(lms: SimulatedLms, monkeypatch: pytest.MonkeyPatch) -> None:
     waits: list[float] = []
     signed_in = session(lms)
-    monkeypatch.setattr(signed_in.stop, "wait", lambda seconds: bool(waits.append(seconds)))
+    monkeypatch.setattr(signed_in.stop, "wait", waits.append)
     lms.inject(faults.status(503, headers={"Retry-After": "7"}, times=2))
     read(signed_in)
     assert waits == [7.0, 7.0]

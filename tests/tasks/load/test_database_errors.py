@@ -18,8 +18,8 @@ from sandbox.stack import ROOT
 from sandbox.tls import pass_on
 from tasks.errors import AuthError, LoadFailed, PipelineError, Unreachable
 from tasks.load import database as module
+from tasks.load.loaded import Loaded
 from tasks.load.table_lock import LOCK_TABLE
-from tasks.load.upsert import Loaded
 from tests.conftest import Database
 from tests.support.two_snapshots import ROWS, load, state
 

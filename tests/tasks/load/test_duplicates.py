@@ -7,10 +7,11 @@ from tests.support.loader import Loader, counts, member
 KEY = "lms_user_id uuid PRIMARY KEY, department_id uuid, first_name text"
 DAY = "2026-01-0{}T00:00:00Z"
 NEWER_AND_OLDER = [("01:00:00Z", "00:59:59Z"), ("00:00:00.51Z", "00:00:00.5Z"), ("00:00:00.5Z", "00:00:00Z")]
+OFFSETS = [("00:30:00Z", "01:00:00+01:00"), ("00:00:00-00:30", "00:15:00")]
 
 
 @pytest.mark.parametrize("edited", ["", ", date_edited text", ", date_edited date", ", date_edited timestamptz(0)"])
-@pytest.mark.parametrize(("newer", "older"), NEWER_AND_OLDER)
+@pytest.mark.parametrize(("newer", "older"), NEWER_AND_OLDER + OFFSETS)
 @pytest.mark.parametrize("newer_first", [True, False])
 def test_the_newest_row_of_a_key_counts(loader: Loader, edited: str, newer: str, older: str, newer_first: bool) -> None:
     loader.create(KEY + edited)

@@ -5,6 +5,7 @@ import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from boto3.s3.transfer import TransferConfig
@@ -48,7 +49,7 @@ def test_killed_at_twenty_moments_and_run_again_the_table_is_that_of_an_uninterr
     load(files[1], 1)
     seconds = time.monotonic() - began
     expected = state(database)
-    outcomes = set()
+    outcomes = set[Any]()
     for moment in range(20):
         database.query("TRUNCATE department_members, lms_loads")
         load(files[0], 0)
@@ -98,7 +99,7 @@ def test_an_extract_killed_at_any_moment_leaves_the_old_object_or_the_new_one(
     began = time.monotonic()
     extract()
     seconds = time.monotonic() - began
-    outcomes = set()
+    outcomes = set[Any]()
     for moment in range(3 * moments):  # later and later, until some were too late, however busy the machine is
         if moment >= moments and outcomes == {False, True}:
             break
