@@ -17,13 +17,9 @@ from prefect import flow
 
 from commands.flow_script import main
 from flows import parameters
-from flows.lms_to_s3 import publish_snapshot
-from flows.s3_to_rds import apply_snapshot
+from flows.department_sync import publish_and_apply
 from tasks.alert import tell_of_failure
-from tasks.extract.publish import unpublished
-from tasks.files import run_folder
 from tasks.options import LoadOptions
-from tasks.s3 import read_object
 from tasks.settings import Resolver, extract_settings, load_settings
 from tasks.streams import ENROLLMENTS
 from tasks.task_options import FLOW, run_name
@@ -70,15 +66,15 @@ def course_sync(
         show_values=show_values,
     ).checked(resolver.problems)
     resolver.finish()
-    with run_folder() as folder:
-        flat, published, extracted = publish_snapshot(
-            extract, folder, allow_shrink=allow_shrink, dry_run=dry_run, blocks=blocks, report_key="course-to-s3"
-        )
-        if dry_run:
-            snapshot = unpublished(flat, published)
-        else:
-            snapshot = read_object(published.object, folder / "snapshot.csv", blocks=blocks)
-        loaded = apply_snapshot(snapshot, load, options, create_table=create_table, blocks=blocks)
+    extracted, loaded = publish_and_apply(
+        extract,
+        load,
+        options,
+        allow_shrink=allow_shrink,
+        create_table=create_table,
+        blocks=blocks,
+        report_key="course-to-s3",
+    )
     return {"course_to_s3": extracted, "s3_to_rds": loaded}
 
 

@@ -24,7 +24,7 @@ from tasks.extract.publish import unpublished
 from tasks.files import run_folder
 from tasks.options import LoadOptions
 from tasks.s3 import read_object
-from tasks.settings import Resolver, extract_settings, load_settings
+from tasks.settings import ExtractSettings, LoadSettings, Resolver, extract_settings, load_settings
 from tasks.streams import MEMBERS
 from tasks.task_options import FLOW, run_name
 
@@ -60,7 +60,8 @@ def department_sync(
     """Bring one department's table up to date with the LMS, by way of S3.
 
     The two stories run as one flow, not as two flows inside it: a failure is told of once, and a
-    retry repeats one task."""
+    retry repeats one task.
+    """
     resolver = Resolver(blocks)
     extract = extract_settings(resolver, MEMBERS, department_id, bucket, path, column_names, exclude_columns)
     load = load_settings(resolver, schema_name, table_name)
@@ -74,22 +75,46 @@ def department_sync(
         show_values=show_values,
     ).checked(resolver.problems)
     resolver.finish()
+    extracted, loaded = publish_and_apply(
+        extract,
+        load,
+        options,
+        include_subdepartments=include_subdepartments,
+        allow_shrink=allow_shrink,
+        create_table=create_table,
+        blocks=blocks,
+        report_key="lms-to-s3",
+    )
+    return {"lms_to_s3": extracted, "s3_to_rds": loaded}
+
+
+def publish_and_apply(
+    extract: ExtractSettings,
+    load: LoadSettings,
+    options: LoadOptions,
+    *,
+    allow_shrink: bool,
+    create_table: bool,
+    blocks: str | None,
+    report_key: str,
+    include_subdepartments: bool = False,
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Both stories in a row, for any stream; what is loaded is what S3 gives back. A dry run writes no object."""
     with run_folder() as folder:
         flat, published, extracted = publish_snapshot(
             extract,
             folder,
             include_subdepartments=include_subdepartments,
             allow_shrink=allow_shrink,
-            dry_run=dry_run,
+            dry_run=options.dry_run,
             blocks=blocks,
-            report_key="lms-to-s3",
+            report_key=report_key,
         )
-        if dry_run:
+        if options.dry_run:
             snapshot = unpublished(flat, published)
         else:
             snapshot = read_object(published.object, folder / "snapshot.csv", blocks=blocks)
-        loaded = apply_snapshot(snapshot, load, options, create_table=create_table, blocks=blocks)
-    return {"lms_to_s3": extracted, "s3_to_rds": loaded}
+        return extracted, apply_snapshot(snapshot, load, options, create_table=create_table, blocks=blocks)
 
 
 if __name__ == "__main__":

@@ -45,13 +45,13 @@ class Courses:
         """The enrollment is removed completely, from history too."""
         return self.enrollments[course.lower()].pop(key)
 
-    def page(self, course: str, limit: int, index: int, told: int) -> bytes | None:
+    def page(self, course: str, limit: int, index: int, stated_limit: int) -> bytes | None:
         """One page as JSON; None for a course that is not there."""
         found = self.enrollments.get(course.lower())
         if found is None:
             return None
         part = list(found.values())[index * limit : (index + 1) * limit]
-        counts = {"totalItems": len(found), "returnedItems": len(part), "limit": told, "offset": index}
+        counts = {"totalItems": len(found), "returnedItems": len(part), "limit": stated_limit, "offset": index}
         return json.dumps({**counts, "enrollments": part}).encode()
 
 
