@@ -168,24 +168,33 @@ class Merge:
     def image(self, of: Sequence[str] = ()) -> str:
         """A subquery of the changed rows as they would be in the table, under its own column names.
 
-        Columns that are not loaded keep their stored values; in a new row they are null.
+        Columns that are not loaded keep their stored values; in a new row they get their default, or null where that
+        differs from call to call.
         """
         loaded = {column.name: column for column in self.columns}
-        names = of or list(loaded)
-        values = [
-            f"({loaded[name].value})::{loaded[name].declared} AS {quoted(name)}"
-            if name in loaded
-            else f"NULL::timestamptz AS {DEPARTED_AT}"
-            if self.revive and name == DEPARTED_AT
-            else f"t.{quoted(name)}"
-            for name in names
-        ]
         key = self.alignment.key.staged
-        return (
+        is_new = f"t.{quoted(self.key)} IS NULL"
+        names = of or list(loaded)
+        generated = [c for c in self.table.columns if c.name in names and c.generated and c.default]
+        values = []
+        for name in [c.name for c in self.table.columns if not c.generated] if generated else names:
+            column = self.table.column(name)
+            if name in loaded:
+                value = f"({loaded[name].value})::{loaded[name].declared}"
+            elif self.revive and name == DEPARTED_AT:
+                value = "NULL::timestamptz"
+            elif column and column.default and not column.generated:
+                value = f"CASE WHEN {is_new} THEN {column.default} ELSE t.{quoted(name)} END"
+            else:
+                value = f"t.{quoted(name)}"
+            values.append(f"{value} AS {quoted(name)}")
+        image = (
             f'SELECT c._record AS "#record", s.{key} AS "#key", {", ".join(values)} FROM pg_temp.changes AS c '
             "JOIN pg_temp.staging AS s USING (_record) "
             f"LEFT JOIN {self.table.quoted} AS t ON t.{quoted(self.key)} = s.{key}"
         )
+        made = [f"({c.default})::{c.declared} AS {quoted(c.name)}" for c in generated]
+        return f"SELECT *, {', '.join(made)} FROM ({image}) AS {quoted(self.table.table)}" if made else image
 
 
 def shown(value: str) -> str:

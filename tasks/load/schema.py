@@ -34,6 +34,10 @@ class TableColumn:
     """Its collation takes different texts for equal."""
     collation: str | None = None
     """Its collation's quoted name, where it is not the type's own."""
+    default: str | None = None
+    """SQL for what a new row gets where nothing is loaded into it, unless that differs from call to call."""
+    generated: bool = False
+    """Its value is always made of the row's other columns, by `default`."""
 
 
 @dataclass(frozen=True)
@@ -141,7 +145,7 @@ def inspect_schema(
             )  # rolled back when the connection closes
             inspector = inspect(connection)
         name = quoted(schema, table)
-        types = connection.exec_driver_sql(statement("column_types"), (name,)).all()
+        types = connection.exec_driver_sql(statement("column_types"), {"table": name}).all()
         checks = connection.exec_driver_sql(statement("checks"), (name,)).all()
         unique = uniqueness(connection.exec_driver_sql(statement("uniqueness"), (name,)).all(), stream.key_column)
         side_effects = connection.exec_driver_sql(statement("side_effects"), {"table": name}).one()
@@ -241,8 +245,10 @@ def table_columns(inspector: Inspector, schema: str, table: str, types: Any) -> 
             element_base=element_base,
             folds=folds,
             collation=collation,
+            default=default,
+            generated="computed" in by_name[name],
         )
-        for name, declared, base, element, element_base, folds, collation in types
+        for name, declared, base, element, element_base, folds, collation, default in types
     )
 
 
@@ -267,8 +273,10 @@ def check_unaltered(cursor: Cursor, table: TableSchema) -> None:
         SchemaMismatch: its columns were altered since, so that the plan for the file's values may not fit them.
     """
     cursor.execute(f"SET LOCAL quote_all_identifiers = off; SELECT FROM {table.quoted} LIMIT 0")
-    cursor.execute(statement("column_types"), (table.quoted,))
-    inspected = {c.name: (c.declared, c.base, c.element, c.element_base, c.folds, c.collation) for c in table.columns}
+    cursor.execute(statement("column_types"), {"table": table.quoted})
+    inspected = {
+        c.name: (c.declared, c.base, c.element, c.element_base, c.folds, c.collation, c.default) for c in table.columns
+    }
     if inspected != {name: tuple(rest) for name, *rest in cursor.fetchall()}:
         raise SchemaMismatch(f"{table.quoted} was altered while this load began. Nothing was changed; run again.")
 

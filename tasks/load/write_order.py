@@ -40,7 +40,7 @@ class Order:
 
 
 def find_order(cursor: Cursor, merge: Merge, also: Pairs) -> Order:
-    """All rows to be written and all leavers, in the file's order but what a row waits for before it.
+    """All leavers, then all rows to be written in the file's order; but what one waits for before it.
 
     Args:
         also: pairs whose first row is to wait for the second for another reason, if it can; the weightiest first.
@@ -62,9 +62,9 @@ def find_order(cursor: Cursor, merge: Merge, also: Pairs) -> Order:
     for key in merge.table.foreign_keys:
         waits += references(cursor, merge, key)
     if not waits:
-        return Order([Group([node]) for node in [*records, *leavers]])
+        return Order([Group([node]) for node in [*leavers, *records]])
     graph = nx.DiGraph()
-    graph.add_nodes_from([*records, *leavers])
+    graph.add_nodes_from([*leavers, *records])
     graph.add_edges_from(sorted(set(waits)))
     # networkx gives each component after those that it leads to, and begins with the nodes that were added first
     components = list(nx.strongly_connected_components(graph))
@@ -93,7 +93,7 @@ def overtaken(cursor: Cursor, merge: Merge, refused: Reasons, held: set[tuple[in
 
 def arranged(component: set[int], releases: dict[Uniqueness, Pairs]) -> Group:
     """A group in which each row follows the one whose value it takes; in a cycle of these one row is parked."""
-    group = Group(sorted(component, key=lambda node: (node < 0, abs(node))))
+    group = Group(sorted(component))
     if len(component) == 1:
         return group
     waits: dict[int, set[int]] = {node: set() for node in group.nodes}

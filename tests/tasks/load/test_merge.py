@@ -126,6 +126,34 @@ def test_a_member_who_is_made_anew_under_another_id_takes_the_leavers_value(load
     assert names(loader)[11] == "u1"
 
 
+@pytest.mark.parametrize(
+    "unique",
+    [
+        "user_name text, EXCLUDE USING btree (user_name WITH =) WHERE (site IS NOT NULL)",
+        "user_name text, UNIQUE (user_name, site)",
+        "user_name text, plain text GENERATED ALWAYS AS (lower(user_name)) STORED UNIQUE",
+    ],
+)
+def test_of_rivals_for_a_leavers_value_the_first_in_the_file_wins_where_the_table_fills_in_columns(
+    loader: Loader, unique: str
+) -> None:
+    loader.create(f"{BASE}, {unique}, site text DEFAULT 'head office' NOT NULL")
+    loader.load([person(1, "bob"), *(person(n, f"u{n}") for n in range(10, 20))])
+    people = [person(7, "bob"), person(4, "bob"), *(person(n, f"u{n}") for n in range(10, 20))]
+    loaded = loader.load(people, on_departure="delete")
+    assert (loaded.inserted, loaded.departed, loaded.rejected) == (1, 1, 1)
+    assert names(loader)[7] == "bob"
+
+
+@pytest.mark.parametrize("step", [1, -1])
+def test_a_chain_of_values_that_the_table_makes_finds_its_order(loader: Loader, step: int) -> None:
+    loader.create(f"{BASE}, user_name text, plain text GENERATED ALWAYS AS (lower(user_name)) STORED UNIQUE")
+    people = range(1, 301)
+    loader.load([person(n, f"U{n}") for n in people])
+    loaded = loader.load([person(n, f"u{n + step}") for n in people])
+    assert counts(loaded) == {"read": 300, "updated": 300}
+
+
 @pytest.mark.parametrize("deferrable", ["", " DEFERRABLE"])
 def test_a_row_that_others_wait_for_does_not_overtake_the_first_in_the_file(loader: Loader, deferrable: str) -> None:
     """4 waits for its supervisor 5, who waits for the value of 3; so 3 is written first. 5 has no supervisor."""
