@@ -62,7 +62,7 @@ def fetch() -> None:
     """Sign in and read every page."""
     settings = extract_settings(Resolver(None), MEMBERS, None, None, None, None, None)
     with run_folder() as folder, authenticate.fn(None) as session:
-        fetch_pages.fn(session, settings.scope, folder)
+        fetch_pages.fn(session, settings.scopes[0], folder)
 
 
 def extract() -> None:
@@ -70,7 +70,7 @@ def extract() -> None:
     settings = extract_settings(Resolver(None), MEMBERS, None, None, None, None, None)
     with run_folder() as folder:
         with authenticate.fn(None) as session:
-            raw = fetch_pages.fn(session, settings.scope, folder)
+            raw = fetch_pages.fn(session, settings.scopes[0], folder)
         flat = flatten_pages.fn(raw, ColumnNames(), folder / "members.csv")
         write_csv.fn(flat, settings.bucket, settings.path_template)
 

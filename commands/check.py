@@ -28,7 +28,7 @@ from tasks.load.ledger import LEDGER
 from tasks.load.schema import inspect_schema
 from tasks.s3 import S3Object, listed, object_key, s3_access
 from tasks.settings import ExtractSettings, LoadSettings, Resolver, extract_settings, load_settings
-from tasks.streams import MEMBERS, STREAMS, Stream
+from tasks.streams import MEMBERS, STREAMS, Scope, Stream
 from tasks.text import one_line
 
 
@@ -37,27 +37,35 @@ class CannotLook(Exception):
 
 
 def check_lms(settings: ExtractSettings, blocks: str | None) -> Iterator[str]:
-    """Sign in, and read the scope's name and size. Ends a session that another run may have."""
+    """Sign in, and read each scope's name and size. Ends a session that another run may have."""
     with LmsSession(lms_account(blocks)) as session:
         session.sign_in()
         yield f"signed in to {session.account.rest_api_url}"
-        where, scope = str(settings.scope), settings.scope
-        named = session.get(f"/{scope.stream.scope}s/{scope.id}", {}, msgspec.json.decode, where)
-        page = session.get(*page_request(scope, 0, 1), msgspec.json.decode, where)
-        if not isinstance(named, dict) or not isinstance(page, dict) or type(page.get("totalItems")) is not int:
-            raise IncompleteSnapshot(f"{where}: expected the LMS's objects with `name` and `totalItems`, found others.")
-        if not page["totalItems"]:
-            raise ConfigError(
-                f"{where} has no {scope.stream.items} that this account sees. "
-                f"Check {scope.stream.scope_setting} and its role."
-            )
-        size = f"{page['totalItems']:,} {scope.stream.items}"
-        yield f"{where} is {str(named.get('name'))!r} with {size}"
+        for scope in settings.scopes:
+            yield from check_scope(session, scope)
+
+
+def check_scope(session: LmsSession, scope: Scope) -> Iterator[str]:
+    """Read one scope's name and size."""
+    where = str(scope)
+    named = session.get(f"{scope.stream.scopes_path}/{scope.id}", {}, msgspec.json.decode, where)
+    page = session.get(*page_request(scope, 0, 1), msgspec.json.decode, where)
+    if not isinstance(named, dict) or not isinstance(page, dict) or type(page.get("totalItems")) is not int:
+        raise IncompleteSnapshot(f"{where}: expected the LMS's objects with `name` and `totalItems`, found others.")
+    if not page["totalItems"]:
+        raise ConfigError(
+            f"{where} has no {scope.stream.items} that this account sees. "
+            f"Check {scope.stream.scope_setting} and its role."
+        )
+    size = f"{page['totalItems']:,} {scope.stream.items}"
+    yield f"{where} is {str(named.get('name'))!r} with {size}"
 
 
 def check_bucket(settings: ExtractSettings, blocks: str | None) -> Iterator[str]:
     """Look at the snapshot that lies there, and begin an upload that is given up: nothing appears."""
-    key = object_key(settings.path_template, settings.scope, datetime.now(UTC))
+    if not settings.scopes:
+        raise CannotLook("without a scope, no object is known that a run would write")
+    key = object_key(settings.path_template, settings.scopes[0], datetime.now(UTC))
     target = S3Object(settings.bucket, key)
     with s3_access(target, blocks) as client:
         upload = client.create_multipart_upload(Bucket=target.bucket, Key=target.key + ".check")

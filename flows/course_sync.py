@@ -1,4 +1,4 @@
-"""LMS to S3 to PostgreSQL for one course's enrollments: course_to_s3 and s3_to_rds in a row.
+"""LMS to S3 to PostgreSQL for the enrollments of courses: course_to_s3 and s3_to_rds in a row.
 
 python flows/course_sync.py --help
 """
@@ -52,7 +52,7 @@ def course_sync(
     show_values: parameters.ShowValues = False,
     blocks: parameters.Blocks = None,
 ) -> dict[str, dict[str, Any]]:
-    """Bring one course's enrollments in the table up to date with the LMS, by way of S3."""
+    """Bring the enrollments of one course, or of several, up to date with the LMS, by way of S3."""
     resolver = Resolver(blocks)
     extract = extract_settings(resolver, ENROLLMENTS, course_id, bucket, path, column_names, exclude_columns)
     load = load_settings(resolver, schema_name, table_name)
@@ -66,16 +66,15 @@ def course_sync(
         show_values=show_values,
     ).checked(resolver.problems)
     resolver.finish()
-    extracted, loaded = publish_and_apply(
+    return publish_and_apply(
         extract,
         load,
         options,
         allow_shrink=allow_shrink,
         create_table=create_table,
         blocks=blocks,
-        report_key="course-to-s3",
+        names=("course-sync", "course-to-s3"),
     )
-    return {"course_to_s3": extracted, "s3_to_rds": loaded}
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""LMS to S3: one course's enrollments, proved complete, as one CSV.
+"""LMS to S3: each course's enrollments, proved complete, as one CSV.
 
 python flows/course_to_s3.py --help
 """
@@ -17,7 +17,7 @@ from prefect import flow
 
 from commands.flow_script import main
 from flows import parameters
-from flows.lms_to_s3 import publish_snapshot
+from flows.lms_to_s3 import publish_snapshots
 from tasks.alert import tell_of_failure
 from tasks.files import run_folder
 from tasks.settings import Resolver, extract_settings
@@ -43,15 +43,16 @@ def course_to_s3(
     dry_run: parameters.DryRun = False,
     blocks: parameters.Blocks = None,
 ) -> dict[str, Any]:
-    """Publish all enrollments of one course, historical ones included, as one CSV in S3, or nothing."""
+    """Publish all enrollments of each course, historical ones included, as one CSV in S3, or nothing of it."""
     resolver = Resolver(blocks)
     settings = extract_settings(resolver, ENROLLMENTS, course_id, bucket, path, column_names, exclude_columns)
     resolver.finish()
     with run_folder() as folder:
-        _, _, report = publish_snapshot(
+        outcomes, _ = publish_snapshots(
             settings, folder, allow_shrink=allow_shrink, dry_run=dry_run, blocks=blocks, report_key="course-to-s3"
         )
-    return report
+        outcomes.finish("course-to-s3")
+    return outcomes.extracted
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ python flows/department_sync.py --help
 """
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,13 @@ from prefect import flow
 
 from commands.flow_script import main
 from flows import parameters
-from flows.lms_to_s3 import publish_snapshot
+from flows.lms_to_s3 import publish_snapshots
 from flows.s3_to_rds import apply_snapshot
 from tasks.alert import tell_of_failure
 from tasks.extract.publish import unpublished
 from tasks.files import run_folder
+from tasks.held import held_by
+from tasks.load.schema import TableSchema
 from tasks.options import LoadOptions
 from tasks.s3 import read_object
 from tasks.settings import ExtractSettings, LoadSettings, Resolver, extract_settings, load_settings
@@ -41,6 +44,7 @@ def department_sync(
     department_id: parameters.DepartmentId = None,
     bucket: parameters.Bucket = None,
     path: parameters.Path = None,
+    expand_subdepartments: parameters.ExpandSubdepartments = False,
     include_subdepartments: parameters.IncludeSubdepartments = False,
     allow_shrink: parameters.AllowShrink = False,
     column_names: parameters.ColumnNames = None,
@@ -57,13 +61,22 @@ def department_sync(
     show_values: parameters.ShowValues = False,
     blocks: parameters.Blocks = None,
 ) -> dict[str, dict[str, Any]]:
-    """Bring one department's table up to date with the LMS, by way of S3.
+    """Bring the members of one department, or of many, up to date with the LMS, by way of S3.
 
     The two stories run as one flow, not as two flows inside it: a failure is told of once, and a
     retry repeats one task.
     """
     resolver = Resolver(blocks)
-    extract = extract_settings(resolver, MEMBERS, department_id, bucket, path, column_names, exclude_columns)
+    extract = extract_settings(
+        resolver,
+        MEMBERS,
+        department_id,
+        bucket,
+        path,
+        column_names,
+        exclude_columns,
+        expand=expand_subdepartments,
+    )
     load = load_settings(resolver, schema_name, table_name)
     options = LoadOptions(
         schema_contract,
@@ -75,17 +88,17 @@ def department_sync(
         show_values=show_values,
     ).checked(resolver.problems)
     resolver.finish()
-    extracted, loaded = publish_and_apply(
+    return publish_and_apply(
         extract,
         load,
         options,
+        expand=expand_subdepartments,
         include_subdepartments=include_subdepartments,
         allow_shrink=allow_shrink,
         create_table=create_table,
         blocks=blocks,
-        report_key="lms-to-s3",
+        names=("department-sync", "lms-to-s3"),
     )
-    return {"lms_to_s3": extracted, "s3_to_rds": loaded}
 
 
 def publish_and_apply(
@@ -93,28 +106,47 @@ def publish_and_apply(
     load: LoadSettings,
     options: LoadOptions,
     *,
+    names: tuple[str, str],
     allow_shrink: bool,
     create_table: bool,
     blocks: str | None,
-    report_key: str,
+    expand: bool = False,
     include_subdepartments: bool = False,
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Both stories in a row, for any stream; what is loaded is what S3 gives back. A dry run writes no object."""
+) -> dict[str, dict[str, Any]]:
+    """Both stories in a row, for any stream; what is loaded is what S3 gives back. A dry run writes no object.
+
+    Everything is read before anything is loaded: who moved to another of the scopes is then not taken for a leaver.
+
+    Args:
+        names: of the flow, and of its first half; their reports are called so.
+    """
+    whole, half = names
     with run_folder() as folder:
-        flat, published, extracted = publish_snapshot(
+        outcomes, extracted = publish_snapshots(
             extract,
             folder,
+            expand=expand,
             include_subdepartments=include_subdepartments,
             allow_shrink=allow_shrink,
             dry_run=options.dry_run,
             blocks=blocks,
-            report_key=report_key,
+            report_key=half,
         )
-        if options.dry_run:
-            snapshot = unpublished(flat, published)
-        else:
-            snapshot = read_object(published.object, folder / "snapshot.csv", blocks=blocks)
-        return extracted, apply_snapshot(snapshot, load, options, create_table=create_table, blocks=blocks)
+        table: TableSchema | None = None
+        held = held_by(each.held for each in extracted)
+        for each, outcome in zip(extracted, outcomes.in_turn("loading"), strict=True):
+            with outcomes.attempt(outcome):
+                if options.dry_run:
+                    snapshot = unpublished(each.flat, each.published)
+                else:
+                    snapshot = read_object(each.published.object, each.flat.path, blocks=blocks)
+                snapshot = replace(snapshot, scope=outcome.scope)  # which has its name
+                report, table = apply_snapshot(
+                    snapshot, load, options, create_table=create_table, blocks=blocks, held=held, known=table
+                )
+                outcome.loaded = outcomes.tell("s3-to-rds", report)
+        outcomes.finish(whole)
+    return {half.replace("-", "_"): outcomes.extracted, "s3_to_rds": outcomes.loaded}
 
 
 if __name__ == "__main__":

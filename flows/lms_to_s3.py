@@ -1,4 +1,4 @@
-"""LMS to S3: one department's members, proved complete, as one CSV.
+"""LMS to S3: each department's members, proved complete, as one CSV.
 
 python flows/lms_to_s3.py --help
 """
@@ -20,14 +20,15 @@ from flows import parameters
 from tasks.alert import tell_of_failure
 from tasks.extract.account_lock import one_run_an_account
 from tasks.extract.fetch import authenticate, fetch_pages
-from tasks.extract.flatten import FlatSnapshot, flatten_pages
-from tasks.extract.publish import Published, write_csv
+from tasks.extract.flatten import flatten_pages
+from tasks.extract.publish import Extracted, write_csv
 from tasks.extract.report import extract_report
-from tasks.files import run_folder
-from tasks.report import tell
+from tasks.extract.scopes import list_scopes
+from tasks.files import page_folder, run_folder
+from tasks.outcomes import Outcomes
 from tasks.settings import ExtractSettings, Resolver, extract_settings
 from tasks.streams import MEMBERS
-from tasks.task_options import FLOW, run_name
+from tasks.task_options import FLOW, rename_run, run_name
 
 
 @flow(
@@ -42,6 +43,7 @@ def lms_to_s3(
     department_id: parameters.DepartmentId = None,
     bucket: parameters.Bucket = None,
     path: parameters.Path = None,
+    expand_subdepartments: parameters.ExpandSubdepartments = False,
     include_subdepartments: parameters.IncludeSubdepartments = False,
     allow_shrink: parameters.AllowShrink = False,
     column_names: parameters.ColumnNames = None,
@@ -49,24 +51,35 @@ def lms_to_s3(
     dry_run: parameters.DryRun = False,
     blocks: parameters.Blocks = None,
 ) -> dict[str, Any]:
-    """Publish one department's complete member list as one CSV in S3, or nothing."""
+    """Publish each department's complete member list as one CSV in S3, or nothing of it."""
     resolver = Resolver(blocks)
-    settings = extract_settings(resolver, MEMBERS, department_id, bucket, path, column_names, exclude_columns)
+    settings = extract_settings(
+        resolver,
+        MEMBERS,
+        department_id,
+        bucket,
+        path,
+        column_names,
+        exclude_columns,
+        expand=expand_subdepartments,
+    )
     resolver.finish()
     with run_folder() as folder:
-        _, _, report = publish_snapshot(
+        outcomes, _ = publish_snapshots(
             settings,
             folder,
+            expand=expand_subdepartments,
             include_subdepartments=include_subdepartments,
             allow_shrink=allow_shrink,
             dry_run=dry_run,
             blocks=blocks,
             report_key="lms-to-s3",
         )
-    return report
+        outcomes.finish("lms-to-s3")
+    return outcomes.extracted
 
 
-def publish_snapshot(
+def publish_snapshots(
     settings: ExtractSettings,
     folder: Path,
     *,
@@ -74,16 +87,32 @@ def publish_snapshot(
     dry_run: bool,
     blocks: str | None,
     report_key: str,
+    expand: bool = False,
     include_subdepartments: bool = False,
-) -> tuple[FlatSnapshot, Published, dict[str, Any]]:
-    """The story of the extract: sign in, fetch every page, flatten, write."""
+) -> tuple[Outcomes, list[Extracted]]:
+    """The story of the extract: sign in; for each scope fetch every page, flatten, write."""
+    extracted = []
     with one_run_an_account(blocks), authenticate(blocks) as session:
-        raw = fetch_pages(session, settings.scope, folder, include_foreign=include_subdepartments)
-    flat = flatten_pages(raw, settings.names, folder / "extract.csv")
-    published = write_csv(
-        flat, settings.bucket, settings.path_template, allow_shrink=allow_shrink, dry_run=dry_run, blocks=blocks
-    )
-    return flat, published, tell(report_key, extract_report(raw, flat, published, dry_run=dry_run))
+        listed = list_scopes(session, settings.scopes, expand=expand)
+        rename_run(listed.subject)
+        outcomes = Outcomes(listed.scopes, expanded=expand, seen=listed.seen)
+        for outcome in outcomes.in_turn("reading"):
+            with outcomes.attempt(outcome), page_folder(folder, outcome.scope.id) as pages:
+                others = listed.ids - {outcome.scope.id}
+                raw = fetch_pages(session, outcome.scope, pages, include_foreign=include_subdepartments, others=others)
+                flat = flatten_pages(raw, settings.names, folder / f"{outcome.scope.id}.csv")
+                published = write_csv(
+                    flat,
+                    settings.bucket,
+                    settings.path_template,
+                    allow_shrink=allow_shrink,
+                    dry_run=dry_run,
+                    blocks=blocks,
+                )
+                report = extract_report(raw, flat, published, dry_run=dry_run)
+                outcome.extracted = outcomes.tell(report_key, report)
+                extracted.append(Extracted(outcome, flat, published, raw.held))
+    return outcomes, extracted
 
 
 if __name__ == "__main__":

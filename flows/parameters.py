@@ -17,14 +17,17 @@ def explained(function: FlowFunction) -> FlowFunction:
     return function
 
 
-DepartmentId = Annotated[str | None, "the department's GUID; else DEPARTMENT_ID."]
+DepartmentId = Annotated[str | None, "the department's GUID, or several with commas between; else DEPARTMENT_ID."]
 Bucket = Annotated[str | None, "where the CSV goes; else the saved block's, else S3_BUCKET_NAME."]
 Path = Annotated[
     str | None,
     "the CSV's key, which may hold {department_id} and {snapshot_at:%Y/%m/%d}; else S3_DEPARTMENT_MEMBERS_PATH.",
 ]
-CourseId = Annotated[str | None, "the course's GUID; else COURSE_ID."]
-IncludeSubdepartments = Annotated[bool, "take in rows that the LMS gives from departments below, too."]
+CourseId = Annotated[str | None, "the course's GUID, or several with commas between; else COURSE_ID."]
+ExpandSubdepartments = Annotated[bool, "read every department below them too, each as a snapshot of its own."]
+IncludeSubdepartments = Annotated[
+    bool, "take rows that the LMS gives from departments below into the department's own snapshot."
+]
 AllowShrink = Annotated[bool, "publish even no rows, or less than half of those last published."]
 CoursePath = Annotated[
     str | None,

@@ -19,9 +19,10 @@ from commands.flow_script import main
 from flows import parameters
 from tasks.alert import tell_of_failure
 from tasks.files import run_folder
+from tasks.held import Held
 from tasks.load.recognise import stream_of
-from tasks.load.report import announce_load, load_report
-from tasks.load.schema import inspect_schema
+from tasks.load.report import LoadReport, announce_load, load_report
+from tasks.load.schema import TableSchema, inspect_schema
 from tasks.load.upsert import upsert_snapshot
 from tasks.load.views import create_views
 from tasks.options import LoadOptions
@@ -67,23 +68,37 @@ def s3_to_rds(
     resolver.finish()
     with run_folder() as folder:
         snapshot = read_object(source, folder / "snapshot.csv", blocks=blocks)
-        return apply_snapshot(snapshot, settings, options, create_table=create_table, blocks=blocks)
+        report, _ = apply_snapshot(snapshot, settings, options, create_table=create_table, blocks=blocks)
+    return tell("s3-to-rds", report)
 
 
 def apply_snapshot(
-    snapshot: Snapshot, settings: LoadSettings, options: LoadOptions, *, create_table: bool, blocks: str | None
-) -> dict[str, Any]:
-    """The story of the load: inspect the table, then align, stage and upsert in one transaction."""
+    snapshot: Snapshot,
+    settings: LoadSettings,
+    options: LoadOptions,
+    *,
+    create_table: bool,
+    blocks: str | None,
+    held: Held | None = None,
+    known: TableSchema | None = None,
+) -> tuple[LoadReport, TableSchema | None]:
+    """The story of the load: inspect the table, then align, stage and upsert in one transaction.
+
+    Args:
+        held: the ids that this run's snapshots hold; none of them has left.
+        known: the table, where this run has inspected it already; returned so, unless the load has altered it.
+    """
     stream = stream_of(snapshot)
     tables = settings.tables_with(stream)
-    table = inspect_schema(
+    table = known or inspect_schema(
         settings.schema, tables[stream.name], stream=stream, create_table=create_table, blocks=blocks
     )
-    loaded = upsert_snapshot(snapshot, table, options, blocks=blocks)
-    if create_table and not options.dry_run:
+    loaded = upsert_snapshot(snapshot, table, options, blocks=blocks, held=held)
+    if create_table and known is None and not options.dry_run:
         create_views(settings.schema, tables, blocks=blocks)
     announce_load(snapshot, table, loaded, dry_run=options.dry_run)
-    return tell("s3-to-rds", load_report(snapshot, table, loaded, dry_run=options.dry_run))
+    report = load_report(snapshot, table, loaded, dry_run=options.dry_run)
+    return report, None if table.missing or loaded.added_columns else table
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ import socket
 import sys
 import threading
 import time
+import uuid
 from bisect import insort
 from collections.abc import Callable
 from functools import partial
@@ -26,7 +27,7 @@ import msgspec
 
 from sandbox.courses import NAME, Courses
 from sandbox.faults import Answer, Call, Fault
-from sandbox.people import DEPARTMENT, person
+from sandbox.people import DEPARTMENT, department, person
 
 USERNAME = "pipeline@example.org"
 PASSWORD = "lms-p@ss:w/o%r#d?&' é"
@@ -44,6 +45,9 @@ class SimulatedLms:
     Attributes:
         members: id (lower case) to the member as it is sent.
         courses: the courses and their enrollments.
+        departments: those that exist, each as it is listed.
+        denied: ids of departments whose members the account may not read.
+        reads_below: whether the filter by a department also gives the members of those below it, which is contested.
         faults: asked in turn for each request; see `sandbox.faults`.
         requests: method, path, page and status of each request answered.
     """
@@ -57,6 +61,9 @@ class SimulatedLms:
         self.latency_s = latency_s
         self.members: dict[str, dict[str, Any]] = {}
         self.courses = Courses()
+        self.departments = {DEPARTMENT: department("Sandbox")}
+        self.denied: set[str] = set()
+        self.reads_below = False
         self.faults: list[Fault] = []
         self.requests: list[tuple[str, str, int | None, int]] = []
         self.sign_ins = 0
@@ -96,6 +103,12 @@ class SimulatedLms:
     def inject(self, *faults: Fault) -> None:
         """Add faults, to be asked before the faithful answer."""
         self.faults.extend(faults)
+
+    def add_department(self, name: str, parent: str | None = None) -> str:
+        """Add a department; its id."""
+        made = department(name, parent, str(uuid.uuid4()))
+        self.departments[made["id"]] = made
+        return str(made["id"])
 
     # Members
 
@@ -168,6 +181,7 @@ class SimulatedLms:
         routes: dict[tuple[str, str], Callable[[], Answer]] = {
             ("POST", "/authenticate"): lambda: self._authenticate(body),
             ("GET", "/users"): lambda: self._users(query),
+            ("GET", "/departments"): lambda: self._list_departments(query),
             ("GET", "/my-details"): lambda: Answer(200, b'{"username":"pipeline@example.org"}'),
         }
         if headers.get("x-api-key") != PRIVATE_KEY:
@@ -214,9 +228,11 @@ class SimulatedLms:
         numbers = asked.isdigit() and offset.isdigit() and 1 <= int(asked) <= 1000 and int(offset) <= 65535
         if found is None or not numbers:
             return _error(422, "Submitted resource cannot be processed due to semantic errors")
+        if found["id"].lower() in self.denied:
+            return Answer(403, b'{"message":"Forbidden"}')
         limit, page = min(int(asked), self.page_cap), int(offset)
         with self._lock:
-            order = self._order.get(found["id"].lower(), [])
+            order = self._members_of(found["id"].lower())
             if found["since"]:
                 order = [entry for entry in order if self.members[entry[1]]["dateEdited"] >= found["since"]]
             users = [self._rendered[member_id] for _, member_id in order[page * limit : (page + 1) * limit]]
@@ -238,10 +254,22 @@ class SimulatedLms:
         page = self.courses.page(course, limit, int(offset), limit if self.announce_cap else int(asked))
         return _error(404, "Resource not found") if page is None else Answer(200, page)
 
-    def _department(self, department: str) -> Answer:
-        if department.lower() not in self._order:
-            return _error(404, "Resource not found")
-        return Answer(200, json.dumps({"id": department, "name": "Sandbox", "parentId": None}).encode())
+    def _members_of(self, department_id: str) -> list[tuple[str, str]]:
+        order = list(self._order.get(department_id, []))
+        if self.reads_below:
+            below = [key for key, each in self.departments.items() if str(each["parentId"]).lower() == department_id]
+            order = sorted([*order, *(entry for key in below for entry in self._members_of(key))])
+        return order
+
+    def _department(self, department_id: str) -> Answer:
+        found = self.departments.get(department_id.lower())
+        return _error(404, "Resource not found") if found is None else Answer(200, json.dumps(found).encode())
+
+    def _list_departments(self, query: dict[str, str]) -> Answer:
+        limit, page = int(query.get("_limit", "20")), int(query.get("_offset", "0"))
+        part = list(self.departments.values())[page * limit : (page + 1) * limit]
+        counts = {"totalItems": len(self.departments), "returnedItems": len(part), "limit": limit, "offset": page}
+        return Answer(200, json.dumps({**counts, "departments": part}).encode())
 
 
 class _Server(ThreadingHTTPServer):

@@ -28,6 +28,11 @@ NOTES = [None, None, None, 'Line one\nsays "hi", twice', "", " ", "=1+1", "NULL"
 FRACTIONS = ["", ".5", ".12", ".123", ".1234", ".12345", ".123456", ".1234567"]
 
 
+def department(name: str, parent: str | None = None, department_id: str = DEPARTMENT) -> dict[str, Any]:
+    """A department as the LMS lists it."""
+    return {"id": department_id, "name": name, "parentId": parent, "externalId": None, "companyName": None}
+
+
 def person(seed: int, department: str = DEPARTMENT) -> dict[str, Any]:
     """The member with that number: always the same one."""
     rng = random.Random(seed)

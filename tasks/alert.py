@@ -2,10 +2,9 @@
 
 import logging
 import re
-import traceback
 from typing import Any
 
-from prefect import Flow, Task
+from prefect import Flow
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.context import FlowRunContext
 from prefect.logging.loggers import flow_run_logger
@@ -17,6 +16,7 @@ from tasks.credentials import alert_topic, environment_topic, read_environment
 from tasks.errors import PipelineError
 from tasks.events import failure_told
 from tasks.log import Logger, OneLine
+from tasks.outcomes import step_of
 from tasks.text import harmless, subject_line
 
 _LOG = logging.getLogger("department_members")
@@ -149,12 +149,3 @@ def page_of(error: object, otherwise: str = "Unexpected") -> str:
     if isinstance(error, KeyboardInterrupt):
         return "Crashed"
     return next((kind.__name__ for kind in type(error).__mro__ if PipelineError in kind.__bases__), otherwise)
-
-
-def step_of(error: object) -> str:
-    """The task in which an error was raised, by its traceback."""
-    if isinstance(error, BaseException):
-        for frame, _ in traceback.walk_tb(error.__traceback__):
-            if isinstance(frame.f_globals.get(frame.f_code.co_name), Task):
-                return frame.f_code.co_name
-    return "before or between the tasks"

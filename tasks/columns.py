@@ -61,5 +61,5 @@ class ColumnNames:
                 raise ConfigError(
                     f"the LMS's keys {taken[name]!r} and {key!r} would both become the column {name!r}. "
                     "Rename one with LMS_COLUMN_NAMES, or leave one out with LMS_EXCLUDE_COLUMNS."
-                )
+                ).about_one_scope()
         return kept

@@ -11,13 +11,15 @@
     ├── TooManyRejected     mend the rows or the table; then run again, or raise max_rejected
     ├── TooManyDepartures   look whether so many people really left; then raise max_departures
     ├── ColumnEmptied       see whether the LMS still sends the field; then raise max_emptied
-    └── LoadFailed          S3 or the database stayed out of reach: run again
+    ├── LoadFailed          S3 or the database stayed out of reach: run again
+    └── ScopesFailed        some of a run's departments or courses failed: each is listed with its own error
 
 A message says where it happened, what was expected, what was found and what to do. It never holds
 a secret or a person's data: it goes to logs, Prefect's database and SNS.
 """
 
 from collections.abc import Iterable
+from typing import Self
 
 from tasks.text import harmless, one_line
 
@@ -32,11 +34,18 @@ class PipelineError(Exception):
 
     retriable = False
     """Whether the same step may succeed if it is simply run again shortly."""
+    of_one_scope = False
+    """Whether it is about one department or course alone, so that others of the same run may still succeed."""
 
     def __init__(self, message: str, problems: Iterable[str] = ()) -> None:
         self.message = harmless(message)
         self.problems = tuple(map(one_line, problems))  # our own sentences about settings, which name https://
         super().__init__(self.message, self.problems)
+
+    def about_one_scope(self) -> Self:
+        """Itself; the cause lies in one department's or course's rows or rights, where its kind does not say so."""
+        self.of_one_scope = True
+        return self
 
     def __str__(self) -> str:
         return "\n".join([self.message, *(f"  - {problem}" for problem in self.problems)])
@@ -57,13 +66,21 @@ class LmsUnavailable(PipelineError):
 class IncompleteSnapshot(PipelineError):
     """The pages do not add up to one complete member list."""
 
+    of_one_scope = True
+
 
 class SnapshotShrank(PipelineError):
     """The department has no members, or less than half of those last published."""
 
+    of_one_scope = True
+    no_baseline = False
+    """Whether it has no members, and nothing was ever published of it."""
+
 
 class ObjectInvalid(PipelineError):
     """The object in S3 is missing, cut, changed, or not such a CSV."""
+
+    of_one_scope = True
 
 
 class SchemaMismatch(PipelineError):
@@ -73,17 +90,27 @@ class SchemaMismatch(PipelineError):
 class TooManyRejected(PipelineError):
     """More rows than max_rejected were refused; nothing was loaded."""
 
+    of_one_scope = True
+
 
 class TooManyDepartures(PipelineError):
     """More members than max_departures are absent; nothing was loaded."""
+
+    of_one_scope = True
 
 
 class ColumnEmptied(PipelineError):
     """More of a column's values than max_emptied would become null; nothing was loaded."""
 
+    of_one_scope = True
+
 
 class LoadFailed(PipelineError):
     """S3 or the database refused or dropped the work; the table is as it was before."""
+
+
+class ScopesFailed(PipelineError):
+    """Some of a run's departments or courses failed, each for its own reason; the others are done."""
 
 
 class Unreachable(LoadFailed):

@@ -41,6 +41,17 @@ def run_folder() -> Iterator[Path]:
         os.close(lock)
 
 
+@contextmanager
+def page_folder(folder: Path, name: str) -> Iterator[Path]:
+    """A new directory in the run's own, deleted when what lies in it has been read."""
+    made = folder / name
+    made.mkdir(mode=0o700)
+    try:
+        yield made
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+
+
 def new_folder() -> tuple[Path, int]:
     """A locked directory and its lock. It has its name only once it is locked, so it never looks like a dead run's."""
     made = Path(tempfile.mkdtemp(prefix=f".{PREFIX}"))

@@ -22,12 +22,26 @@ class RunReport:
 
 def tell(key: str, report: Any) -> dict[str, Any]:
     """Log a RunReport as one line and show it as an artifact; returns its values by name."""
+    show(key, report)
+    return log_report(report)
+
+
+def log_report(report: Any) -> dict[str, Any]:
+    """Log a RunReport as one line; returns its values by name."""
     values = asdict(report)
-    given = (f"{name}={value}" for name, value in values.items() if value not in (None, ""))
+    given = (
+        f"{name}={value}" for name, value in values.items() if value not in (None, "") and type(value) is not tuple
+    )
     run_logger().info("%s", " ".join(given))
-    safe = replace(report, **{name: quoted_code(value) for name, value in values.items() if isinstance(value, str)})
-    create_markdown_artifact(safe.page(), key=key, description=f"{key}: {safe.outcome}")
     return values
+
+
+def show(key: str, report: Any) -> None:
+    """Show a RunReport as an artifact of the run."""
+    safe = replace(
+        report, **{name: quoted_code(value) for name, value in asdict(report).items() if isinstance(value, str)}
+    )
+    create_markdown_artifact(safe.page(), key=key, description=f"{key}: {safe.outcome}")
 
 
 def table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> list[str]:

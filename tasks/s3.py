@@ -1,10 +1,12 @@
 """Objects in S3: their names, the client, what its errors mean, and the snapshot read back as it was written."""
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from string import Formatter
 from typing import Any
@@ -13,6 +15,7 @@ from boto3.exceptions import S3UploadFailedError
 from botocore.config import Config
 from botocore.exceptions import ClientError, ParamValidationError
 from prefect import task
+from prefect_aws.credentials import AwsCredentials, MinIOCredentials
 
 from tasks.credentials import s3_bucket
 from tasks.errors import (
@@ -29,6 +32,7 @@ from tasks.metadata import FORMAT as FORMAT
 from tasks.metadata import checked_metadata, is_ours, lower_names, scope_of
 from tasks.streams import Scope, Stream
 from tasks.task_options import IN_MEMORY, RETRIED
+from tasks.text import harmless
 
 # One attempt a request: the task's own retry is the layer that repeats, and it is seen in the UI.
 CLIENT_CONFIG = Config(retries={"total_max_attempts": 1}, connect_timeout=10, read_timeout=60)
@@ -72,6 +76,11 @@ class Snapshot:
     rows: int | None = None
     scope: Scope | None = None
     snapshot_at: datetime | None = None
+
+    @property
+    def subject(self) -> str:
+        """What a person knows it by: its scope, or the end of its key."""
+        return harmless(self.object.key.rpartition("/")[2]) if self.scope is None else self.scope.label
 
     @property
     def is_plain(self) -> bool:
@@ -133,8 +142,8 @@ def object_key(path_template: str, scope: Scope, snapshot_at: datetime) -> str:
     return path_template.format(snapshot_at=snapshot_at, **{scope.stream.scope_column: scope.id})
 
 
-def path_problem(path_template: str, stream: Stream) -> str | None:
-    """What is wrong with a path template, or None."""
+def path_problem(path_template: str, stream: Stream, *, several: bool = False) -> str | None:
+    """What is wrong with a path template, or None; that of `several` scopes names an object for each."""
     allowed = f"only {{{stream.scope_column}}} and {{snapshot_at:%Y/%m/%d}} may stand in braces"
     try:
         fields = {field for _, field, _, _ in Formatter().parse(path_template) if field is not None}
@@ -143,6 +152,8 @@ def path_problem(path_template: str, stream: Stream) -> str | None:
         return allowed
     if not fields <= {stream.scope_column, "snapshot_at"}:
         return allowed
+    if several and stream.scope_column not in fields:
+        return f"must hold {{{stream.scope_column}}}, since several {stream.scope}s are read: each is an object"
     if path_template.startswith("/") or re.match(r"s3:", path_template):
         return "must be a key inside the bucket, such as members.csv: no s3://, no leading slash"
     return None
@@ -170,11 +181,17 @@ def s3_access(target: S3Object, blocks: str | None) -> Iterator[Any]:
     """A boto3 client by the credentials of the block set or the environment; what it raises becomes our errors."""
     credentials = s3_bucket(blocks).credentials
     try:
-        parameters = credentials.aws_client_parameters.get_params_override()
-        config = CLIENT_CONFIG.merge(parameters.pop("config", None) or Config())
-        yield credentials.get_boto3_session().client("s3", config=config, **parameters)
+        yield client_of(credentials, frozenset(item for item in os.environ.items() if item[0].startswith("AWS_")))
     except (ClientError, *AWS_ERRORS) as error:
         raise explained(error, target) from None
+
+
+@lru_cache(maxsize=4)
+def client_of(credentials: AwsCredentials | MinIOCredentials, environment: frozenset[tuple[str, str]]) -> Any:
+    """A client for these credentials, in this environment of AWS's own variables; made once, for that takes 100 ms."""
+    parameters = credentials.aws_client_parameters.get_params_override()
+    config = CLIENT_CONFIG.merge(parameters.pop("config", None) or Config())
+    return credentials.get_boto3_session().client("s3", config=config, **parameters)
 
 
 def explained(error: Exception, target: S3Object) -> PipelineError:

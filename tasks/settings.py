@@ -23,9 +23,9 @@ DEFAULT_SCHEMA = "public"
 
 @dataclass(frozen=True)
 class ExtractSettings:
-    """Which scope is read, and where its CSV goes."""
+    """Which scopes are read, and where the CSV of each goes."""
 
-    scope: Scope
+    scopes: tuple[Scope, ...]
     bucket: str
     path_template: str
     names: ColumnNames
@@ -95,24 +95,38 @@ def extract_settings(
     path: str | None,
     column_names: Mapping[str, str] | None,
     exclude_columns: list[str] | None,
+    *,
+    expand: bool = False,
 ) -> ExtractSettings:
-    """What an extract works with; what is wrong goes to `resolver.problems`."""
+    """What an extract works with; what is wrong goes to `resolver.problems`.
+
+    Args:
+        scope_id: the scope's id, or several with commas between.
+        expand: more are found below it.
+    """
     resolver.credentials("lms_account", "alert_topic")
-    found = resolver.value(scope_id, stream.scope_setting)
-    if "," in found:
-        flag = stream.scope_column.replace("_", "-")
-        resolver.problems.append(f"{stream.scope_setting} names several, and a run reads one: give it (--{flag})")
-    elif found and not re.fullmatch(GUID, found):
-        resolver.problems.append(f"{stream.scope_setting} must be a GUID like 5b0c9f5e-3d0a-4f0b-9a53-0a4f6a0c7d11")
+    scopes = scopes_of(resolver, stream, scope_id)
     template = resolver.value(path, stream.path_setting, stream.default_path)
-    if problem := path_problem(template, stream):
+    if problem := path_problem(template, stream, several=expand or len(scopes) > 1):
         resolver.problems.append(f"{stream.path_setting}: {problem}")
     return ExtractSettings(
-        scope=Scope(stream, found.lower()),
+        scopes=scopes,
         bucket=resolver.bucket(bucket),
         path_template=template,
         names=column_names_from(resolver, stream, column_names, exclude_columns),
     )
+
+
+def scopes_of(resolver: Resolver, stream: Stream, scope_ids: str | None) -> tuple[Scope, ...]:
+    """The scopes that are asked for, each once, in their order."""
+    found = resolver.value(scope_ids, stream.scope_setting)
+    ids = dict.fromkeys(each.strip().lower() for each in found.split(",") if each.strip())
+    if found and not (ids and all(re.fullmatch(GUID, each) for each in ids)):
+        resolver.problems.append(
+            f"{stream.scope_setting} must be a GUID like 5b0c9f5e-3d0a-4f0b-9a53-0a4f6a0c7d11, or several with commas "
+            "between"
+        )
+    return tuple(Scope(stream, each) for each in ids)
 
 
 def load_settings(resolver: Resolver, schema: str | None, table: str | None) -> LoadSettings:
@@ -140,8 +154,13 @@ def source_object(
     elif problem := path_problem(template, stream):
         resolver.problems.append(f"{stream.path_setting}: {problem}")
     elif f"{{{stream.scope_column}" in template:
-        scope_id = resolver.value(None, stream.scope_setting).lower()
-        template = template.format(**{stream.scope_column: scope_id})
+        scopes = scopes_of(resolver, stream, None)
+        if len(scopes) > 1:
+            resolver.problems.append(
+                f"{stream.scope_setting} names several, so {stream.path_setting} names no single object: give the key "
+                "(--key)"
+            )
+        template = template.format(**{stream.scope_column: scopes[0].id if scopes else ""})
     return S3Object(name, template, version_id or None)
 
 

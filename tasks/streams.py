@@ -58,6 +58,10 @@ class Stream:
     """What to say of items of other scopes, after how many there are."""
     edited_column: str | None = None
     """The column that tells which of two rows of one key is newer."""
+    scopes_path: str = ""
+    """The endpoint under which each scope lies by its id, with its name."""
+    scopes_list: str | None = None
+    """The envelope's key of the list of all scopes, which form a tree by `parentId`; None where there is no tree."""
 
     @property
     def table(self) -> str:
@@ -82,9 +86,16 @@ class Scope:
     stream: Stream
     id: str
     """A GUID in lower case."""
+    name: str = field(default="", compare=False)
+    """As the LMS has it, harmless to show; empty where the account may not read it."""
 
     def __str__(self) -> str:
-        return f"{self.stream.scope} {self.id}"
+        return f"{self.stream.scope} {self.name} ({self.id})" if self.name else f"{self.stream.scope} {self.id}"
+
+    @property
+    def label(self) -> str:
+        """What a person knows it by: its name, else its id."""
+        return self.name or self.id
 
 
 MEMBERS = Stream(
@@ -115,6 +126,8 @@ MEMBERS = Stream(
     scope_column="department_id",
     foreign_hint=" (include_subdepartments takes them in)",
     edited_column="date_edited",
+    scopes_path="/departments",
+    scopes_list="departments",
     scope_setting="DEPARTMENT_ID",
     path_setting="S3_DEPARTMENT_MEMBERS_PATH",
     table_setting="BUSINESS_TRACKING_TABLE",
@@ -143,6 +156,7 @@ ENROLLMENTS = Stream(
     key_column="lms_enrollment_id",
     scope_column="course_id",
     edited_column="date_edited",
+    scopes_path="/courses",
     scope_setting="COURSE_ID",
     path_setting="S3_COURSE_ENROLLMENTS_PATH",
     default_path="course_enrollments/{course_id}.csv",

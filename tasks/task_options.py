@@ -2,13 +2,18 @@
 
 from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
+import httpx
 from prefect.cache_policies import NO_CACHE
+from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State, TaskRun
+from prefect.exceptions import ObjectNotFound
 from prefect.runtime import flow_run
 from prefect.tasks import Task
 
 from tasks.errors import PipelineError
+from tasks.log import run_logger
 from tasks.text import harmless
 
 IN_MEMORY: dict[str, Any] = {"cache_policy": NO_CACHE, "persist_result": False}
@@ -33,10 +38,22 @@ RETRIED: dict[str, Any] = {"retries": 3, "retry_delay_seconds": [1, 4, 15], "ret
 def run_name() -> str:
     """What the UI calls a run: its flow, what it is about, and when, as `s3-to-rds members.csv 2026-03-01 02:00`."""
     parameters = flow_run.parameters
-    subject = (
-        parameters.get("key") or parameters.get("department_id") or parameters.get("course_id") or ""
-    ).rpartition("/")[2]
+    subject = parameters.get("key") or parameters.get("department_id") or parameters.get("course_id") or ""
+    return name_about("" if "," in subject else subject.rpartition("/")[2])
+
+
+def name_about(subject: str) -> str:
+    """The flow, what its run is about, and when."""
     return " ".join(filter(None, (flow_run.flow_name, harmless(subject), f"{datetime.now(UTC):%Y-%m-%d %H:%M}")))
+
+
+def rename_run(subject: str) -> None:
+    """The run is about that, as is known only now; Prefect being out of reach is no reason to end it."""
+    try:
+        with get_client(sync_client=True) as client:
+            client.update_flow_run(UUID(str(flow_run.id)), name=name_about(subject))
+    except (httpx.HTTPError, ObjectNotFound, ValueError) as error:
+        run_logger().info("the run could not be renamed (%s)", type(error).__name__)
 
 
 HEARTBEAT_S = 30

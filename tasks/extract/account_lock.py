@@ -30,6 +30,8 @@ DEAD_AFTER_S = 120.0
 """How long after its last refresh a slot still counts as held: what a dead run, worker, machine or server costs."""
 REFRESH_S = 20.0
 POLL_S = 2.0
+FREED_WITHIN_S = 1.0
+"""As long a run waits for its lock to be freed; a server that is busy or down is asked on while the run goes on."""
 PREFECT_ERRORS = (httpx.HTTPError, ObjectNotFound, RuntimeError)
 """What Prefect's client raises where the server is down, restarting, or refuses."""
 
@@ -114,24 +116,16 @@ def take(client: SyncPrefectClient, name: str) -> bool:
 
 @contextmanager
 def refreshed(name: str, log: Logger) -> Iterator[None]:
-    """Keep the slot from decaying until the block ends; then free it."""
+    """Keep the slot from decaying until the block ends; then free it, and go on if that takes the server long."""
     ended = threading.Event()
 
-    def refresh() -> None:
+    def refresh_and_free() -> None:
         while not ended.wait(REFRESH_S):
             try:
                 with get_client(sync_client=True) as client:
                     client.update_global_concurrency_limit(name, GlobalConcurrencyLimitUpdate(active_slots=1))
             except PREFECT_ERRORS as error:
                 log.warning("the account lock could not be refreshed (%s); reading on", type(error).__name__)
-
-    thread = threading.Thread(target=contextvars.copy_context().run, args=(refresh,), daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join(5)  # while the server is down, its client tries for longer
         try:
             with get_client(sync_client=True) as client:
                 client.release_concurrency_slots(names=[name], slots=1, occupancy_seconds=1)
@@ -139,6 +133,14 @@ def refreshed(name: str, log: Logger) -> Iterator[None]:
             log.warning(
                 "the account lock could not be freed (%s); it is free within %.0f s", type(error).__name__, DEAD_AFTER_S
             )
+
+    thread = threading.Thread(target=contextvars.copy_context().run, args=(refresh_and_free,))
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join(FREED_WITHIN_S)
 
 
 def limit_name(account: LmsAccount) -> str:

@@ -5,21 +5,21 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import chain, islice
 from pathlib import Path
 
-import numpy as np
 from prefect import task
 
 from tasks.credentials import lms_account
 from tasks.errors import IncompleteSnapshot
 from tasks.extract.decode import PageDecoder
 from tasks.extract.pages import Disagreement, Page, keep_page, page_file, read_page
-from tasks.extract.progress import progress
 from tasks.extract.session import LmsSession
+from tasks.held import Held, held_ids
 from tasks.log import run_logger
+from tasks.progress import progress
 from tasks.streams import Scope, Stream
 from tasks.task_options import IN_MEMORY, ONCE
 
@@ -50,6 +50,8 @@ class RawSnapshot:
     sign_ins: int
     retries: int
     seconds: float
+    held: Held = field(repr=False)
+    """The ids that the pages hold, also those of scopes that the run reads by themselves."""
 
     def files(self) -> Iterator[Path]:
         """The page files, in order."""
@@ -74,8 +76,15 @@ def authenticate(blocks: str | None) -> LmsSession:
     return session
 
 
-@task(name="fetch-pages", **IN_MEMORY, **ONCE)
-def fetch_pages(session: LmsSession, scope: Scope, folder: Path, *, include_foreign: bool = False) -> RawSnapshot:
+@task(name="fetch-pages", task_run_name="fetch-pages {scope.label}", **IN_MEMORY, **ONCE)
+def fetch_pages(
+    session: LmsSession,
+    scope: Scope,
+    folder: Path,
+    *,
+    include_foreign: bool = False,
+    others: frozenset[str] = frozenset(),
+) -> RawSnapshot:
     """Every current item of one scope lies in `folder`, proved complete, or nothing is claimed.
 
     Reads total // page size + 1 pages concurrently (0-based page number, not row offset), one Arrow
@@ -86,6 +95,7 @@ def fetch_pages(session: LmsSession, scope: Scope, folder: Path, *, include_fore
 
     Args:
         include_foreign: take in rows of other scopes too; the LMS gives those of departments below.
+        others: ids of the scopes that the same run reads by themselves; their rows are left out.
 
     Not retried by Prefect: the session retries each page, and a second layer would repeat them all.
 
@@ -96,13 +106,13 @@ def fetch_pages(session: LmsSession, scope: Scope, folder: Path, *, include_fore
     Source: docs.myabsorb.com, integration API, "Pagination": `_offset` is a page number.
     """
     began = time.monotonic()
-    session.log = run_logger()
+    session.begin(run_logger())
     snapshot_at = datetime.now(UTC)
     for sweep in range(1, MAX_SWEEPS + 1):
         try:
             with heap_at_rest():
-                pages = sweep_pages(session, scope, folder)
-            rows = prove_complete(pages, scope, include_foreign=include_foreign)
+                pages = sweep_pages(session, scope, folder, others)
+            held = prove_complete(pages, scope, include_foreign=include_foreign)
             break
         except Disagreement as disagreement:
             if sweep == MAX_SWEEPS:
@@ -117,7 +127,7 @@ def fetch_pages(session: LmsSession, scope: Scope, folder: Path, *, include_fore
         scope=scope,
         snapshot_at=snapshot_at,
         pages=len(pages),
-        rows=rows,
+        rows=len(held) - sum(page.left_out for page in pages),
         keys=tuple(sorted(chain.from_iterable(page.keys for page in pages))),
         foreign_rows=sum(page.foreign_rows for page in pages),
         mended_characters=sum(page.mended_characters for page in pages),
@@ -125,6 +135,7 @@ def fetch_pages(session: LmsSession, scope: Scope, folder: Path, *, include_fore
         sign_ins=session.sign_ins,
         retries=session.retries,
         seconds=time.monotonic() - began,
+        held=held,
     )
 
 
@@ -138,7 +149,7 @@ def heap_at_rest() -> Iterator[None]:
         gc.unfreeze()
 
 
-def sweep_pages(session: LmsSession, scope: Scope, folder: Path) -> list[Page]:
+def sweep_pages(session: LmsSession, scope: Scope, folder: Path, others: frozenset[str]) -> list[Page]:
     """Read every page once; the first tells how many there are.
 
     Bodies arrive in many threads and are decoded in one: threads decode no faster together, and
@@ -150,7 +161,7 @@ def sweep_pages(session: LmsSession, scope: Scope, folder: Path) -> list[Page]:
 
         def read(index: int) -> Page:
             def keep(body: bytes) -> Page:
-                return decoding.submit(keep_page, body, decoder, folder, scope, index).result()
+                return decoding.submit(keep_page, body, decoder, folder, scope, index, others).result()
 
             return read_page(session, scope, index, limit, keep)
 
@@ -213,8 +224,8 @@ def read_concurrently(
     return sorted(pages, key=lambda page: page.index)
 
 
-def prove_complete(pages: list[Page], scope: Scope, *, include_foreign: bool) -> int:
-    """The number of items, if the pages prove that they are all of them.
+def prove_complete(pages: list[Page], scope: Scope, *, include_foreign: bool) -> Held:
+    """The items' ids, if the pages prove that they are all of them.
 
     Raises:
         Disagreement: they do not; another sweep may.
@@ -222,10 +233,10 @@ def prove_complete(pages: list[Page], scope: Scope, *, include_foreign: bool) ->
     totals = sorted({page.total for page in pages if page.rows or page.index == 0})
     if len(totals) > 1:
         raise Disagreement(f"expected one total on every page, found {totals[0]} to {totals[-1]}")
-    fingerprints = np.frombuffer(b"".join(page.fingerprints for page in pages), dtype="V16")
-    distinct, rows = len(np.unique(fingerprints)), len(fingerprints)
-    if not distinct == rows == totals[0]:
-        raise Disagreement(f"expected {totals[0]} distinct ids, found {distinct} in {rows} rows")
+    held = held_ids(page.fingerprints for page in pages)
+    rows = sum(page.rows for page in pages)
+    if not len(held) == rows == totals[0]:
+        raise Disagreement(f"expected {totals[0]} distinct ids, found {len(held)} in {rows} rows")
     foreign = sum(page.foreign_rows for page in pages)
     if foreign and not include_foreign:
         stream = scope.stream
@@ -233,4 +244,4 @@ def prove_complete(pages: list[Page], scope: Scope, *, include_foreign: bool) ->
             f"expected {stream.items} of this {stream.scope} alone, found {foreign} of other {stream.scope}s"
             f"{stream.foreign_hint}"
         )
-    return rows
+    return held

@@ -36,7 +36,7 @@ class FlatSnapshot:
     seconds: float
 
 
-@task(name="flatten-pages", **IN_MEMORY, **ONCE)
+@task(name="flatten-pages", task_run_name="flatten-pages {raw.scope.label}", **IN_MEMORY, **ONCE)
 def flatten_pages(raw: RawSnapshot, names: ColumnNames, path: Path) -> FlatSnapshot:
     """The snapshot's rows lie in one CSV at `path`, one line an item, in the order of the pages.
 

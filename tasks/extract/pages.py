@@ -1,8 +1,7 @@
 """One page of a stream: asked for, decoded, on disk; and what the proof of completeness needs of it."""
 
-import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from tasks.errors import IncompleteSnapshot
 from tasks.extract.decode import PageDecoder, item_columns, may_hold_secret
 from tasks.extract.session import LmsSession
 from tasks.files import create_private
+from tasks.held import fingerprint
 from tasks.streams import Scope, Stream
 
 MAX_PAGE_MEMORY = 128 << 20
@@ -32,6 +32,7 @@ class Page:
     keys: tuple[str, ...]  # those that no page decoded before it had
     fingerprints: bytes
     foreign_rows: int
+    left_out: int  # rows of other scopes that the same run reads by themselves
     mended_characters: int
 
 
@@ -51,8 +52,12 @@ def page_request(scope: Scope, index: int, limit: int) -> tuple[str, dict[str, A
     return scope.stream.path.format(scope_id=scope.id), {**filled, "_limit": limit, "_offset": index}
 
 
-def keep_page(body: bytes, decoder: PageDecoder, folder: Path, scope: Scope, index: int) -> Page:
+def keep_page(
+    body: bytes, decoder: PageDecoder, folder: Path, scope: Scope, index: int, others: frozenset[str] = frozenset()
+) -> Page:
     """Decode one page and write its items into `folder`: real characters only, and no password.
+
+    Items of the scopes whose ids are in `others` count for the proof alone.
 
     A page of members:
 
@@ -80,7 +85,8 @@ def keep_page(body: bytes, decoder: PageDecoder, folder: Path, scope: Scope, ind
         raise not_a_page(where, stream, f"otherwise ({error})") from None
     except RecursionError:
         raise not_a_page(where, stream, "values nested too deep to be read") from None
-    write_items(items, page_file(folder, index))
+    own = items.filter(pc.invert(among(items, scope.stream, others))) if others else items
+    write_items(own, page_file(folder, index))
     return Page(
         index=index,
         total=page.totalItems,
@@ -88,7 +94,8 @@ def keep_page(body: bytes, decoder: PageDecoder, folder: Path, scope: Scope, ind
         rows=len(items),
         keys=keys,
         fingerprints=b"".join(map(fingerprint, items[stream.id_key].to_pylist())),
-        foreign_rows=len(items) - in_scope(items, scope),
+        foreign_rows=len(own) - in_scope(own, scope),
+        left_out=len(items) - len(own),
         mended_characters=mended,
     )
 
@@ -119,9 +126,14 @@ def with_scope(items: pa.Table, scope: Scope) -> pa.Table:
 
 def in_scope(items: pa.Table, scope: Scope) -> int:
     """How many items say that they belong to this very scope."""
-    if scope.stream.scope_key not in items.column_names:
-        return 0
-    return pc.sum(pc.equal(pc.utf8_lower(items[scope.stream.scope_key]), scope.id)).as_py() or 0
+    return pc.sum(among(items, scope.stream, {scope.id})).as_py() or 0
+
+
+def among(items: pa.Table, stream: Stream, scope_ids: Collection[str]) -> pa.ChunkedArray:
+    """Whether each item says that it belongs to one of these scopes."""
+    if stream.scope_key not in items.column_names:
+        return pa.chunked_array([pa.repeat(False, len(items))])
+    return pc.is_in(pc.utf8_lower(items[stream.scope_key]), pa.array(sorted(scope_ids), pa.string()))
 
 
 def check_size(body: bytes, keys: int) -> None:
@@ -159,11 +171,6 @@ def mend_surrogates(body: bytes) -> tuple[bytes, int]:
         return b"\\ufffd"
 
     return _ESCAPE.sub(mend, body), mended
-
-
-def fingerprint(item_id: str) -> bytes:
-    """16 bytes that stand for one id, whatever its letter case."""
-    return hashlib.blake2b(item_id.lower().encode(), digest_size=16).digest()
 
 
 def page_file(folder: Path, index: int) -> Path:

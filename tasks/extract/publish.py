@@ -14,7 +14,9 @@ from prefect.runtime import flow_run
 
 from tasks.errors import SnapshotShrank
 from tasks.extract.flatten import FlatSnapshot
+from tasks.held import Held
 from tasks.log import run_logger
+from tasks.outcomes import Outcome
 from tasks.s3 import FORMAT, S3Object, Snapshot, listed, object_key, real_version, s3_access
 from tasks.streams import MEMBERS, Scope
 from tasks.task_options import IN_MEMORY, RETRIED
@@ -38,7 +40,17 @@ class Published:
     seconds: float
 
 
-@task(name="write-csv", **IN_MEMORY, **RETRIED)
+@dataclass(frozen=True)
+class Extracted:
+    """One scope's snapshot: as a file, as an object, and which ids it holds."""
+
+    outcome: Outcome
+    flat: FlatSnapshot
+    published: Published
+    held: Held
+
+
+@task(name="write-csv", task_run_name="write-csv {flat.scope.label}", **IN_MEMORY, **RETRIED)
 def write_csv(
     flat: FlatSnapshot,
     bucket: str,
@@ -87,9 +99,18 @@ def upload(client: Any, flat: FlatSnapshot, target: S3Object) -> S3Object:
     }
     extra = {"Metadata": metadata, "ContentType": "text/csv; charset=utf-8"}
     answers: list[dict[str, Any]] = []  # upload_file gives none; a later look may find another writer's version
-    for operation in ("PutObject", "CompleteMultipartUpload"):
-        client.meta.events.register(f"after-call.s3.{operation}", lambda parsed, **_: answers.append(parsed))
-    client.upload_file(str(flat.path), target.bucket, target.key, ExtraArgs=extra, Config=UPLOAD)
+    events, ends = client.meta.events, ("after-call.s3.PutObject", "after-call.s3.CompleteMultipartUpload")
+
+    def note(parsed: dict[str, Any], **_: Any) -> None:
+        answers.append(parsed)
+
+    for end in ends:
+        events.register(end, note)
+    try:
+        client.upload_file(str(flat.path), target.bucket, target.key, ExtraArgs=extra, Config=UPLOAD)
+    finally:
+        for end in ends:
+            events.unregister(end, note)
     return S3Object(target.bucket, target.key, real_version(answers[-1]))
 
 
@@ -98,11 +119,13 @@ def check_volume(flat: FlatSnapshot, previous_rows: int | None) -> None:
     if flat.rows > 0 and (previous_rows is None or flat.rows * 2 >= previous_rows):
         return
     before = "unknown" if previous_rows is None else f"{previous_rows}"
-    raise SnapshotShrank(
+    error = SnapshotShrank(
         f"{flat.scope}: expected at least half of the {flat.scope.stream.items} last published ({before}), found "
         f"{flat.rows}. Nothing was published. Check {flat.scope.stream.scope_setting} and the account's rights; if so "
         "many did leave, run once with allow_shrink."
     )
+    error.no_baseline = previous_rows is None
+    raise error
 
 
 def rows_last_published(client: Any, bucket: str, path_template: str, flat: FlatSnapshot) -> int | None:

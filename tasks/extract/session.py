@@ -18,8 +18,8 @@ from blocks.lms import LmsAccount
 from tasks.errors import AuthError, ConfigError
 from tasks.extract.exchange import PIECE, BodyReader, http_session
 from tasks.extract.http_errors import HTTP_ERRORS, http_trouble
-from tasks.extract.retry import Patience, Unusable, jitter, retry_after_s
-from tasks.log import run_logger
+from tasks.extract.retry import MAX_TRIES, Patience, Unusable, jitter, retry_after_s
+from tasks.log import Logger, run_logger
 
 TIMEOUT_S = (5.0, 60.0)  # to connect, and for the whole answer; 1,000 members can take a tenant 30 s and more
 MAX_SIGN_INS_A_PAGE = 3
@@ -58,6 +58,11 @@ class LmsSession:
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, at: TracebackType | None) -> None:
         self.close()
 
+    def begin(self, log: Logger) -> None:
+        """A new task reads by this session; what ended the one before, if it failed, ends nothing of this one."""
+        self.log = log
+        self.stop = threading.Event()
+
     def close(self) -> None:
         """End the waiting of every thread and close the connections."""
         self.stop.set()
@@ -80,19 +85,22 @@ class LmsSession:
                 patience.wait(reason, "POST /authenticate")
                 self._count_retry()
 
-    def get(self, path: str, params: dict[str, Any], decode: Callable[[bytes], T], what: str) -> T:
+    def get(
+        self, path: str, params: dict[str, Any], decode: Callable[[bytes], T], what: str, tries: int = MAX_TRIES
+    ) -> T:
         """What `decode` makes of the body of one GET; a body that is not whole JSON is asked for again.
 
         Args:
             decode: raises msgspec.DecodeError or UnicodeDecodeError for a body that is cut or not JSON.
             what: names the request in messages: "department …, page 3".
+            tries: as many at most; fewer for what a run can do without.
 
         Raises:
             AuthError: the key or the right was refused, or every new token was.
             ConfigError: the LMS refuses this very request; it is not repeated.
             LmsUnavailable: no usable answer in the tries and time allowed.
         """
-        patience = Patience(self.stop, self.log)
+        patience = Patience(self.stop, self.log, tries)
         tokens = self._tokens(what)
         token = next(tokens)
         while True:
@@ -175,7 +183,10 @@ class LmsSession:
         headers = {**self._headers(), "Authorization": f"Bearer {token}".encode()}
         status, body = self._exchange("GET", path, held, headers=headers, params=params)
         if status != 401:
-            _refuse(status, body, f"{self.account.rest_api_url}{path}")
+            try:
+                _refuse(status, body, f"{self.account.rest_api_url}{path}")
+            except (AuthError, ConfigError) as error:
+                raise error.about_one_scope() from None  # the account may still read others
         return status, body
 
     def _exchange(self, method: str, path: str, held: ExitStack, **request: Any) -> tuple[int, bytes]:
@@ -216,13 +227,13 @@ def _refuse(status: int, body: bytes, where: str) -> None:
         raise ConfigError(f"{where} is not a path of the LMS's API (status 403). Check REST_API_URL.")
     if status == 403:
         raise AuthError(
-            f"{where} answered 403: the key is not this portal's, or the account lacks the right to read users. "
+            f"{where} answered 403: the key is not this portal's, or the account lacks the right to read this. "
             "Check LMS_PRIVATE_KEY, its region and the account's role."
         )
     if status >= 500:
         raise Unusable(f"status {status}")
     raise ConfigError(
-        f"{where} answered {status}, which no repetition cures. Check REST_API_URL, DEPARTMENT_ID and LMS_PAGE_SIZE."
+        f"{where} answered {status}, which no repetition cures. Check REST_API_URL, the id and LMS_PAGE_SIZE."
     )
 
 

@@ -153,13 +153,13 @@ def align(
         raise SchemaMismatch(
             f"{table.quoted} has no columns to load {', '.join(lacking)} into, and schema_contract is fail. "
             "Add them, or load with schema_contract ignore or evolve."
-        )
+        ).about_one_scope()
     added = lacking if contract == "evolve" else ()
     if reserved := sorted(SYSTEM_COLUMNS & set(added)):
         raise SchemaMismatch(
             f"line 1: the header names {', '.join(reserved)}, which PostgreSQL keeps for itself, and which cannot be "
             "added. Nothing was loaded. Rename it, or load with schema_contract ignore."
-        )
+        ).about_one_scope()
     columns = tuple(
         align_column(name, number, table, new_types.get(name, TEXT) if name in added else None)
         for number, name in enumerate(names)
@@ -223,7 +223,7 @@ def refuse_near_names(names: list[str], table: TableSchema) -> None:
         raise SchemaMismatch(
             f"line 1: the header names {pairs}; letter case and blanks count. Nothing was loaded. Correct the header, "
             "or rename the table's column."
-        )
+        ).about_one_scope()
 
 
 def hint(names: list[str], keys: Sequence[str]) -> str:

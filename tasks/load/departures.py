@@ -10,6 +10,7 @@ from datetime import datetime
 from psycopg2.extensions import cursor as Cursor
 
 from tasks.errors import SchemaMismatch, TooManyDepartures
+from tasks.held import Held, which_held
 from tasks.load.database import execute, one_row, quoted
 from tasks.load.plan import DEPARTED_AT, Merge
 from tasks.load.reasons import Reasons
@@ -62,12 +63,14 @@ def find_leavers(
     options: LoadOptions,
     nameless: int,
     newer: datetime | None,
+    held: Held | None,
 ) -> Departures:
     """Fill `pg_temp.leavers`; who is kept in any case, or why nobody was looked for.
 
     Args:
         nameless: how many rejected rows have no key that can be read.
         newer: the time of a newer snapshot of the department that was applied, if this is a replay of an older one.
+        held: the ids that the snapshots of the same run hold; who is among them has moved, not left.
 
     Raises:
         TooManyDepartures: they are more than `max_departures` of those present.
@@ -87,15 +90,14 @@ def find_leavers(
             "for a leaver until they are corrected"
         )
     present = f"AND t.{DEPARTED_AT} IS NULL" if options.on_departure == "mark" else ""
-    if snapshot.scope is None:
+    if snapshot.scope is None or merge.of_scope is None:
         raise ValueError("expected a snapshot with a scope, since a plain file has no leavers")
     scope, items = snapshot.scope, snapshot.scope.stream.items
-    parts = {**merge.target, "present": present, "scope_column": quoted(scope.stream.scope_column)}
-    values = {"scope_id": scope.id}
-    execute(cursor, "leavers", values, **parts)
-    absent = cursor.rowcount
+    parts = {**merge.target, "present": present, "of_scope": merge.of_scope}
+    execute(cursor, "leavers", **parts)
+    absent = cursor.rowcount - (drop_held(cursor, held) if held is not None else 0)
     cursor.execute("UPDATE pg_temp.leavers SET _at = %s", (snapshot.snapshot_at,))
-    execute(cursor, "present", values, **parts)
+    execute(cursor, "present", **parts)
     [members] = one_row(cursor)
     if absent > allowed(options.max_departures, members):
         raise TooManyDepartures(
@@ -104,6 +106,15 @@ def find_leavers(
             "once with a higher max_departures."
         )
     return Departures(kept=protect(cursor, merge, from_stored=merge.newer() is not None))
+
+
+def drop_held(cursor: Cursor, held: Held) -> int:
+    """Take those who moved from the leavers; how many."""
+    cursor.execute("SELECT _number, _key::text FROM pg_temp.leavers ORDER BY _number")
+    leavers = cursor.fetchall()
+    moved = [leavers[place][0] for place in which_held([key for _, key in leavers], held)]
+    cursor.execute("DELETE FROM pg_temp.leavers WHERE _number = ANY (%s)", (moved,))
+    return len(moved)
 
 
 def takes_along(merge: Merge) -> list[ForeignKey]:

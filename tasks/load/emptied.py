@@ -11,6 +11,9 @@ from tasks.load.plan import Merge
 from tasks.options import allowed_emptied
 from tasks.s3 import Snapshot
 
+SAMPLE = 1000
+"""Stored rows that are looked at for values of all columns at once."""
+
 
 def check_emptied(
     cursor: Cursor, merge: Merge, snapshot: Snapshot, filled: Counter[str], limit: str | None
@@ -42,9 +45,23 @@ def check_emptied(
             "fields to this account; if they are to be emptied, run once with a higher max_emptied."
         )
     vanished += [name for name, n in emptied.items() if "." in name and n == stored[name]]
-    if not count_stored(cursor, merge, None, most=1):
-        return [], vanished  # nothing is stored yet, so nothing is news
-    return [name for name in appeared if not count_stored(cursor, merge, name, most=1)], vanished
+    return new_names(cursor, merge, appeared), vanished
+
+
+def new_names(cursor: Cursor, merge: Merge, names: list[str]) -> list[str]:
+    """Those of the columns and keys that no stored row of the scope has a value in; none where no row is stored.
+
+    The first SAMPLE rows answer for most names, in one look at the table.
+    """
+    if not names:
+        return []
+    values = ", ".join(f"bool_or(({stored_value(merge, name)}) IS NOT NULL)" for name in names)
+    execute(cursor, "stored_sample", {"most": SAMPLE}, table=merge.table.quoted, values=values, in_scope=merge.in_scope)
+    rows, *seen = one_row(cursor)
+    unseen = [name for name, found in zip(names, seen, strict=True) if not found]
+    if rows == 0:
+        return []
+    return unseen if rows < SAMPLE else [n for n in unseen if not count_stored(cursor, merge, n, most=1)]
 
 
 def emptied_keys(cursor: Cursor, merge: Merge) -> list[tuple[str, int, int]]:
@@ -57,16 +74,17 @@ def emptied_keys(cursor: Cursor, merge: Merge) -> list[tuple[str, int, int]]:
     return [(f"{custom.name}.{name}", lost, gained) for name, lost, gained in cursor.fetchall()]
 
 
-def count_stored(cursor: Cursor, merge: Merge, name: str | None, *, most: int | None = None) -> int:
-    """How many of the scope's stored rows have a value there (or are there at all); at most `most`."""
-    column, _, key = (name or "").partition(".")
-    value = "true"
-    if name is not None and key and merge.table.column(name) is None:
-        value = f"NULLIF(t.{quoted(column)} -> {literal(key)}, 'null')"
-    elif name is not None:
-        column_type = merge.table.column(name)
-        value = f"NULLIF({is_null(f't.{quoted(name)}', column_type.base if column_type else '')}, true)"
-    execute(
-        cursor, "stored_values", table=merge.table.quoted, value=value, in_scope=merge.in_scope, most=str(most or "ALL")
-    )
+def count_stored(cursor: Cursor, merge: Merge, name: str, *, most: int | None = None) -> int:
+    """How many of the scope's stored rows have a value there; at most `most`."""
+    parts = {"value": stored_value(merge, name), "in_scope": merge.in_scope, "most": str(most or "ALL")}
+    execute(cursor, "stored_values", table=merge.table.quoted, **parts)
     return int(one_row(cursor)[0])
+
+
+def stored_value(merge: Merge, name: str) -> str:
+    """SQL for what a stored row has in a column, or under a key of the custom fields: null where it has no value."""
+    column, _, key = name.partition(".")
+    if key and merge.table.column(name) is None:
+        return f"NULLIF(t.{quoted(column)} -> {literal(key)}, 'null')"
+    column_type = merge.table.column(name)
+    return f"NULLIF({is_null(f't.{quoted(name)}', column_type.base if column_type else '')}, true)"

@@ -29,7 +29,7 @@ def default_columns(stream: Stream, blocks: str | None) -> dict[str, TableColumn
     with transaction(blocks) as cursor:
         name = "pg_temp.default_table"
         cursor.execute(create_statement(stream, name))
-        cursor.execute(statement("column_types"), (name,))
+        cursor.execute(statement("column_types"), {"table": name})
         rows = cursor.fetchall()
         cursor.execute(f"DROP TABLE {name}")
     return {

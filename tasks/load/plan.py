@@ -79,14 +79,32 @@ class Merge:
 
     def newer(self, *, excluded: bool = False) -> str | None:
         """SQL that says whether the table's row was edited later than the staged (EXCLUDED) one, where it matters."""
+        return self.edited_later(excluded=excluded) if self.keep_newer else None
+
+    def edited_later(self, *, excluded: bool = False) -> str | None:
+        """SQL that says whether the table's row was edited later than the staged (EXCLUDED) one; None if unknown."""
         edited = self.alignment.find(self.table.stream.edited_column)
-        if not self.keep_newer or edited is None:
+        if edited is None:
             return None
-        stored = f"t.{quoted(edited.name)}"
+        stored = edited.stored
         value = f"EXCLUDED.{quoted(edited.name)}" if excluded else edited.value
         if parsed(edited.base)[0] in TEXTS:
             stored, value = moment(stored), moment(value)
         return f"({stored} > {value}) IS TRUE"
+
+    def is_newer(self) -> str:
+        """SQL that says whether the table's row stays, since it is newer than the staged one.
+
+        Another scope's row that was edited later stays in any load: its own snapshot was taken after a move, this one
+        before. Not so a leaver's.
+        """
+        found = [newer] if (newer := self.newer()) else []
+        scope_column = self.alignment.find(self.table.stream.scope_column)
+        if self.scope is not None and scope_column is not None and (later := self.edited_later()):
+            stored, staged = scope_column.stored, f"({scope_column.value})"
+            present = f"AND t.{DEPARTED_AT} IS NULL " if self.table.column(DEPARTED_AT) is not None else ""
+            found.append(f"(lower({stored}::text) <> lower({staged}::text) {present}AND {later}) IS TRUE")
+        return " OR ".join(found) or "false"
 
     @property
     def may_skip_rows(self) -> bool:
@@ -100,12 +118,21 @@ class Merge:
         return noted if self.may_skip_rows else "true"
 
     @property
+    def of_scope(self) -> str | None:
+        """SQL that says whether a stored row `t` belongs to the scope, in a form that an index may serve."""
+        column = self.table.column(self.table.stream.scope_column)
+        if self.scope is None or column is None:
+            return None
+        if column.base == "uuid":
+            return f"t.{quoted(column.name)} = {literal(self.scope.id)}::uuid"
+        return f"lower(t.{quoted(column.name)}::text) = {literal(self.scope.id)}"
+
+    @property
     def in_scope(self) -> str:
         """SQL that says whether a stored row `t` is one of those that the file speaks for."""
-        scope_column = self.table.stream.scope_column
-        if self.scope is not None and self.table.column(scope_column) is not None:
+        if self.of_scope is not None:
             gone = f" AND t.{DEPARTED_AT} IS NULL" if self.table.column(DEPARTED_AT) is not None else ""
-            return f"lower(t.{quoted(scope_column)}::text) = {literal(self.scope.id)}{gone}"
+            return f"{self.of_scope}{gone}"
         key = self.alignment.key.staged
         return f"EXISTS (SELECT FROM pg_temp.staging AS f WHERE f.{key} = t.{quoted(self.key)})"
 
@@ -118,7 +145,6 @@ class Merge:
     def compare_parts(self) -> dict[str, str]:
         """The parts of compare.sql."""
         returns = f"t.{DEPARTED_AT} IS NOT NULL" if self.revive else "false"
-        not_older = f" AND NOT {newer}" if (newer := self.newer()) else ""
         lost = [
             f"CASE WHEN NOT {is_null(f't.{quoted(c.name)}', c.base)} AND {is_null(c.value, c.base)} "
             f"THEN {c.number + 1} END"
@@ -129,7 +155,7 @@ class Merge:
         emptied = f"array_remove(ARRAY[{', '.join(lost)}]::integer[], NULL)"
         if self.scope is not None:
             emptied = f"CASE WHEN {self.in_scope} THEN {emptied} ELSE '{{}}' END"
-        parts = {"differs": self.differs(), "returns": returns, "not_older": not_older, "emptied": emptied}
+        parts = {"differs": self.differs(), "returns": returns, "is_newer": self.is_newer(), "emptied": emptied}
         return {**self.target, **parts}
 
     def upsert_parts(self, rows: str, *, in_order: bool) -> dict[str, str]:

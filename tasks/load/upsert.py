@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from prefect import task
 from psycopg2.extensions import cursor as Cursor
 
+from tasks.held import Held
 from tasks.load.align import Alignment, align
 from tasks.load.compare import Compared, compare
 from tasks.load.database import execute, savepoint, transaction
@@ -53,15 +54,23 @@ class _DryRun(Exception):
         self.loaded = loaded
 
 
-@task(name="upsert-snapshot", **IN_MEMORY, **RETRIED)
+@task(name="upsert-snapshot", task_run_name="upsert-snapshot {snapshot.subject}", **IN_MEMORY, **RETRIED)
 def upsert_snapshot(
-    snapshot: Snapshot, table: TableSchema, options: LoadOptions, *, blocks: str | None = None
+    snapshot: Snapshot,
+    table: TableSchema,
+    options: LoadOptions,
+    *,
+    blocks: str | None = None,
+    held: Held | None = None,
 ) -> Loaded:
     """The snapshot's rows are in the table, once and in order; or nothing was changed.
 
     One transaction: an advisory lock on the table, COPY into a temporary staging table, one upsert,
     leavers, a row in the ledger, commit. Streams the file; holds one chunk of 4 MB and the rejected
     rows. Retried when the database is out of reach: what was committed is then found in the ledger.
+
+    Args:
+        held: the ids that the snapshots of the same run hold; none of them is a leaver.
 
     Raises:
         ObjectInvalid: the file is cut, malformed, or has no key. Names the line.
@@ -74,7 +83,7 @@ def upsert_snapshot(
     check_columns(table, options.on_departure)
     try:
         with transaction(blocks) as cursor:
-            loaded = load(cursor, snapshot, table, alignment, options, blocks)
+            loaded = load(cursor, snapshot, table, alignment, options, blocks, held)
             if options.dry_run:
                 raise _DryRun(loaded)
     except _DryRun as rolled_back:
@@ -89,6 +98,7 @@ def load(
     alignment: Alignment,
     options: LoadOptions,
     blocks: str | None,
+    held: Held | None,
 ) -> Loaded:
     """The whole load, inside a transaction that the caller commits."""
     lock_table(cursor, table)
@@ -114,7 +124,7 @@ def load(
         leave=leave_statement(table, options, snapshot),
         without_new=options.dry_run,
     )
-    news = find_news(cursor, merge, snapshot, staged, nameless, options, earlier)
+    news = find_news(cursor, merge, snapshot, staged, nameless, options, earlier, held)
     outcome = write_news(cursor, merge, snapshot, staged, news, limit)
     rejected = rejected_records(snapshot.path, outcome.rejected, alignment)
     rejects = publish_rejects(snapshot, rejected, blocks) if rejected and not options.dry_run else None
@@ -149,9 +159,10 @@ def find_news(
     nameless: int,
     options: LoadOptions,
     earlier: EarlierLoads,
+    held: Held | None,
 ) -> News:
     """Compare the staged rows with the table: leavers, changed rows, columns that empty. Nothing is written yet."""
-    departures = find_leavers(cursor, merge, snapshot, options, nameless, earlier.newer)
+    departures = find_leavers(cursor, merge, snapshot, options, nameless, earlier.newer, held)
     compared = compare(cursor, merge)
     new_keys, vanished_keys = check_emptied(cursor, merge, snapshot, staged.filled, options.max_emptied)
     differences = first_differences(cursor, merge, options.show_values) if options.dry_run else []

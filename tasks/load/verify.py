@@ -50,7 +50,7 @@ def read_back(cursor: Cursor, merge: Merge, compared: Compared, refused: list[in
         execute(cursor, "read_back", **merge.target, **rows_read, differs=differs)
         for is_new, returns, rows in cursor.fetchall():
             found.count(is_new, rows, rows if returns else 0)
-    parts = {"is_newer": merge.newer() or "false", "altered": altered_columns(merge), "differs": differs}
+    parts = {"is_newer": merge.is_newer(), "altered": altered_columns(merge), "differs": differs}
     if found.inserted + found.updated < written:
         execute(cursor, "read_back_others", **merge.target, **parts, was_written=merge.was_written)
         for record, is_new, returns, outcome, columns in cursor.fetchall():

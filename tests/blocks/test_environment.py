@@ -92,14 +92,16 @@ def test_a_department_that_is_no_guid_never_reaches_a_filter(monkeypatch: pytest
     set_all(monkeypatch, DEPARTMENT_ID=value)
     resolver = Resolver(None)
     extract_settings(resolver, MEMBERS, None, None, None, None, None)
-    assert resolver.problems == ["DEPARTMENT_ID must be a GUID like 5b0c9f5e-3d0a-4f0b-9a53-0a4f6a0c7d11"]
+    assert resolver.problems == [
+        "DEPARTMENT_ID must be a GUID like 5b0c9f5e-3d0a-4f0b-9a53-0a4f6a0c7d11, or several with commas between"
+    ]
 
 
 def test_each_flow_asks_only_for_what_it_uses() -> None:
     lms = {name: COMPLETE[name] for name in COMPLETE if not name.startswith("BUSINESS")}
     resolver = Resolver(None, environment=lms)
     settings = extract_settings(resolver, MEMBERS, None, None, None, None, None)
-    assert settings.scope.id == "5b0c9f5e-3d0a-4f0b-9a53-0a4f6a0c7d11"
+    assert settings.scopes[0].id == "5b0c9f5e-3d0a-4f0b-9a53-0a4f6a0c7d11"
 
 
 def test_a_parameter_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,7 +109,7 @@ def test_a_parameter_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch) 
     resolver = Resolver(None)
     other = "00000000-0000-4000-8000-00000000000B"
     settings = extract_settings(resolver, MEMBERS, other, "other", "other.csv", {"externalId": "illum_id"}, ["notes"])
-    assert (settings.scope.id, settings.bucket, settings.path_template) == (other.lower(), "other", "other.csv")
+    assert (settings.scopes[0].id, settings.bucket, settings.path_template) == (other.lower(), "other", "other.csv")
     load = load_settings(resolver, "a schema", "a table")
     assert (load.schema, load.tables_with(MEMBERS)["department-members"]) == ("a schema", "a table")
     assert settings.names.column("externalId") == "illum_id"

@@ -14,6 +14,7 @@ from tasks.extract.decode import PageDecoder
 from tasks.extract.fetch import RawSnapshot
 from tasks.extract.pages import keep_page
 from tasks.files import sha256_of
+from tasks.held import held_ids
 from tasks.s3 import S3Object, Snapshot
 from tasks.streams import MEMBERS, Scope
 
@@ -28,7 +29,7 @@ def raw_snapshot(folder: Path, *pages: list[dict[str, Any]] | bytes) -> RawSnaps
         kept.append(keep_page(body, decoder, folder, scope, index))
     keys = tuple(dict.fromkeys(key for page in kept for key in page.keys))
     rows, mended = sum(page.rows for page in kept), sum(page.mended_characters for page in kept)
-    return RawSnapshot(folder, scope, BEGAN, len(pages), rows, keys, 0, mended, 1, 1, 0, 0.0)
+    return RawSnapshot(folder, scope, BEGAN, len(pages), rows, keys, 0, mended, 1, 1, 0, 0.0, held_ids([]))
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, str | None]]) -> Path:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from sandbox.courses import Courses
+from sandbox.people import DEPARTMENT, department
 from sandbox.prefect_server import PrefectServer
 from sandbox.stack import Sandbox
 from tests.conftest import wait_briefly
@@ -31,6 +32,9 @@ def clean(box: Sandbox) -> Sandbox:
     for member_id in list(box.lms.members):
         box.lms.remove(member_id)
     box.lms.faults.clear()
+    box.lms.departments = {DEPARTMENT: department("Sandbox")}
+    box.lms.denied.clear()
+    box.lms.reads_below = False
     box.lms.requests.clear()
     box.lms.password = box.environment()["LMS_PASSWORD"]
     box.aws.reset()

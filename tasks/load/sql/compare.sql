@@ -4,7 +4,7 @@
 WITH compared AS MATERIALIZED (
     SELECT s._record, {returns} AS returns,
            CASE WHEN t.{key} IS NULL THEN NULL
-                WHEN ({differs}){not_older} THEN {emptied}
+                WHEN ({differs}) AND NOT ({is_newer}) THEN {emptied}
                 ELSE '{{0}}' END AS emptied
     FROM pg_temp.staging AS s
     LEFT JOIN {table} AS t ON t.{key} = s.{staged_key}

@@ -2,6 +2,6 @@
 INSERT INTO pg_temp.leavers (_key)
 SELECT t.{key}
 FROM {table} AS t
-WHERE lower(t.{scope_column}::text) = %(scope_id)s {present}
+WHERE {of_scope} {present}
   AND NOT EXISTS (SELECT FROM pg_temp.staging AS s WHERE s.{staged_key} = t.{key})
   AND NOT EXISTS (SELECT FROM pg_temp.rejected_keys AS r WHERE r._key = t.{key})

@@ -1,2 +1,2 @@
 -- How many rows of the scope the table holds.
-SELECT count(*) FROM {table} AS t WHERE lower(t.{scope_column}::text) = %(scope_id)s {present}
+SELECT count(*) FROM {table} AS t WHERE {of_scope} {present}

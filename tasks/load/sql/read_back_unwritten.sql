@@ -4,4 +4,4 @@ FROM pg_temp.staging AS s
 LEFT JOIN {table} AS t ON t.{key} = s.{staged_key}
 WHERE NOT EXISTS (SELECT FROM pg_temp.changes AS c WHERE c._record = s._record)
   AND s._record <> ALL (%(refused)s::integer[])
-  AND (t.{key} IS NULL OR ({differs}) AND NOT {is_newer})
+  AND (t.{key} IS NULL OR ({differs}) AND NOT ({is_newer}))

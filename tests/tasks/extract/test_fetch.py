@@ -1,6 +1,7 @@
 """A complete snapshot, or none."""
 
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -21,7 +22,7 @@ def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LMS_PAGE_SIZE", "20")
 
 
-def fetch(folder: Path, **options: bool) -> RawSnapshot:
+def fetch(folder: Path, **options: Any) -> RawSnapshot:
     with authenticate.fn(None) as session:
         return fetch_pages.fn(session, Scope(MEMBERS, DEPARTMENT), folder, **options)
 

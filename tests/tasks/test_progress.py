@@ -13,7 +13,7 @@ from tests.support.whole_stack import artifacts
 
 IN_A_TERMINAL = """
 import logging
-from tasks.extract.progress import progress
+from tasks.progress import progress
 with progress("reading pages", 3, logging.getLogger()) as tell:
     for done in (1, 2, 3):
         tell(done)
@@ -21,7 +21,7 @@ with progress("reading pages", 3, logging.getLogger()) as tell:
 
 
 def test_a_long_fetch_shows_its_progress_in_the_ui(in_process: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasks.extract.progress.EVERY_S", 0.0)
+    monkeypatch.setattr("tasks.progress.EVERY_S", 0.0)
     monkeypatch.setenv("LMS_PAGE_SIZE", "10")
     in_process.lms.add_people(45)
     assert lms_to_s3()["rows"] == 45
@@ -40,8 +40,8 @@ def test_a_progress_that_cannot_be_shown_ends_no_fetch(in_process: Sandbox, monk
     def refuse(*_: object, **__: object) -> None:
         raise ConnectionError("Prefect is gone")
 
-    monkeypatch.setattr("tasks.extract.progress.EVERY_S", 0.0)
-    monkeypatch.setattr("tasks.extract.progress.create_progress_artifact", refuse)
+    monkeypatch.setattr("tasks.progress.EVERY_S", 0.0)
+    monkeypatch.setattr("tasks.progress.create_progress_artifact", refuse)
     monkeypatch.setenv("LMS_PAGE_SIZE", "10")
     in_process.lms.add_people(45)
     assert lms_to_s3()["rows"] == 45

@@ -1,0 +1,242 @@
+"""What became of each scope of a run: one that fails by its own fault does not stop the others, and is told of once."""
+
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from prefect import Task
+
+from tasks.errors import LmsUnavailable, PipelineError, ScopesFailed, SnapshotShrank
+from tasks.log import run_logger
+from tasks.progress import progress
+from tasks.report import RunReport, log_report, notes, show, table
+from tasks.streams import Scope
+from tasks.text import quoted_code
+
+LONGEST_LINE = 600
+"""Characters that one failed scope takes in the alert, so that hundreds fit into what SNS takes."""
+
+
+@dataclass
+class Outcome:
+    """What became of one scope."""
+
+    scope: Scope
+    extracted: dict[str, Any] = field(default_factory=dict)
+    loaded: dict[str, Any] = field(default_factory=dict)
+    """The values of the two halves' reports."""
+    error: PipelineError | None = None
+    empty: bool = False
+    """It has no rows and never had any; nothing was published of it."""
+    seconds: float = 0.0
+
+    @property
+    def failure(self) -> str:
+        """Which scope failed, by what error, in which step, and what to do; on one line."""
+        if self.error is None:
+            return ""
+        said = "; ".join([self.error.message, *self.error.problems])
+        line = f"{self.scope}: {type(self.error).__name__} in {step_of(self.error)}: {said}"
+        return line if len(line) <= LONGEST_LINE else f"{line[: LONGEST_LINE - 1]}…"
+
+    @property
+    def rank(self) -> tuple[bool, bool, int, int]:
+        """The worst comes first: failed, empty, with rejected rows, with leavers."""
+        loaded = self.loaded
+        return self.error is None, not self.empty, -loaded.get("rejected", 0), -loaded.get("departed", 0)
+
+
+class Outcomes:
+    """The scopes of one run, one after the other.
+
+    Args:
+        expanded: they were found below those asked for, and some may be empty.
+        seen: the ids of all scopes of the LMS that the account sees, where they were listed.
+    """
+
+    def __init__(
+        self, scopes: tuple[Scope, ...], *, expanded: bool = False, seen: frozenset[str] | None = None
+    ) -> None:
+        self.found = {scope.id: Outcome(scope) for scope in scopes}
+        self.expanded = expanded
+        self.seen = seen
+        self.log = run_logger()
+        self._was_unavailable = False
+
+    @property
+    def alone(self) -> bool:
+        """There is one scope, and its error is the run's."""
+        return len(self.found) == 1 and not self.expanded
+
+    @property
+    def extracted(self) -> dict[str, Any]:
+        """The values of the extract's report; by the scopes' ids, where they are several."""
+        values = {outcome.scope.id: outcome.extracted for outcome in self.found.values()}
+        return next(iter(values.values())) if self.alone else values
+
+    @property
+    def loaded(self) -> dict[str, Any]:
+        """The values of the load's report, likewise."""
+        values = {outcome.scope.id: outcome.loaded for outcome in self.found.values()}
+        return next(iter(values.values())) if self.alone else values
+
+    def in_turn(self, what: str) -> Iterator[Outcome]:
+        """Each scope that has not failed, with a progress bar over them where they are several."""
+        todo = [outcome for outcome in self.found.values() if outcome.error is None and not outcome.empty]
+        if self.alone:
+            yield from todo
+            return
+        with progress(what, len(todo), self.log) as tell:
+            for number, outcome in enumerate(todo):
+                tell(number)
+                yield outcome
+
+    @contextmanager
+    def attempt(self, outcome: Outcome) -> Iterator[None]:
+        """What is done with one scope; its failure is noted, and raised only if it is not of that scope alone.
+
+        An LMS that is unavailable for two scopes in a row is taken for unavailable.
+        """
+        began = time.monotonic()
+        try:
+            yield
+            self._was_unavailable = False
+        except PipelineError as error:
+            if self.expanded and isinstance(error, SnapshotShrank) and error.no_baseline:
+                outcome.empty = True
+                self.log.warning(
+                    "%s has no %s, and nothing was published of it before", outcome.scope, rows_of(outcome)
+                )
+                return
+            unavailable = isinstance(error, LmsUnavailable)
+            if self.alone or not (error.of_one_scope or unavailable and not self._was_unavailable):
+                raise self._stopped(error) from None
+            self._was_unavailable = unavailable
+            outcome.error = error
+            self.log.error("%s", outcome.failure)
+        finally:
+            outcome.seconds += time.monotonic() - began
+
+    def _stopped(self, error: PipelineError) -> PipelineError:
+        """The error that ends the run at once; it names those that had failed before, each by its own."""
+        failures = [outcome.failure for outcome in self.found.values() if outcome.error]
+        if not failures:
+            return error
+        whole = type(error)(error.message, [*error.problems, "failed before that, each for its own reason:", *failures])
+        return whole.with_traceback(error.__traceback__)
+
+    def tell(self, key: str, report: RunReport) -> dict[str, Any]:
+        """Log one half's report, and show it where there is one scope; `finish` shows those of several."""
+        values = log_report(report)
+        if self.alone:
+            show(key, report)
+        return values
+
+    def finish(self, key: str, remarks: dict[str, str] | None = None) -> None:
+        """Show what became of all of them, where they are several.
+
+        Raises:
+            ScopesFailed: lists each that failed, and no other.
+        """
+        if self.alone:
+            return
+        outcomes = sorted(self.found.values(), key=lambda outcome: outcome.rank)
+        failures = [outcome.failure for outcome in outcomes if outcome.error]
+        report = ScopesReport.of(outcomes, remarks or {})
+        log_report(report)
+        show(key, report)
+        if failures:
+            kind = outcomes[0].scope.stream.scope
+            ids = ",".join(outcome.scope.id for outcome in outcomes if outcome.error)
+            raise ScopesFailed(
+                f"{len(failures)} of {len(outcomes)} {kind}s failed; the others are done. Correct each, then "
+                f"run again; --{kind}-id {ids} reads these alone.",
+                failures,
+            )
+
+
+@dataclass(frozen=True)
+class ScopesReport(RunReport):
+    """What a run did with several scopes: a line for each, the worst first."""
+
+    outcome: str
+    scopes: int
+    failed: int
+    empty: int
+    read: int
+    inserted: int
+    updated: int
+    unchanged: int
+    duplicates: int
+    rejected: int
+    departed: int
+    returned: int
+    remarks: str
+    lines: tuple[tuple[str, ...], ...] = field(repr=False)
+    heads: tuple[str, ...] = field(repr=False)
+
+    @classmethod
+    def of(cls, outcomes: list[Outcome], remarks: dict[str, str]) -> "ScopesReport":
+        """From what became of each."""
+        stream = outcomes[0].scope.stream
+        failed = sum(outcome.error is not None for outcome in outcomes)
+        names = ("inserted", "updated", "unchanged", "duplicates", "rejected", "departed", "returned")
+        counts = {name: sum(outcome.loaded.get(name, 0) for outcome in outcomes) for name in names}
+        return cls(
+            outcome=f"{failed} of {len(outcomes)} {stream.scope}s failed" if failed else f"{len(outcomes)} done",
+            scopes=len(outcomes),
+            failed=failed,
+            empty=sum(outcome.empty for outcome in outcomes),
+            read=sum(outcome.extracted.get("rows", 0) for outcome in outcomes),
+            **counts,
+            remarks="; ".join(f"{what}: {text}" for what, text in remarks.items() if text),
+            lines=tuple(map(line_of, outcomes)),
+            heads=(stream.scope, stream.items, "before", "joined", "left", "changed", "rejected", "seconds", "outcome"),
+        )
+
+    def page(self) -> str:
+        """All scopes in five seconds: which failed and why, how many came, went and changed."""
+        return "\n".join([
+            f"# {self.outcome}",
+            f"{self.read:,} rows read; {self.inserted:,} inserted, {self.updated:,} updated, "
+            f"{self.unchanged:,} unchanged, {self.departed:,} departed, {self.rejected:,} rejected.",
+            "",
+            *table(self.heads, self.lines),
+            *notes({"To look at": self.remarks}),
+        ])  # fmt: skip
+
+
+def line_of(outcome: Outcome) -> tuple[str, ...]:
+    """One scope's line of the report."""
+    extracted, loaded = outcome.extracted, outcome.loaded
+    became = loaded.get("outcome") or extracted.get("outcome", "")
+    if outcome.empty:
+        became = "empty; nothing was published"
+    counts = (
+        extracted.get("rows"),
+        extracted.get("previous_rows"),
+        *map(loaded.get, ("inserted", "departed", "updated", "rejected")),
+    )
+    return (
+        f"`{quoted_code(outcome.scope.label)}`",
+        *("" if count is None else f"{count:,}" for count in counts),
+        f"{outcome.seconds:.1f}",
+        f"`{quoted_code(outcome.failure or became)}`",
+    )
+
+
+def rows_of(outcome: Outcome) -> str:
+    """What a row of the scope is, in the plural."""
+    return outcome.scope.stream.items
+
+
+def step_of(error: object) -> str:
+    """The task in which an error was raised, by its traceback."""
+    if isinstance(error, BaseException):
+        for frame, _ in traceback.walk_tb(error.__traceback__):
+            if isinstance(frame.f_globals.get(frame.f_code.co_name), Task):
+                return frame.f_code.co_name
+    return "before or between the tasks"
