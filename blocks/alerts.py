@@ -4,6 +4,7 @@ import re
 from typing import Any, Literal
 
 from botocore.config import Config
+from botocore.exceptions import ClientError, ConnectTimeoutError, EndpointConnectionError
 from prefect.blocks.core import Block
 from prefect_aws import AwsCredentials
 from pydantic import Field, field_validator
@@ -11,7 +12,7 @@ from pydantic import Field, field_validator
 TOPIC_ARN = re.compile(r"arn:aws[a-z-]*:sns:(?P<region>[a-z0-9-]+):\d{12}:[A-Za-z0-9_-]+")
 FIFO = ".fifo"
 FORMATS = ("text", "chat")
-QUICK = Config(connect_timeout=5, read_timeout=10, retries={"total_max_attempts": 2})  # a hook holds up the exit
+QUICK = Config(connect_timeout=5, read_timeout=10, retries={"total_max_attempts": 1})  # a hook holds up the exit
 
 
 class AlertTopic(Block):
@@ -38,8 +39,19 @@ class AlertTopic(Block):
         return arn
 
     def publish(self, subject: str, message: str) -> None:
-        """Publish one message, which is in `alert_format` already; raises what boto3 raises."""
-        self.client().publish(TopicArn=self.topic_arn, Subject=subject, Message=message)
+        """Publish one message, which is in `alert_format` already; raises what boto3 raises.
+
+        Repeated once where SNS surely has not taken it; not after a read timeout, since it may have.
+        """
+        client = self.client()
+        for tries_left in (1, 0):
+            try:
+                client.publish(TopicArn=self.topic_arn, Subject=subject, Message=message)
+                return
+            except (EndpointConnectionError, ConnectTimeoutError, ClientError) as error:
+                refused = isinstance(error, ClientError) and error.response["ResponseMetadata"]["HTTPStatusCode"] < 500
+                if refused or not tries_left:
+                    raise
 
     def client(self, config: Config | None = None) -> Any:
         """A boto3 client for the topic's region."""

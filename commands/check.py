@@ -29,7 +29,7 @@ from tasks.load.schema import inspect_schema
 from tasks.s3 import S3Object, listed, object_key, s3_access
 from tasks.settings import ExtractSettings, LoadSettings, Resolver, extract_settings, load_settings
 from tasks.streams import MEMBERS, STREAMS, Scope, Stream
-from tasks.text import one_line
+from tasks.text import one_line, without_user
 
 
 class CannotLook(Exception):
@@ -125,6 +125,7 @@ def check_prefect(blocks: str | None) -> Iterator[str]:
     if url is None:
         yield "no PREFECT_API_URL: scripts start a Prefect of their own"
         return
+    url = without_user(url)
     with get_client(sync_client=True) as client:
         problem = client.api_healthcheck()
         if problem is not None:

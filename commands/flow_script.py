@@ -23,6 +23,7 @@ from tasks.errors import AuthError, ConfigError, PipelineError
 from tasks.events import TAG
 from tasks.library_errors import chain, disk_error, full_disk
 from tasks.task_options import HEARTBEAT_S
+from tasks.text import without_user
 
 NEW_DATABASE = 2 << 20
 """Bytes that Prefect's own database takes when it is new, and some more."""
@@ -85,7 +86,7 @@ def prefect_problem(error: BaseException) -> PipelineError | None:
     if isinstance(error, (PipelineError, KeyboardInterrupt)):
         return None
     found = list(chain(error))
-    address = PREFECT_API_URL.value() or "of the script's own"
+    address = without_user(PREFECT_API_URL.value() or "of the script's own")
     for each in found:
         if isinstance(each, httpx.HTTPStatusError) and each.response.status_code in (401, 403):
             return AuthError(

@@ -17,7 +17,7 @@ from tasks.errors import PipelineError
 from tasks.events import failure_told
 from tasks.log import Logger, OneLine
 from tasks.outcomes import step_of
-from tasks.text import harmless, subject_line
+from tasks.text import harmless, subject_line, without_user
 
 _LOG = logging.getLogger("department_members")
 published: set[str] = set()
@@ -120,7 +120,7 @@ def message(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> tuple
         "",
         *said(kind, error, what),
         "",
-        f"Look: {url_for(flow_run) or 'the log of the machine that ran it'}",
+        f"Look: {without_user(url_for(flow_run) or 'the log of the machine that ran it')}",
         f"Help: docs/runbook/{page(error, state)}.md",
     ]
     return subject_line(f"{flow.name} failed ({kind})"), "\n".join(lines)

@@ -42,3 +42,12 @@ def subject_line(text: str) -> str:
     """
     line = " ".join(f"department-members: {harmless(text)}".split())
     return line.encode("ascii", "replace").decode()[:SUBJECT_LIMIT]
+
+
+def without_user(address: str) -> str:
+    """A web address without the user name and password that it may hold.
+
+    >>> without_user("https://admin:secret@prefect.example/api"), without_user("http://127.0.0.1:4200/api")
+    ('https://prefect.example/api', 'http://127.0.0.1:4200/api')
+    """
+    return re.sub(r"(?<=://)[^/?#]*@", "", address)

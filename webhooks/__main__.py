@@ -13,9 +13,8 @@ from prefect.settings import PREFECT_API_URL
 
 from tasks.credentials import read_environment
 from tasks.errors import ConfigError
-from webhooks.outbound import fetch_from_amazon
 from webhooks.server import make_server, run
-from webhooks.settings import read_settings
+from webhooks.settings import check_reach, read_settings
 
 
 def main() -> int:
@@ -28,13 +27,14 @@ def main() -> int:
         settings = read_settings(read_environment())
         if PREFECT_API_URL.value() is None:
             raise ConfigError("PREFECT_API_URL is not set: no Prefect to hand events to")
+        check_reach()
     except ConfigError as error:
         sys.stderr.write(f"webhooks: {error}\n")
         return 1
     # Prefect, once its settings are read, has put handlers of its own on the root; ours take their place.
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", force=True)
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    server = make_server(settings, fetch=fetch_from_amazon, host=options.host, port=options.port)
+    server = make_server(settings, host=options.host, port=options.port)
     paths = {"/sns": settings.topics, "/eventbridge": settings.api_key, "/watch": settings.watch}
     taken = ", ".join(path for path, given in paths.items() if given)
     logging.getLogger("webhooks").info("listening on http://%s:%d for %s", options.host, options.port, taken)

@@ -7,7 +7,7 @@ from uuid import UUID
 from prefect.utilities.urls import url_for
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, TypeAdapter
 
-from tasks.text import harmless, subject_line
+from tasks.text import harmless, subject_line, without_user
 
 TEXTS = {
     "Crashed": (
@@ -74,7 +74,7 @@ class RunAlert(BaseModel):
     @property
     def where(self) -> list[str]:
         """What to look at."""
-        url = url_for("flow-run", self.run_id)
+        url = without_user(url_for("flow-run", self.run_id) or "")
         return [
             f"Flow: {harmless(self.flow)}",
             f"Run:  {harmless(self.run)} ({self.run_id})",

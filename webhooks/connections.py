@@ -1,4 +1,4 @@
-"""Connections that begin a request and do not end it: bounded in time and number, before any key is looked at."""
+"""Connections, bounded before any key is looked at: in time, in number and in the bytes that they hold."""
 
 import asyncio
 from typing import Any, ClassVar
@@ -8,46 +8,70 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 LONGEST_REQUEST_S = 30.0
 """AWS sends a request at once; whoever takes longer only holds the connection."""
-MOST_INCOMPLETE = 200
-"""With bodies of at most 512 KB, 100 MB of memory, and well below the 1,024 files that a process may have open."""
+LONGEST_ANSWER_S = 30.0
+"""As long an answer may take to be made and to be read."""
+MOST_OPEN = 800
+"""Below the 1,024 files that a process may usually have open."""
+MOST_HELD = 100 << 20
+"""Bytes of requests that are not answered yet, all together."""
+ONE_REQUEST = [("connection", "close")]
+"""For every answer: one request a connection, so that all bounds are those of the connection itself."""
 
 
 class BoundedProtocol(H11Protocol):
-    """uvicorn's protocol, which has no such bounds: a request that is incomplete after 30 s is closed.
+    """uvicorn's protocol, which has no such bounds.
 
-    Of more than 200 incomplete ones the oldest is closed at once: one that is being sent takes milliseconds.
+    A request that is incomplete after 30 s is closed, and so is an answer that is not read in as long. Of too many
+    connections, or too many bytes, the incomplete request that began first is closed: one that is being sent takes
+    milliseconds. Where all are complete, the newest is closed.
     """
 
-    incomplete: ClassVar[dict["BoundedProtocol", asyncio.TimerHandle]] = {}
+    incomplete: ClassVar[dict["BoundedProtocol", None]] = {}
     """Oldest first."""
+    open: ClassVar[set["BoundedProtocol"]] = set()
+    held: ClassVar[int] = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Expect a first request."""
+        """Expect the request."""
         super().connection_made(transport)
-        self._look()
+        self.received = 0
+        self.open.add(self)
+        self.incomplete[self] = None
+        self._end_after(LONGEST_REQUEST_S)
+        self._make_room()
 
     def data_received(self, data: bytes) -> None:
-        """Read on; the time runs from the first byte of a request to its last."""
+        """Read on; the time runs from the connection's first moment to the request's last byte."""
+        self.received += len(data)
+        BoundedProtocol.held += len(data)
         super().data_received(data)
-        self._look()
+        if self in self.incomplete and self.conn.their_state not in (h11.IDLE, h11.SEND_BODY):
+            del self.incomplete[self]
+            self._end_after(LONGEST_ANSWER_S)
+        self._make_room()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget it."""
         self._forget()
         super().connection_lost(exc)
 
-    def _look(self) -> None:
-        if self.conn.their_state not in (h11.IDLE, h11.SEND_BODY):
-            self._forget()
-        elif self not in self.incomplete:
-            loop: Any = asyncio.get_running_loop()
-            self.incomplete[self] = loop.call_later(LONGEST_REQUEST_S, self.transport.abort)
-            if len(self.incomplete) > MOST_INCOMPLETE:
-                oldest = next(iter(self.incomplete))
-                oldest._forget()
-                oldest.transport.abort()
+    def _end_after(self, seconds: float) -> None:
+        if (before := getattr(self, "_end", None)) is not None:
+            before.cancel()
+        loop: Any = asyncio.get_running_loop()
+        self._end = loop.call_later(seconds, self.transport.abort)
+
+    def _make_room(self) -> None:
+        while len(self.open) > MOST_OPEN or BoundedProtocol.held > MOST_HELD:
+            last = next(iter(self.incomplete), self)
+            last.transport.abort()
+            last._forget()
+            if last is self:
+                return
 
     def _forget(self) -> None:
-        timer = self.incomplete.pop(self, None)
-        if timer is not None:
-            timer.cancel()
+        if self in self.open:
+            self.open.remove(self)
+            self.incomplete.pop(self, None)
+            BoundedProtocol.held -= self.received
+            self._end.cancel()

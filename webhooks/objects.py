@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import unquote_plus
 
-from pydantic import AliasChoices, BaseModel, Field
+from pydantic import AliasChoices, BaseModel, Field, ValidationError
 
 from tasks.s3 import REJECTS
 
@@ -64,7 +64,9 @@ class Watched:
 
     def wants(self, found: CreatedObject) -> bool:
         """Whether that object is a snapshot."""
-        return found.bucket == self.bucket and found.key.startswith(self.prefixes) and REJECTS not in found.key
+        is_folder = found.key.endswith("/")  # which S3's console makes as an empty object
+        ours = found.bucket == self.bucket and found.key.startswith(self.prefixes)
+        return ours and REJECTS not in found.key and not is_folder
 
 
 class _Bucket(BaseModel):
@@ -101,7 +103,7 @@ class _Record(BaseModel):
 class _Notification(BaseModel):
     """S3's own message, https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html"""
 
-    Records: list[_Record]
+    Records: list[Any]
 
 
 class _Event(BaseModel):
@@ -111,21 +113,28 @@ class _Event(BaseModel):
     detail: _Told
 
 
-def created_objects(message: Any) -> list[CreatedObject]:
-    """The objects that a message says were created: none in a test event, a deletion or another service's.
+def created_objects(message: Any) -> tuple[list[CreatedObject], int]:
+    """The objects that a message says were created; and how many of its records are not formed as S3's.
+
+    None in a test event, a deletion or another service's.
 
     Raises:
         pydantic.ValidationError: the message says that it is S3's, and is not formed so.
     """
     if not isinstance(message, dict):
-        return []
+        return [], 0
     if "Records" in message:
-        return [
-            record.s3.created(unquote_plus(record.s3.object.key), record.eventTime)
-            for record in _Notification.model_validate(message).Records
-            if record.eventName.removeprefix("s3:").startswith("ObjectCreated:")
-        ]
+        found, malformed = [], 0
+        for entry in _Notification.model_validate(message).Records:
+            try:
+                record = _Record.model_validate(entry)
+            except ValidationError:  # the others are told of all the same
+                malformed += 1
+                continue
+            if record.eventName.removeprefix("s3:").startswith("ObjectCreated:"):
+                found.append(record.s3.created(unquote_plus(record.s3.object.key), record.eventTime))
+        return found, malformed
     if message.get("source") == "aws.s3" and message.get("detail-type") == "Object Created":
         event = _Event.model_validate(message)
-        return [event.detail.created(event.detail.object.key, event.time)]  # EventBridge does not encode the key
-    return []
+        return [event.detail.created(event.detail.object.key, event.time)], 0  # EventBridge does not encode the key
+    return [], 0

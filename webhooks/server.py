@@ -1,21 +1,39 @@
-"""How the service is served: its connections bounded, Prefect's client open for as long as it runs."""
+"""How the service is served: its connections bounded, its clients of Prefect and Amazon open for as long as it runs."""
 
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 
 import uvicorn
+from fastapi import FastAPI
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
-from webhooks.connections import BoundedProtocol
-from webhooks.outbound import PrefectEvents
+from webhooks.connections import ONE_REQUEST, BoundedProtocol
+from webhooks.outbound import Amazon, PrefectEvents
 from webhooks.service import Settings, create_app
 from webhooks.sns import Fetch
 
 
-def make_server(settings: Settings, *, fetch: Fetch, host: str = "127.0.0.1", port: int) -> uvicorn.Server:
-    """The service on a port, not yet running."""
-    prefect = PrefectEvents()
-    app = create_app(settings, fetch=fetch, emit=prefect.emit, lifespan=prefect.opened)
-    config = uvicorn.Config(app, host=host, port=port, http=BoundedProtocol, log_level="warning", server_header=False)
+def make_server(
+    settings: Settings, *, fetch: Fetch | None = None, host: str = "127.0.0.1", port: int
+) -> uvicorn.Server:
+    """The service on a port, not yet running; `fetch` stands in for Amazon."""
+    prefect, amazon = PrefectEvents(), Amazon()
+
+    @asynccontextmanager
+    async def opened(_app: FastAPI) -> AsyncIterator[None]:
+        async with prefect.opened(), amazon.opened():
+            yield
+
+    app = create_app(settings, fetch=fetch or amazon.fetch, emit=prefect.emit, lifespan=opened)
+    config = uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        http=BoundedProtocol,
+        headers=ONE_REQUEST,
+        log_level="warning",
+        server_header=False,
+    )
     return uvicorn.Server(config)
 
 

@@ -13,11 +13,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 import httpx
-from botocore.exceptions import BotoCoreError, ClientError
+from anyio import CapacityLimiter, to_thread
+from botocore.exceptions import BotoCoreError, ClientError, ReadTimeoutError
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.concurrency import run_in_threadpool
 from pydantic import ValidationError
 from starlette.requests import ClientDisconnect
+from starlette.responses import JSONResponse, Response
 from starlette.types import Lifespan
 
 from blocks.alerts import AlertTopic
@@ -25,12 +27,14 @@ from tasks.chat import in_format
 from tasks.log import OneLine
 from webhooks.alerts import ALERT, message
 from webhooks.objects import Watched, created_objects
+from webhooks.outbound import Refused
 from webhooks.sns import Envelope, Fetch, Forged, Verifier
 
 LARGEST_BODY = 512 * 1024  # SNS and EventBridge send 256 KB at most, before JSON escapes it
-REPEATED = {401, 403, 407, 408, 425, 429}  # a wrong key is corrected some day, and AWS repeats for hours
+MOST_PUBLISHING = 4
+"""Alerts that are being published at once, so that an SNS that hangs holds up none of the other threads."""
 Emit = Callable[[list[dict[str, Any]]], Awaitable[None]]
-"""Hands events to Prefect; raises httpx.HTTPError where Prefect does not take them."""
+"""Hands events to Prefect; raises httpx.HTTPError where Prefect does not take them now, Refused where it never will."""
 
 log = OneLine(logging.getLogger("webhooks"), {})
 
@@ -73,14 +77,31 @@ def create_app(settings: Settings, *, fetch: Fetch, emit: Emit, lifespan: Lifesp
         refuse_unwrapped(message)
         try:
             # One message may name thousands of objects; in a thread, others are answered meanwhile.
-            events, ignored = await run_in_threadpool(events_of, message, settings.watched)
+            events, ignored, malformed = await run_in_threadpool(events_of, message, settings.watched)
         except ValidationError:
             raise HTTPException(400, "expected S3's notification, found another form") from None
         if events:
             await hand_over(emit, events)
             prefect_answered = datetime.now(UTC)
         await run_in_threadpool(log_objects, events, ignored)
+        if malformed:
+            raise HTTPException(400, f"expected S3's records, found {malformed} of another form; the others are done")
+        if not events and not ignored:
+            log.info("a message that tells of no new object, ignored")
         return {"events": len(events)}
+
+    @app.exception_handler(HTTPException)
+    async def refused(request: Request, error: HTTPException) -> JSONResponse:
+        log.warning("%s: answered %d: %s", request.url.path, error.status_code, error.detail)
+        return JSONResponse({"detail": error.detail}, error.status_code)
+
+    @app.middleware("http")
+    async def answer_in_any_case(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+        try:
+            return await call_next(request)
+        except Exception as error:
+            log.error("%s: an unexpected %s; deliver again", request.url.path, type(error).__name__)
+            return JSONResponse({"detail": "an unexpected error; deliver again"}, 503)
 
     @app.get("/health")
     async def health() -> dict[str, str | None]:
@@ -106,10 +127,9 @@ def create_app(settings: Settings, *, fetch: Fetch, emit: Emit, lifespan: Lifesp
                 await verifier.confirm(envelope)
                 log.info("subscribed to %s", envelope.TopicArn)
         except Forged as reason:
-            log.warning("refused a message: %s", reason)
             raise HTTPException(403, f"refused: {reason}") from None
-        except OSError:
-            raise HTTPException(503, "Amazon is out of reach; deliver again") from None
+        except OSError as error:
+            raise HTTPException(503, f"Amazon is out of reach ({error}); deliver again") from None
         return await take(parsed(envelope.Message)) if envelope.Type == "Notification" else {"events": 0}
 
     if settings.watch is not None:
@@ -117,14 +137,15 @@ def create_app(settings: Settings, *, fetch: Fetch, emit: Emit, lifespan: Lifesp
     return app
 
 
-def events_of(message: Any, watched: Watched) -> tuple[list[dict[str, Any]], list[str]]:
-    """Prefect's events for the snapshots that a message names, and the addresses of its other objects.
+def events_of(message: Any, watched: Watched) -> tuple[list[dict[str, Any]], list[str], int]:
+    """Prefect's events for the snapshots that a message names, the addresses of its other objects, what is malformed.
 
     Raises:
         pydantic.ValidationError: see `created_objects`.
     """
-    found = created_objects(message)
-    return [of.event() for of in found if watched.wants(of)], [of.uri for of in found if not watched.wants(of)]
+    found, malformed = created_objects(message)
+    events = [of.event() for of in found if watched.wants(of)]
+    return events, [of.uri for of in found if not watched.wants(of)], malformed
 
 
 def log_objects(events: list[dict[str, Any]], ignored: list[str]) -> None:
@@ -139,12 +160,14 @@ async def hand_over(emit: Emit, events: list[dict[str, Any]]) -> None:
     """Prefect has the events when this returns; else 503, so that AWS delivers again, or 422 where that cannot help."""
     try:
         await emit(events)
+    except Refused as error:
+        for event, status, text in error.refused:
+            uri = event["resource"]["prefect.resource.id"]
+            log.error("%s: Prefect answered its event with %d: %s", uri, status, text[:500])
+        raise HTTPException(422, "Prefect refused an event, see the service's log; it has the others") from None
     except httpx.HTTPStatusError as error:
-        status = error.response.status_code
-        log.error("Prefect answered an event with %d: %s", status, error.response.text[:500])
-        if status in REPEATED or status >= 500:
-            raise HTTPException(503, "Prefect did not take the event; deliver again") from None
-        raise HTTPException(422, "Prefect refused the event, see the service's log") from None
+        log.error("Prefect answered an event with %d: %s", error.response.status_code, error.response.text[:500])
+        raise HTTPException(503, "Prefect did not take the event; deliver again") from None
     except httpx.HTTPError as error:
         log.error("Prefect did not take the event (%s); AWS will deliver again", type(error).__name__)
         raise HTTPException(503, "Prefect is out of reach; deliver again") from None
@@ -159,13 +182,14 @@ def refuse_unwrapped(message: Any) -> None:
 
 def refuse_raw(message: Any) -> None:
     """400 for what SNS delivers raw, without the envelope that holds its signature."""
-    if isinstance(message, dict) and ("Records" in message or message.get("source") == "aws.s3"):
+    if isinstance(message, dict) and ("Records" in message or message.get("source") == "aws.s3" or "Event" in message):
         log.warning("refused a raw message of SNS. Set RawMessageDelivery of the subscription to false.")
         raise HTTPException(400, "expected SNS's envelope with its signature, found a raw message")
 
 
 def take_alerts(app: FastAPI, settings: WatchSettings) -> None:
     """Let the app publish what the watch's automations call it with."""
+    publishing = CapacityLimiter(MOST_PUBLISHING)
 
     @app.post("/watch")
     async def watch(request: Request) -> dict[str, int]:
@@ -176,8 +200,11 @@ def take_alerts(app: FastAPI, settings: WatchSettings) -> None:
             raise HTTPException(400, "expected an alert of webhooks/automations.py, found another form") from None
         try:
             text = in_format(settings.topic.alert_format, subject, text)
-            await run_in_threadpool(settings.topic.publish, subject, text)
-        except (ClientError, BotoCoreError) as error:
+            await to_thread.run_sync(settings.topic.publish, subject, text, limiter=publishing)
+        except ReadTimeoutError:
+            log.error("%s: SNS did not say in time whether it published it", subject)
+            raise HTTPException(503, "SNS did not answer; it may have published the message") from None
+        except (ClientError, BotoCoreError, ValueError) as error:
             log.error("%s: not published (%s). Check SNS_TOPIC_ARN and the AWS rights", subject, type(error).__name__)
             raise HTTPException(503, "SNS did not take the message") from None
         log.info("published: %s", subject)
@@ -188,7 +215,6 @@ def check_key(request: Request, expected: str | None, name: str) -> None:
     """Return if the request brings that key as x-api-key; else 401."""
     given = request.headers.get("x-api-key", "").encode("latin-1")  # the bytes as they were sent
     if expected is None or not hmac.compare_digest(given, expected.encode()):
-        log.warning("refused a call of %s: no or another key", request.url.path)
         raise HTTPException(401, f"expected {name} as x-api-key")
 
 
@@ -206,8 +232,11 @@ async def bounded_body(request: Request) -> bytes:
 
 
 def parsed(text: str | bytes) -> Any:
-    """The JSON, or 400."""
+    """The JSON, or 400; also for text in it that is none, since an escape stands for half a character."""
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
+        found = json.loads(text)
+        if (b"\\u" if isinstance(text, bytes) else "\\u") in text:  # type: ignore[operator]
+            json.dumps(found, ensure_ascii=False).encode()
+    except (ValueError, RecursionError):  # UnicodeEncodeError is a ValueError
         raise HTTPException(400, "expected JSON") from None
+    return found

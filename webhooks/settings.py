@@ -1,12 +1,20 @@
 """The service's settings, from the environment."""
 
+import re
 from collections.abc import Mapping
+from urllib.parse import urlsplit
 
+from prefect.settings import PREFECT_API_URL
+
+from blocks.alerts import FIFO, TOPIC_ARN
 from blocks.environment import alert_topic_from
 from tasks.errors import ConfigError
 from tasks.streams import STREAMS
 from webhooks.objects import Watched
+from webhooks.outbound import CA_BUNDLES, trusted
 from webhooks.service import Settings, WatchSettings
+
+BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}")
 
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
@@ -18,8 +26,17 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     api_key = environment.get("WEBHOOK_API_KEY")
     if not (topics or api_key or "WATCH_API_KEY" in environment):
         problems.append("set WEBHOOK_TOPIC_ARNS, WEBHOOK_API_KEY or WATCH_API_KEY: without them nobody may deliver")
-    if api_key is not None and len(api_key) < 16:
-        problems.append("WEBHOOK_API_KEY must be at least 16 characters")
+    problems += [
+        f"WEBHOOK_TOPIC_ARNS: {arn!r} is not a topic ARN like arn:aws:sns:eu-west-1:123456789012:objects"
+        for arn in sorted(topics)
+        if TOPIC_ARN.fullmatch(arn.removesuffix(FIFO)) is None
+    ]
+    if api_key is not None and not is_key(api_key):
+        problems.append("WEBHOOK_API_KEY must be at least 16 printable characters, without blanks around them")
+    if api_key is not None and api_key == environment.get("WATCH_API_KEY"):
+        problems.append("WEBHOOK_API_KEY and WATCH_API_KEY must differ: who may tell of objects may not send alerts")
+    if not BUCKET.fullmatch(environment.get("S3_BUCKET_NAME", "bucket")):
+        problems.append("S3_BUCKET_NAME must be a bucket's name, such as snapshots: no s3://, no path")
     watch = watch_settings(environment, problems)
     if problems:
         raise ConfigError("fix these settings:", problems)
@@ -43,6 +60,22 @@ def watch_settings(environment: Mapping[str, str], problems: list[str]) -> Watch
 
 def watch_key_problem(key: str) -> str | None:
     """What is wrong with the key between Prefect's server and the service, or None."""
-    if len(key) >= 16 and key.isascii() and key.isprintable():
+    if key.isascii() and is_key(key):
         return None
-    return "WATCH_API_KEY must be at least 16 ASCII characters"
+    return "WATCH_API_KEY must be at least 16 ASCII characters, without blanks around them"
+
+
+def is_key(key: str) -> bool:
+    """Whether a header can carry it as it is, and nobody guesses it."""
+    return len(key) >= 16 and key.isprintable() and key == key.strip()
+
+
+def check_reach() -> None:
+    """Raise ConfigError for an address of Prefect, or a CA bundle, that can never do."""
+    address = urlsplit(PREFECT_API_URL.value() or "")
+    if address.scheme not in {"http", "https"} or not address.hostname:
+        raise ConfigError("PREFECT_API_URL must be the API's address, such as http://127.0.0.1:4200/api")
+    try:
+        trusted()
+    except OSError:
+        raise ConfigError(f"the CA bundle that {', '.join(CA_BUNDLES)} or SSL_CERT_FILE names cannot be read") from None

@@ -3,12 +3,14 @@
 Source: https://docs.aws.amazon.com/sns/latest/dg/sns-verify-signature-of-message.html
 """
 
+import asyncio
 import base64
-import binascii
 import re
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from typing import Any
 from urllib.parse import parse_qs
 
 from botocore.loaders import create_loader
@@ -18,9 +20,14 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from pydantic import BaseModel
 
-Fetch = Callable[[str], Awaitable[bytes]]
+Fetch = Callable[[str], Coroutine[Any, Any, bytes]]
 """Reads an address of Amazon's; raises OSError where it cannot."""
 
+MOST_FETCHES = 4
+"""Certificates that are read at once. There is one a region; who names many has made them up."""
+KEPT, MISSES_KEPT = 10, 100
+MISS_KEPT_S = 60.0
+"""As long a certificate that could not be read is not asked for again."""
 OLDEST = timedelta(hours=24)
 """SNS tries for an hour to deliver over HTTP; what is older is a message that somebody kept and sends again."""
 _ARN = re.compile(r"arn:(?P<partition>[a-z-]+):sns:(?P<region>[a-z0-9-]+):\d{12}:[\w-]+(\.fifo)?")
@@ -70,6 +77,8 @@ class Verifier:
         self._topics = topics
         self._fetch = fetch
         self._certificates: dict[str, x509.Certificate] = {}
+        self._reading: dict[str, asyncio.Task[bytes]] = {}
+        self._missed: dict[str, float] = {}
 
     async def verify(self, envelope: Envelope) -> None:
         """Return if the message is Amazon's and of a topic of ours.
@@ -87,7 +96,7 @@ class Verifier:
         try:
             signature = base64.b64decode(envelope.Signature, validate=True)
             key.verify(signature, envelope.signed_text(), padding.PKCS1v15(), _HASHES[envelope.SignatureVersion])
-        except (InvalidSignature, binascii.Error):
+        except (InvalidSignature, ValueError):  # of base64, or of text that is none
             raise Forged("a signature that is not Amazon's") from None
 
     async def confirm(self, envelope: Envelope) -> None:
@@ -107,11 +116,31 @@ class Verifier:
             raise Forged("a certificate that does not lie where the topic's SNS keeps its own")
         if url not in self._certificates:
             try:
-                certificate = x509.load_pem_x509_certificate(await self._fetch(url))
+                certificate = x509.load_pem_x509_certificate(await self._read(url))
             except ValueError:
                 raise Forged("a certificate that is none") from None
-            self._certificates = {**dict(list(self._certificates.items())[-9:]), url: certificate}
+            self._certificates = {**dict(list(self._certificates.items())[1 - KEPT :]), url: certificate}
         return checked_key(self._certificates[url], host)
+
+    async def _read(self, url: str) -> bytes:
+        """A certificate as it lies at Amazon's: read once for all who wait for it, and few at a time.
+
+        Raises:
+            OSError: it could not be read, a minute ago at most; or too many others are being read.
+        """
+        now = time.monotonic()
+        if now - self._missed.get(url, -MISS_KEPT_S) < MISS_KEPT_S:
+            raise OSError("its certificate could not be read a moment ago")
+        if url not in self._reading:
+            if len(self._reading) >= MOST_FETCHES:
+                raise OSError("too many certificates are being read")
+            self._reading[url] = asyncio.ensure_future(self._fetch(url))
+            self._reading[url].add_done_callback(lambda _: self._reading.pop(url, None))
+        try:
+            return await asyncio.shield(self._reading[url])
+        except OSError:
+            self._missed = {**dict(list(self._missed.items())[1 - MISSES_KEPT :]), url: now}
+            raise
 
 
 def sns_host(topic_arn: str) -> str:

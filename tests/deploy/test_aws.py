@@ -106,7 +106,7 @@ def test_what_the_rule_matches_is_what_the_webhook_service_wants(stack: Stack) -
         "detail-type": [event["detail-type"]],
         "detail": {"bucket": {"name": [BUCKET]}, "object": {"key": [{"prefix": name} for name in PREFIXES]}},
     }
-    [told] = created_objects(event)
+    [told], _ = created_objects(event)
     assert Watched(BUCKET, PREFIXES).wants(told)
 
 

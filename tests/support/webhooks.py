@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from sandbox.postgres import free_port
 from webhooks.objects import Watched
+from webhooks.outbound import NEVER, Refused
 from webhooks.service import Settings, create_app
 from webhooks.sns import Envelope
 
@@ -94,6 +95,8 @@ class Service:
         if self.prefect_is_down:
             raise httpx.ConnectError("down")
         if self.prefect_answers is not None:
+            if self.prefect_answers in NEVER:
+                raise Refused([(event, self.prefect_answers, "because\nof this") for event in events])
             answer = httpx.Response(self.prefect_answers, text="because\nof this")
             raise httpx.HTTPStatusError("no", request=httpx.Request("POST", "http://p"), response=answer)
         self.events += events

@@ -25,7 +25,7 @@ def rendered(event: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_it_tells_what_the_service_tells() -> None:
-    [found] = created_objects(body())
+    [found], _ = created_objects(body())
     ours = found.event()
     theirs = rendered(body())
     assert theirs == {name: ours[name] for name in ("event", "resource", "payload")}

@@ -31,7 +31,7 @@ def without_nulls(message: dict[str, Any]) -> dict[str, Any]:
 
 
 def event_id(message: dict[str, Any]) -> str:
-    [found] = created_objects(message)
+    [found], _ = created_objects(message)
     return str(found.event()["id"])
 
 
@@ -76,7 +76,7 @@ def test_both_senders_mean_the_same_publication(sequencer: str | None, version: 
 
 def test_a_trigger_sees_no_sequencer() -> None:
     found = {"key": "members.csv", "etag": "A", "sequencer": "0055"}
-    [created] = created_objects(
+    [created], _ = created_objects(
         {"source": "aws.s3", "detail-type": "Object Created", "detail": {"bucket": {"name": "b"}, "object": found}}
     )
     expected = {"bucket": "b", "key": "members.csv", "version_id": None, "etag": "A", "size": None}

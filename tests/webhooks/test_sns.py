@@ -1,5 +1,6 @@
 """SNS's messages over real HTTP: what is Amazon's, and what is forged."""
 
+import asyncio
 import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.support.webhooks import CERTIFICATE_URL, CONFIRM_URL, TOPIC, Amazon, Service, s3_event, written
-from webhooks.sns import Forged, sns_host
+from webhooks.sns import MOST_FETCHES, Envelope, Forged, Verifier, sns_host
 
 
 @pytest.mark.parametrize(
@@ -18,6 +19,7 @@ from webhooks.sns import Forged, sns_host
         {"SignatureVersion": "3"},
         {"Type": "Nonsense"},
         {"Signature": "not base64!"},
+        {"Signature": "é"},
         {"SigningCertURL": "https://sns.eu-west-1.amazonaws.com.evil.example/x.pem"},
         {"SigningCertURL": "https://evil.example/sns.eu-west-1.amazonaws.com"},
         {"SigningCertURL": "http://sns.eu-west-1.amazonaws.com/x.pem"},
@@ -99,6 +101,41 @@ def test_a_signature_by_another_key_is_refused(service: Service) -> None:
 def test_the_certificate_is_fetched_once(service: Service) -> None:
     for _ in range(3):
         service.sns(service.amazon.envelope(s3_event()))
+    assert service.amazon.asked == [CERTIFICATE_URL]
+
+
+def test_a_certificate_is_read_once_for_all_who_wait_and_few_at_a_time() -> None:
+    amazon, asked = Amazon(), []
+    waiting = asyncio.Event()
+
+    async def slow(url: str) -> bytes:
+        asked.append(url)
+        await waiting.wait()
+        return amazon.pem
+
+    async def all_at_once(envelopes: list[Envelope]) -> list[BaseException | None]:
+        verifier = Verifier(frozenset({TOPIC}), slow)
+        verdicts = [asyncio.ensure_future(verifier.verify(envelope)) for envelope in envelopes]
+        await asyncio.sleep(0.1)
+        waiting.set()
+        return list(await asyncio.gather(*verdicts, return_exceptions=True))
+
+    genuine = Envelope.model_validate(amazon.envelope(s3_event()))
+    assert asyncio.run(all_at_once([genuine] * 60)) == [None] * 60
+    assert asked == [CERTIFICATE_URL]
+    asked.clear()
+    waiting.clear()
+    made_up = [
+        genuine.model_copy(update={"SigningCertURL": CERTIFICATE_URL.replace("-1.pem", f"-{n}.pem")}) for n in range(60)
+    ]
+    found = asyncio.run(all_at_once(made_up))
+    assert len(asked) == MOST_FETCHES == sum(not isinstance(each, OSError) for each in found)
+
+
+def test_a_certificate_that_could_not_be_read_is_not_asked_for_at_once_again(service: Service) -> None:
+    service.amazon.down = True
+    for _ in range(3):
+        assert service.sns(service.amazon.envelope(s3_event())).status_code == 503
     assert service.amazon.asked == [CERTIFICATE_URL]
 
 
