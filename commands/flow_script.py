@@ -5,6 +5,7 @@ import errno
 import inspect
 import json
 import logging
+import os
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -93,6 +94,15 @@ def prefect_problem(error: BaseException) -> PipelineError | None:
                 f"Prefect's API {address} answered {each.response.status_code}. Check PREFECT_API_KEY, or "
                 "PREFECT_API_AUTH_STRING, and PREFECT_API_URL."
             )
+    if any(isinstance(each, ImportError) and "socks" in str(each).lower() for each in found):
+        return ConfigError(
+            "ALL_PROXY, HTTPS_PROXY or HTTP_PROXY names a SOCKS proxy, for which this installation has no support. "
+            "Name an HTTP proxy, or leave Prefect's address out of it with NO_PROXY."
+        )
+    if any(isinstance(each, httpx.InvalidURL) or "scheme for proxy" in str(each) for each in found):
+        return ConfigError("a proxy's address is malformed. Check ALL_PROXY, HTTPS_PROXY and HTTP_PROXY.")
+    if isinstance(error, OSError) and not os.path.exists(os.environ.get("SSL_CERT_FILE", os.devnull)):
+        return ConfigError("the CA bundle that SSL_CERT_FILE names is not there.")
     if problem := next((full_disk(name) for name in map(disk_error, found) if name), None):
         return ConfigError(f"Prefect's home {PREFECT_HOME.value()} or the temporary directory: {problem}")
     if any(isinstance(each, httpx.TransportError) or "Failed to reach API" in str(each) for each in found):

@@ -130,6 +130,11 @@ def drip(seconds: float, *, headers: bool = False, chunked: bool = False, **when
     return on(act, **when)
 
 
+def chunks(body: bytes, **when: Any) -> Fault:
+    """Status 200 and these bytes as a chunked body; then the connection ends."""
+    return on(lambda call: Answer(200, body, {"Transfer-Encoding": "chunked"}, cut=len(body)), **when)
+
+
 def steal_session(**when: Any) -> Fault:
     """Somebody else signs in with the same account just before this request."""
     return on(lambda call: call.lms.steal_session(), **when)

@@ -304,7 +304,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             if answer.cut == 0:
                 return
-        headers = {"Content-Type": "application/json", "Content-Length": str(len(answer.body)), **answer.headers}
+        length = {} if "Transfer-Encoding" in answer.headers else {"Content-Length": str(len(answer.body))}
+        headers = {"Content-Type": "application/json", **length, **answer.headers}
         head = f"HTTP/1.1 {answer.status} Sandbox\r\n" + "".join(f"{k}: {v}\r\n" for k, v in headers.items()) + "\r\n"
         whole = answer.before + head.encode() + answer.body[: answer.cut]
         at_once = len(whole) if not answer.drip_s else 0 if answer.drip_headers else len(answer.before) + len(head)

@@ -5,9 +5,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from tasks.errors import ConfigError
-from tasks.streams import MEMBERS, Stream
+from tasks.streams import MEMBERS, STREAMS, Stream
 
 SECRET_KEYS = frozenset({"password"})
+RESERVED = frozenset({"departed_at", "rejected_line", "rejected_column", "rejected_reason"})
+"""Columns that the load writes or reads for itself; a key of such a name becomes `lms_…`."""
 
 _WORD_START = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
@@ -32,21 +34,48 @@ class ColumnNames:
     stream: Stream = MEMBERS
 
     def __post_init__(self) -> None:
+        for name in self.renamed.values():
+            if not name or not name.isprintable() or name in RESERVED:
+                raise ConfigError(f"{name!r} cannot be a column of the CSV: it is empty, reserved, or not printable.")
+        for name in self.excluded:
+            if not re.fullmatch(r"\w[\w. -]*", name):
+                raise ConfigError(f"{name!r} is not the name of a key or a column; give names with commas between.")
         key, column = self.stream.id_key, self.stream.key_column
         if self.renamed.get(key, column) != column or self.excluded & {key, column}:
             raise ConfigError(f"the LMS's `{key}` must stay the column {column}: the table is keyed on it.")
 
     def column(self, key: str) -> str | None:
-        """The column of one key, or None if it is left out."""
-        if key in self.stream.left_out and key not in self.renamed:
-            return None
+        """The column of one key, or None if it is left out, or lies within an object that is."""
+        name = self._name(key)
+        parts = key.split(".")
+        for prefix in (".".join(parts[: length + 1]) for length in range(len(parts))):
+            if prefix in self.renamed:
+                break
+            if snake_case(prefix) in {snake_case(each) for each in self.stream.left_out}:
+                return None
+        return None if name in SECRET_KEYS or self.excluding(key) else name
+
+    def _name(self, key: str) -> str:
         if key in self.renamed:
-            name = self.renamed[key]
-        elif key in self.stream.names:
-            name = self.stream.names[key]
-        else:
-            name = "_".join(snake_case(part) for part in key.split("."))
-        return None if name in SECRET_KEYS or {key, name} & self.excluded else name
+            return self.renamed[key]
+        if key in self.stream.names:
+            return self.stream.names[key]
+        name = "_".join(snake_case(part) for part in key.split(".")) or "unnamed"
+        return f"lms_{name}" if name in RESERVED else name
+
+    def excluding(self, key: str) -> set[str]:
+        """The exclusions that leave a key out: of itself, or of an object that it lies within; in any spelling."""
+        parts = key.split(".")
+        spellings: set[str] = set()
+        for length in range(len(parts)):
+            prefix = ".".join(parts[: length + 1])
+            spellings |= {prefix.lower(), snake_case(prefix), self._name(prefix).lower()}
+        return {name for name in self.excluded if name.lower() in spellings or snake_case(name) in spellings}
+
+    def unmatched(self, keys: Iterable[str]) -> list[str]:
+        """Exclusions that none of these keys, nor one of any stream, is left out by."""
+        known = [*keys, *(key for stream in STREAMS.values() for key in stream.keys)]
+        return sorted(self.excluded.difference(*map(self.excluding, known)))
 
     def columns(self, keys: Iterable[str]) -> dict[str, str]:
         """Key to column for the keys that are kept, in order.

@@ -3,6 +3,7 @@
 department-members.loaded        a load was committed; the resource is the table, the payload its counts
 department-members.failure-told  somebody was told of a failed run; the resource is the run
 department-members.watched       loads of a department are expected from now on; the resource is the table
+department-members.retired       no load of a department is expected any more; the resource is the table
 """
 
 import uuid
@@ -21,6 +22,7 @@ from tasks.streams import Scope, Stream
 LOADED = "department-members.loaded"
 FAILURE_TOLD = "department-members.failure-told"
 WATCHED = "department-members.watched"
+RETIRED = "department-members.retired"
 TAG = "department-members"
 """Runs with this tag are watched: those of the deployments, and the scripts'."""
 

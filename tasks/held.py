@@ -10,9 +10,19 @@ Held = npt.NDArray[np.void]
 """Fingerprints of ids."""
 
 
+_NOT_DIGITS = str.maketrans("", "", "{}()- \t")
+_GUID_DIGITS = 32
+
+
 def fingerprint(item_id: str) -> bytes:
-    """16 bytes that stand for one id, whatever its letter case."""
-    return hashlib.blake2b(item_id.lower().encode(), digest_size=16).digest()
+    """16 bytes that stand for one id, whatever its letter case; for a GUID, whichever way its digits are grouped.
+
+    >>> fingerprint("{5B0C9F5E-3D0A-4F0B-9A53-0A4F6A0C7D11} ") == fingerprint("5b0c9f5e3d0a4f0b9a530a4f6a0c7d11")
+    True
+    """
+    digits = item_id.translate(_NOT_DIGITS)
+    same = digits if len(digits) == _GUID_DIGITS else item_id
+    return hashlib.blake2b(same.lower().encode(), digest_size=16).digest()
 
 
 def held_ids(fingerprints: Iterable[bytes]) -> Held:

@@ -89,13 +89,19 @@ def aws_trouble(error: BaseException, target: object, service: str = "S3") -> Pi
     if problem := connection_problem(found, "AWS_ENDPOINT_URL and AWS_DEFAULT_REGION", AWS_FILES):
         return ConfigError(f"{target}: {problem}")
     if any(isinstance(each, BAD_HEADER) or "nvalid header" in str(each) for each in found):
-        return ConfigError(f"{target}: AWS_ACCESS_KEY_ID or AWS_SESSION_TOKEN holds a line break. Copy it again.")
+        return ConfigError(
+            f"{target}: AWS_ACCESS_KEY_ID, AWS_SESSION_TOKEN or AWS_DEFAULT_REGION holds a line break. Copy it again."
+        )
     if isinstance(error, (*PASSING_AWS, OSError)):
         return Unreachable(
             f"{target}: {service} is out of reach ({type(error).__name__}). Nothing was changed; run again."
         )
     if isinstance(error, ValueError):
-        return ConfigError(f"{target}: AWS_ENDPOINT_URL is not an address like https://s3.example.org.")
+        return ConfigError(
+            f"{target}: AWS's client does not take its settings ({type(error).__name__}). Check that AWS_ENDPOINT_URL "
+            "is an address like https://s3.example.org, and the credential_process of the profile that AWS_PROFILE "
+            "names, and AWS_CONTAINER_CREDENTIALS_FULL_URI."
+        )
     return ConfigError(
         f"{target}: AWS's client does not take its settings ({type(error).__name__}). Check the AWS_ variables and the "
         "profile that AWS_PROFILE names."

@@ -12,7 +12,7 @@ from uuid import UUID
 from prefect.automations import AutomationCore, CallWebhook, ChangeFlowRunState, EventTrigger, Posture
 from prefect.client.schemas.objects import StateType
 
-from tasks.events import FAILURE_TOLD, LOADED, TAG, WATCHED, scope_label
+from tasks.events import FAILURE_TOLD, LOADED, RETIRED, TAG, WATCHED, scope_label
 from tasks.streams import MEMBERS, STREAMS, Stream
 
 POOL = "department-members"
@@ -76,14 +76,14 @@ def automations(patience: Patience, webhook: UUID, pool: str = POOL) -> list[Aut
 
 
 def about_loads(patience: Patience, webhook: UUID, stream: Stream) -> AutomationCore:
-    """A scope of that stream was loaded, or put under watch, and not loaded since."""
+    """A scope of that stream was loaded, or put under watch, and neither loaded nor retired since."""
     scope = scope_label(stream)
     return AutomationCore(
         name="department-members: no load" + ("" if stream is MEMBERS else f" of {stream.items}"),
-        description=f"A {stream.scope} was loaded, or put under watch, and not loaded since.",
+        description=f"A {stream.scope} was loaded, or put under watch, and neither loaded nor retired since.",
         trigger=absence(
             {LOADED, WATCHED},
-            {LOADED},
+            {LOADED, RETIRED},
             patience.silence,
             match={"prefect.resource.id": "department-members.table.*", scope: "*"},
             each={*EACH, scope},

@@ -5,6 +5,7 @@ WEBHOOK_URL is where the webhook service is, as the Prefect server reaches it; W
 """
 
 import argparse
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
@@ -22,7 +23,8 @@ from pydantic import SecretStr
 
 from tasks.credentials import read_environment
 from tasks.errors import ConfigError
-from tasks.events import TAG, WATCHED, emit, table_resource
+from tasks.events import RETIRED, TAG, WATCHED, emit, table_resource
+from tasks.metadata import GUID
 from tasks.settings import DEFAULT_SCHEMA
 from tasks.streams import STREAMS, Scope, Stream
 from webhooks.automations import POOL, Patience, automations
@@ -101,6 +103,23 @@ def expect_loads(environment: Mapping[str, str], stream: Stream) -> str:
     return f"loads of {stream.scope} {', '.join(scope_ids)} into {schema}.{table} are expected from now on"
 
 
+def retire(environment: Mapping[str, str], scope_id: str) -> list[str]:
+    """No load of that department or course is expected any more, until it is loaded again.
+
+    Raises:
+        ConfigError: that is no GUID.
+    """
+    if not re.fullmatch(GUID, scope_id):
+        raise ConfigError("--retire takes a GUID like 5b0c9f5e-3d0a-4f0b-9a53-0a4f6a0c7d11, as the message has it.")
+    schema = environment.get("BUSINESS_TRACKING_SCHEMA", DEFAULT_SCHEMA)
+    done = []
+    for stream in STREAMS.values():
+        table, scope = environment.get(stream.table_setting, stream.table), Scope(stream, scope_id.lower())
+        emit(RETIRED, table_resource(schema, table, scope), tags=[TAG])
+        done.append(f"no load of {scope} into {schema}.{table} is expected any more")
+    return done
+
+
 def settings(environment: Mapping[str, str], url: str | None) -> tuple[str, str]:
     """Where the service is, and its key.
 
@@ -125,6 +144,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--silence-hours", type=float, default=26, help="tell if there was no load for so long (26)")
     parser.add_argument("--longest-run-hours", type=float, default=3, help="tell of a run that takes longer (3)")
     parser.add_argument("--remove", action="store_true", help="take the watch down")
+    parser.add_argument("--retire", metavar="ID", help="expect no more loads of this department or course")
     options = parser.parse_args(arguments)
     environment = read_environment()
     try:
@@ -132,6 +152,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise ConfigError("PREFECT_API_URL is not set: no Prefect to watch")
         if options.remove:
             done = take_down()
+        elif options.retire:
+            done = retire(environment, options.retire)
         else:
             patience = Patience(
                 longest=timedelta(hours=options.longest_run_hours), silence=timedelta(hours=options.silence_hours)

@@ -62,6 +62,14 @@ class TimedResponse(http.client.HTTPResponse):
         super().__init__(connection, *arguments, **options)
         self.fp: Any = io.BufferedReader(Deadline(self.fp.detach(), connection))
 
+    def _read_status(self) -> tuple[str, int, str]:
+        """The status line of the answer itself; http.client takes 103, say, for it, and leaves the rest unread."""
+        while True:
+            line: tuple[str, int, str] = super()._read_status()  # type: ignore[misc]
+            if not 100 <= line[1] < 200 or line[1] == http.HTTPStatus.SWITCHING_PROTOCOLS:
+                return line
+            http.client.parse_headers(self.fp)
+
 
 @functools.cache
 def timed(connection_class: type[Any]) -> type[Any]:

@@ -15,7 +15,8 @@ from prefect import task
 from tasks.credentials import lms_account
 from tasks.errors import IncompleteSnapshot
 from tasks.extract.decode import PageDecoder
-from tasks.extract.pages import Disagreement, Page, keep_page, page_file, read_page
+from tasks.extract.pages import Disagreement, NotAPage, Page, keep_page, page_file, read_page
+from tasks.extract.retry import jitter
 from tasks.extract.session import LmsSession
 from tasks.held import Held, held_ids
 from tasks.log import run_logger
@@ -115,12 +116,16 @@ def fetch_pages(
             held = prove_complete(pages, scope, include_foreign=include_foreign)
             break
         except Disagreement as disagreement:
+            if sweep == MAX_SWEEPS and isinstance(disagreement, NotAPage):
+                raise disagreement.error from None
             if sweep == MAX_SWEEPS:
                 raise IncompleteSnapshot(
                     f"{scope}: {disagreement}, in each of {MAX_SWEEPS} sweeps. "
                     "Nothing was published; run again when fewer changes are being made."
                 ) from None
             session.log.warning("%s: %s; reading all pages again", scope, disagreement)
+            if isinstance(disagreement, NotAPage):
+                session.stop.wait(jitter(0.5, 2.0))
             snapshot_at = datetime.now(UTC)
     return RawSnapshot(
         folder=folder,

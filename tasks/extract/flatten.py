@@ -50,6 +50,11 @@ def flatten_pages(raw: RawSnapshot, names: ColumnNames, path: Path) -> FlatSnaps
     known = raw.scope.stream.keys
     columns = names.columns((*known, *(key for key in raw.keys if key not in known)))
     write_pages(raw, columns, path)
+    if raw.rows and (unmatched := names.unmatched(raw.keys)):
+        run_logger().warning(
+            "LMS_EXCLUDE_COLUMNS names %s, and there is no such key or column: is it spelled as the LMS does?",
+            unmatched,
+        )
     unknown = tuple(key for key in columns if key not in known)
     if unknown:
         run_logger().warning("the LMS sends keys that this version does not know, carried as columns: %s", unknown)

@@ -7,7 +7,7 @@ import urllib3.exceptions as urllib3_errors
 
 from tasks.errors import ConfigError
 from tasks.extract.retry import Unusable
-from tasks.library_errors import BAD_HEADER, chain, connection_problem
+from tasks.library_errors import chain, connection_problem
 
 HTTP_ERRORS = (OSError, urllib3_errors.HTTPError, http.client.HTTPException, ValueError)
 """Everything that `requests` raises for one exchange; its own exceptions are OSErrors."""
@@ -19,8 +19,6 @@ def http_trouble(error: BaseException, address: str) -> Unusable | ConfigError:
     found = list(chain(error))
     if problem := connection_problem(found, "REST_API_URL", "REQUESTS_CA_BUNDLE"):
         return ConfigError(f"{address}: {problem}")
-    if any(isinstance(each, BAD_HEADER) or type(each) is ValueError for each in found):
-        return ConfigError(f"{address}: LMS_PRIVATE_KEY is not a value that a request can carry. Copy it again.")
     if any(isinstance(each, TIMEOUTS) for each in found):
         return Unusable("no answer in time")
     return Unusable(f"the connection failed ({type(error).__name__})")

@@ -40,6 +40,18 @@ class Disagreement(Exception):
     """The pages of one sweep contradict each other: people joined, left or were renamed meanwhile."""
 
 
+class NotAPage(Disagreement):
+    """Whole JSON of another form: an error that a proxy made, say, which another sweep may not meet.
+
+    Args:
+        error: what is raised if every sweep meets it.
+    """
+
+    def __init__(self, error: IncompleteSnapshot) -> None:
+        super().__init__(error.message)
+        self.error = error
+
+
 def read_page(session: LmsSession, scope: Scope, index: int, limit: int, keep: Callable[[bytes], Page]) -> Page:
     """Ask for one page; what `keep` makes of its body. A body that is cut is asked for again."""
     path, params = page_request(scope, index, limit)
@@ -65,7 +77,7 @@ def keep_page(
 
     Raises:
         msgspec.DecodeError: the body was cut, or is not JSON.
-        IncompleteSnapshot: it is JSON, and not such a page.
+        NotAPage: it is JSON, and not such a page.
         Disagreement: it holds another number of members than it says.
     """
     where, stream = f"{scope}, page {index}", scope.stream
@@ -81,7 +93,7 @@ def keep_page(
         items = pa.table(item_columns(page.items, stream, may_hold_secret=may_hold_secret(body)))
         items = with_scope(items, scope) if stream.implies_scope else items
         keys = decoder.first_met(items.column_names)
-    except msgspec.ValidationError as error:  # whole JSON of another shape: no other try betters it
+    except msgspec.ValidationError as error:
         raise not_a_page(where, stream, f"otherwise ({error})") from None
     except RecursionError:
         raise not_a_page(where, stream, "values nested too deep to be read") from None
@@ -100,12 +112,13 @@ def keep_page(
     )
 
 
-def not_a_page(where: str, stream: Stream, found: str) -> IncompleteSnapshot:
+def not_a_page(where: str, stream: Stream, found: str) -> NotAPage:
     """The error for whole JSON that is not a page of the stream."""
-    return IncompleteSnapshot(
-        f"{where}: expected an envelope with `{stream.list_name}`, each with an `{stream.id_key}`, and `totalItems`, "
-        f"found {found}. "
-        "Nothing was published: without it no snapshot can be proved complete."
+    return NotAPage(
+        IncompleteSnapshot(
+            f"{where}: expected an envelope with `{stream.list_name}`, each with an `{stream.id_key}`, and "
+            f"`totalItems`, found {found}. Nothing was published: without it no snapshot can be proved complete."
+        )
     )
 
 

@@ -36,7 +36,8 @@ class Patience:
 
     stop: threading.Event
     log: Logger
-    most: int = MAX_TRIES
+    most: int | None = None
+    """Tries at most; None for MAX_TRIES."""
     tries: int = 0
     waited_s: float = 0.0
     clock: Callable[[], float] = time.monotonic
@@ -51,9 +52,10 @@ class Patience:
         backoff = jitter(0.1, min(15.0, 0.5 * 2**self.tries))
         pause = max(backoff, reason.wait_s or 0.0)  # the server may lengthen a wait, never shorten it
         elapsed = self.clock() - self.began
-        if self.tries >= self.most or self.waited_s + pause > MAX_WAIT_S or elapsed > MAX_ELAPSED_S:
+        most = self.most or MAX_TRIES
+        if self.tries >= most or self.waited_s + pause > MAX_WAIT_S or elapsed > MAX_ELAPSED_S:
             raise LmsUnavailable(
-                f"{what}: expected an answer within {self.most} tries, found {reason} "
+                f"{what}: expected an answer within {most} tries, found {reason} "
                 f"after {self.tries} in {elapsed:.0f} s. Nothing was published; run again when the LMS answers."
             ) from None
         self.waited_s += pause

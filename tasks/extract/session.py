@@ -18,7 +18,7 @@ from blocks.lms import LmsAccount
 from tasks.errors import AuthError, ConfigError
 from tasks.extract.exchange import PIECE, BodyReader, http_session
 from tasks.extract.http_errors import HTTP_ERRORS, http_trouble
-from tasks.extract.retry import MAX_TRIES, Patience, Unusable, jitter, retry_after_s
+from tasks.extract.retry import Patience, Unusable, jitter, retry_after_s
 from tasks.log import Logger, run_logger
 
 TIMEOUT_S = (5.0, 60.0)  # to connect, and for the whole answer; 1,000 members can take a tenant 30 s and more
@@ -26,7 +26,8 @@ MAX_SIGN_INS_A_PAGE = 3
 MAX_SIGN_INS_A_RUN = 10
 LONGEST_TOKEN = 8192
 TOKEN = re.compile(r"[!-~]+")  # what an Authorization header can carry
-RETRIED_STATUSES = {429, 500, 502, 503, 504}
+RETRIED_STATUSES = {408, 425, 429, 500, 502, 503, 504}
+PERMANENT_REDIRECTS = {301, 308}
 
 T = TypeVar("T")
 
@@ -86,14 +87,14 @@ class LmsSession:
                 self._count_retry()
 
     def get(
-        self, path: str, params: dict[str, Any], decode: Callable[[bytes], T], what: str, tries: int = MAX_TRIES
+        self, path: str, params: dict[str, Any], decode: Callable[[bytes], T], what: str, tries: int | None = None
     ) -> T:
         """What `decode` makes of the body of one GET; a body that is not whole JSON is asked for again.
 
         Args:
             decode: raises msgspec.DecodeError or UnicodeDecodeError for a body that is cut or not JSON.
             what: names the request in messages: "department …, page 3".
-            tries: as many at most; fewer for what a run can do without.
+            tries: as many at most, for what a run can do without; else as many as for any page.
 
         Raises:
             AuthError: the key or the right was refused, or every new token was.
@@ -230,7 +231,9 @@ def _refuse(status: int, body: bytes, where: str) -> None:
             f"{where} answered 403: the key is not this portal's, or the account lacks the right to read this. "
             "Check LMS_PRIVATE_KEY, its region and the account's role."
         )
-    if status >= 500:
+    if status in PERMANENT_REDIRECTS:
+        raise ConfigError(f"{where} answered {status}: the API lies elsewhere. Check REST_API_URL.")
+    if status < 400 or status >= 500:
         raise Unusable(f"status {status}")
     raise ConfigError(
         f"{where} answered {status}, which no repetition cures. Check REST_API_URL, the id and LMS_PAGE_SIZE."

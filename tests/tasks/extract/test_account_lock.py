@@ -42,7 +42,8 @@ def test_runs_of_two_flows_do_not_end_each_others_session(clean: Sandbox, server
     ]
     logs = [run.communicate(timeout=180)[0] for run in runs]
     assert [run.returncode for run in runs] == [0, 0], logs
-    one_run = [("POST", "/authenticate", None, 200), *(("GET", "/users", page, 200) for page in range(4))]
+    name = ("GET", f"/departments/{DEPARTMENT}", None, 200)
+    one_run = [("POST", "/authenticate", None, 200), name, *(("GET", "/users", page, 200) for page in range(4))]
     assert clean.lms.requests == 2 * one_run
 
 

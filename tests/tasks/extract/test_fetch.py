@@ -148,12 +148,31 @@ def test_an_envelope_without_its_parts_publishes_nothing(lms: SimulatedLms, tmp_
         fetch(tmp_path)
 
 
-@pytest.mark.parametrize("body", [b"[]", b'{"users":[{"name":"x"}],"totalItems":1}', b'"text"'])
-def test_whole_json_of_another_shape_is_not_asked_for_again(lms: SimulatedLms, tmp_path: Path, body: bytes) -> None:
-    lms.inject(faults.status(200, body, times=None))
+ODD = [b"[]", b"null", b'{"message":"An error has occurred."}', b'{"users":[{"name":"x"}],"totalItems":1}', b'"text"']
+
+
+@pytest.mark.parametrize("body", ODD)
+@pytest.mark.parametrize("times", [1, None])
+def test_whole_json_of_another_shape_is_asked_for_again_and_ends_the_run_if_it_stays(
+    lms: SimulatedLms, tmp_path: Path, body: bytes, times: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tasks.extract.fetch.jitter", lambda low, high: 0.0)
+    lms.add_people(5)
+    lms.inject(faults.status(200, body, times=times))
+    if times == 1:
+        assert fetch(tmp_path).rows == 5
+        return
     with pytest.raises(IncompleteSnapshot, match="expected an envelope"):
         fetch(tmp_path)
-    assert len(lms.requests) == 2
+    assert len(lms.requests) == 4
+
+
+@pytest.mark.parametrize("other", ["{%s}", "%s ", "(%s)"])
+def test_a_guid_in_two_forms_is_one_id(lms: SimulatedLms, tmp_path: Path, other: str) -> None:
+    [first, second] = lms.add_people(2)
+    lms.add_raw(second, b'{"id":"%s","departmentId":"%s"}' % ((other % first).encode(), DEPARTMENT.encode()))
+    with pytest.raises(IncompleteSnapshot, match="expected 2 distinct ids, found 1"):
+        fetch(tmp_path)
 
 
 def test_members_of_another_department_publish_nothing(lms: SimulatedLms, tmp_path: Path) -> None:

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from tasks.columns import ColumnNames, snake_case
-from tasks.errors import ConfigError, IncompleteSnapshot
+from tasks.errors import ConfigError
 from tasks.extract.flatten import FlatSnapshot, flatten_pages
-from tasks.streams import MEMBERS
+from tasks.extract.pages import NotAPage
+from tasks.streams import ENROLLMENTS, MEMBERS
 from tests.support.snapshots import raw_snapshot
 
 Page = list[dict[str, Any]] | bytes
@@ -98,15 +99,51 @@ def test_equal_custom_fields_give_equal_text_whatever_came_before(tmp_path: Path
 @pytest.mark.parametrize("key", ["", "naïve key", "field_0", "users", "😀"])
 def test_a_key_may_be_almost_any_text(tmp_path: Path, key: str) -> None:
     [row] = rows(flatten(tmp_path, [{"id": "a", key: "x", "customFields": {key: "y"}}]))
-    assert row[snake_case(key)] == "x"
+    assert row[snake_case(key) or "unnamed"] == "x"
     assert json.loads(row["custom_fields"]) == {key: "y"}
 
 
 @pytest.mark.parametrize("key", ['quo"te', "back\\slash", "new\nline"])
 @pytest.mark.parametrize("inside", [False, True])
 def test_a_key_that_is_no_name_is_refused(tmp_path: Path, key: str, inside: bool) -> None:
-    with pytest.raises(IncompleteSnapshot, match="a key with a quote, a backslash or a control character"):
+    with pytest.raises(NotAPage, match="a key with a quote, a backslash or a control character"):
         flatten(tmp_path, [{"id": "a", "customFields": {key: "y"}} if inside else {"id": "a", key: "x"}])
+
+
+@pytest.mark.parametrize("excluded", ["phone", "PHONE", "phone.home", "phone_home"])
+def test_what_is_left_out_is_left_out_in_every_form_and_spelling(tmp_path: Path, excluded: str) -> None:
+    names = ColumnNames(excluded=frozenset({excluded}))
+    [row] = rows(flatten(tmp_path, [{"id": "a", "phone": {"home": "555"}, "city": "Hanoi"}], names=names))
+    assert "555" not in row.values() and row["city"] == "Hanoi"
+
+
+@pytest.mark.parametrize("key", ["fullName", "FullName", "full_name"])
+def test_what_is_left_out_by_default_is_so_whatever_its_value(key: str) -> None:
+    names = ColumnNames(stream=ENROLLMENTS)
+    assert names.columns([key, f"{key}.first", "status"]) == {"status": "status"}
+    assert "fullName" in ColumnNames({"fullName": "full_name"}, stream=ENROLLMENTS).columns(["fullName"])
+
+
+def test_an_exclusion_that_leaves_nothing_out_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    flatten(
+        tmp_path, [{"id": "a", "shoeSize": 43}], names=ColumnNames(excluded=frozenset({"nots", "shoe_size", "notes"}))
+    )
+    assert "LMS_EXCLUDE_COLUMNS names ['nots']" in caplog.text
+
+
+@pytest.mark.parametrize("excluded", ['["notes"]', "notes;gender", "*", "a,b"])
+def test_an_exclusion_that_is_no_name_is_a_wrong_setting(excluded: str) -> None:
+    with pytest.raises(ConfigError, match="not the name of a key"):
+        ColumnNames(excluded=frozenset({excluded}))
+
+
+def test_no_key_of_the_lms_reaches_a_column_that_the_load_writes_itself(tmp_path: Path) -> None:
+    [row] = rows(flatten(tmp_path, [{"id": "a", "departedAt": "2020-01-01", "rejectedLine": 7}]))
+    assert (row["lms_departed_at"], row["lms_rejected_line"]) == ("2020-01-01", "7")
+    assert "departed_at" not in row
+    for name in ("departed_at", "", "a\0b", "a\ud800"):
+        with pytest.raises(ConfigError, match="cannot be a column"):
+            ColumnNames({"notes": name})
 
 
 @pytest.mark.parametrize("member", [{"id": "a"}, {"id": "a", "customFields": None}, {"id": "a", "customFields": {}}])

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from blocks.lms import LmsAccount
 from sandbox import faults
-from sandbox.faults import Fault
+from sandbox.faults import Answer, Call, Fault
 from sandbox.lms import SimulatedLms
 from sandbox.people import DEPARTMENT
 from tasks.errors import AuthError, ConfigError, LmsUnavailable, PipelineError
@@ -86,6 +86,15 @@ SURVIVED: dict[str, Callable[..., Fault]] = {
     "502": lambda **when: faults.status(502, b"<html>bad gateway</html>", **when),
     "503": lambda **when: faults.status(503, **when),
     "504": lambda **when: faults.status(504, b"", **when),
+    "408": lambda **when: faults.status(408, **when),
+    "425": lambda **when: faults.status(425, **when),
+    "202": lambda **when: faults.status(202, b"{}", **when),
+    "204": lambda **when: faults.status(204, b"", **when),
+    "a redirect to a page of maintenance": lambda **when: faults.status(302, b"", {"Location": "/away"}, **when),
+    "a chunked body cut between its chunks": lambda **when: faults.chunks(b'5\r\n{"tot\r\n', **when),
+    "a chunk whose size is none": lambda **when: faults.chunks(b"zz\r\n{}\r\n", **when),
+    "two lengths of one body": lambda **when: faults.status(200, b"{}", {"Content-Length": "2, 3"}, **when),
+    "a redirect to no address": lambda **when: faults.status(302, b"", {"Location": "http://[::1"}, **when),
     "501": lambda **when: faults.status(501, **when),
     "Retry-After in seconds": lambda **when: faults.status(429, headers={"Retry-After": "0.01"}, **when),
     "Retry-After in the past": lambda **when: faults.status(
@@ -121,8 +130,25 @@ def test_a_fault_that_stays_ends_the_run_in_bounded_tries(lms: SimulatedLms, fau
     assert len(lms.requests) <= 1 + retry.MAX_TRIES + client.MAX_SIGN_INS_A_PAGE
 
 
+@pytest.mark.parametrize(
+    "before", [b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n", b"HTTP/1.1 102 Processing\r\n\r\n"]
+)
+def test_what_comes_before_the_answer_is_not_taken_for_it(lms: SimulatedLms, before: bytes) -> None:
+    lms.add_people(40)
+    signed_in = session(lms)
+
+    def hint(call: Call) -> Answer:
+        answer = call.answer()
+        answer.before = before + before
+        return answer
+
+    lms.inject(faults.on(hint))
+    assert (read(signed_in), signed_in.retries) == (40, 0)
+
+
 REFUSED: dict[int, type[PipelineError]] = {
     301: ConfigError,
+    308: ConfigError,
     400: ConfigError,
     403: AuthError,
     404: ConfigError,
