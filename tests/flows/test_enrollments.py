@@ -12,7 +12,7 @@ from sandbox import faults
 from sandbox.courses import COURSE
 from sandbox.people import DEPARTMENT
 from sandbox.stack import Sandbox
-from tasks.errors import ConfigError, IncompleteSnapshot, ObjectInvalid, TooManyDepartures
+from tasks.errors import ConfigError, IncompleteSnapshot, ObjectInvalid, ScopesFailed, TooManyDepartures
 
 KEY = f"course_enrollments/{COURSE}.csv"
 
@@ -84,7 +84,7 @@ def test_an_enrollment_that_is_gone_is_a_leaver_of_its_course_alone(course: Sand
     ]
     for key in keys[1:5]:
         course.lms.courses.remove(key)
-    with pytest.raises(TooManyDepartures, match=rf"course {COURSE}: .* enrollments to have left"):
+    with pytest.raises(TooManyDepartures, match=rf"course Fire safety.* \({COURSE}\): .* enrollments to have left"):
         course_sync(on_departure="delete")
     [alert] = course.aws.alerts()
     assert alert["Subject"] == "department-members: course-sync failed (TooManyDepartures)"
@@ -139,9 +139,20 @@ def test_a_reject_file_of_enrollments_loads_into_their_table(course: Sandbox) ->
     assert course.query("SELECT status FROM course_enrollments WHERE lms_enrollment_id = %s", (bad,)) == [(3,)]
 
 
-def test_several_courses_and_a_name_that_is_none_are_said_before_anything(course: Sandbox) -> None:
+def test_a_name_that_is_no_id_is_said_before_anything(course: Sandbox) -> None:
     before = course.lms.sign_ins
-    for given in (f"{COURSE},{DEPARTMENT}", "Fire safety"):
+    for given in (f"{COURSE},Fire safety", "Fire safety", ","):
         with pytest.raises(ConfigError, match="COURSE_ID"):
             course_to_s3(course_id=given)
     assert course.lms.sign_ins == before
+
+
+def test_several_courses_are_read_in_one_run_and_an_unknown_one_stops_no_other(course: Sandbox) -> None:
+    other, unknown = "11111111-2222-4333-8444-555555555555", DEPARTMENT
+    course.lms.courses.enrol(next(iter(course.lms.members)), other)
+    before = course.lms.sign_ins
+    with pytest.raises(ScopesFailed, match=f"1 of 3 courses failed.*--course-id {unknown} reads") as failed:
+        course_sync(course_id=f"{other},{unknown},{COURSE}", create_table=True)
+    assert "ConfigError in fetch_pages" in failed.value.problems[0]
+    assert course.lms.sign_ins == before + 1
+    assert course.query("SELECT count(*) FROM course_enrollments") == [(13,)]

@@ -14,6 +14,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.lms_to_s3 import lms_to_s3
 from sandbox import faults
+from sandbox.people import DEPARTMENT
 from sandbox.prefect_server import PrefectServer
 from sandbox.stack import ROOT, Sandbox
 from tasks.credentials import lms_account
