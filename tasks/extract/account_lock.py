@@ -30,7 +30,7 @@ DEAD_AFTER_S = 120.0
 """How long after its last refresh a slot still counts as held: what a dead run, worker, machine or server costs."""
 REFRESH_S = 20.0
 POLL_S = 2.0
-FREED_WITHIN_S = 1.0
+FREED_WITHIN_S = 0.3
 """As long a run waits for its lock to be freed; a server that is busy or down is asked on while the run goes on."""
 PREFECT_ERRORS = (httpx.HTTPError, ObjectNotFound, RuntimeError)
 """What Prefect's client raises where the server is down, restarting, or refuses."""

@@ -1,7 +1,7 @@
 """An organisation at random: people and departments come, move and go, departments fail, runs are killed; after each
 step every department's rows equal the model.
 
-ORGANISATION_STEPS says how many steps (12), ORGANISATION_SEED repeats a run.
+ORGANISATION_STEPS says how many steps (4), ORGANISATION_SEED repeats a run.
 """
 
 import os
@@ -19,7 +19,7 @@ from sandbox.people import DEPARTMENT, person
 from sandbox.stack import Sandbox
 from tasks.errors import ScopesFailed
 
-STEPS = int(os.environ.get("ORGANISATION_STEPS", "12"))
+STEPS = int(os.environ.get("ORGANISATION_STEPS", "4"))
 
 
 class Organisation:
