@@ -24,6 +24,7 @@ from tasks.alert import tell_of_failure
 from tasks.extract.publish import unpublished
 from tasks.files import run_folder
 from tasks.held import held_by
+from tasks.load.gone import find_gone_scopes
 from tasks.load.schema import TableSchema
 from tasks.options import LoadOptions
 from tasks.s3 import read_object
@@ -145,7 +146,10 @@ def publish_and_apply(
                     snapshot, load, options, create_table=create_table, blocks=blocks, held=held, known=table
                 )
                 outcome.loaded = outcomes.tell("s3-to-rds", report)
-        outcomes.finish(whole)
+        remarks = {}
+        if outcomes.expanded and outcomes.seen is not None and table is not None:
+            remarks["In the table, and seen no more"] = find_gone_scopes(table, outcomes.seen, blocks=blocks)
+        outcomes.finish(whole, remarks)
     return {half.replace("-", "_"): outcomes.extracted, "s3_to_rds": outcomes.loaded}
 
 

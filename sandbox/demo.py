@@ -2,7 +2,8 @@
 
 Against a simulated LMS, S3, SNS, an embedded PostgreSQL and a Prefect server it loads a department; again after people
 joined, left and were edited; again after one came back; then a course's enrollments, with the view of who has got how
-far; and once more with a broken password. Exits 1 if anything it shows is not what it expected. Leaves nothing running.
+far; then an organisation of four departments, one of which fails; and once more with a broken password. Exits 1 if
+anything it shows is not what it expected. Leaves nothing running.
 """
 
 import json
@@ -18,6 +19,8 @@ from sandbox.prefect_server import PrefectServer
 from sandbox.stack import Sandbox
 
 MEMBERS, JOINED, LEFT, EDITED, ENROLLED = 3000, 25, 4, 40, 400
+ORGANISATION = {"Sales": 120, "Nursing": 300, "Theatre 3": 40, "IT": 60}
+DENIED = "Nursing"
 ACTIVE_AGAIN = """
     SELECT lms_enrollment_id::text FROM course_enrollments WHERE is_active AND lms_user_id IN (
         SELECT lms_user_id FROM course_enrollments WHERE NOT is_active)
@@ -27,7 +30,20 @@ PROGRESS = """
     GROUP BY status, was_completed ORDER BY count(*) DESC, status
 """
 FLAGS = ("--create-table", "--on-departure", "mark")
-TOLD = ("rows", "pages", "sign_ins", "read", "inserted", "updated", "unchanged", "rejected", "departed", "returned")
+TOLD = (
+    "scopes",
+    "failed",
+    "rows",
+    "pages",
+    "sign_ins",
+    "read",
+    "inserted",
+    "updated",
+    "unchanged",
+    "rejected",
+    "departed",
+    "returned",
+)
 BOLD, DIM, GREEN, RED, PLAIN = ("\033[1m", "\033[2m", "\033[32m", "\033[31m", "\033[0m")
 
 
@@ -38,6 +54,7 @@ class Demo:
         self.box = box
         self.prefect_api_url = prefect_api_url
         self.surprises = 0
+        self.alerts_shown = 0
 
     def say(self, text: str, style: str = "") -> None:
         """One line, coloured where a terminal shows it."""
@@ -53,13 +70,13 @@ class Demo:
             self.surprises += 1
             self.say(f"  FAIL {what}: expected {expected}, found {found}", RED)
 
-    def sync(self, title: str, flow: str = "department_sync") -> tuple[int, dict[str, int]]:
-        """Run a flow as a script, its log shown as it comes; exit code and the counts it reported."""
+    def sync(self, title: str, flow: str = "department_sync", **more: str) -> tuple[int, dict[str, int]]:
+        """Run a flow as a script in an environment with `more`, its log shown; exit code and the counts it reported."""
         self.say(f"\n{title}", BOLD)
         self.say(f"  $ python flows/{flow}.py {' '.join(FLAGS)}", DIM)
         counts: dict[str, int] = {}
         began = time.monotonic()
-        env = {"PREFECT_API_URL": self.prefect_api_url, "COURSE_ID": COURSE}
+        env = {"PREFECT_API_URL": self.prefect_api_url, "COURSE_ID": COURSE, **more}
         command = self.box.command(f"flows/{flow}.py", *FLAGS, env=env)
         process = subprocess.Popen(**command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         for line in process.stdout or ():
@@ -144,21 +161,45 @@ def enrollments(demo: Demo) -> None:
     demo.expect("rows of the view, one a member", MEMBERS + JOINED - LEFT + 1, everybody)
 
 
-def failing_load(demo: Demo) -> None:
-    """The LMS refuses the password: nothing changes, and one alert goes out."""
-    before = demo.box.query("SELECT md5(string_agg(t::text, '' ORDER BY lms_user_id)) FROM department_members t")
-    demo.box.lms.password = "changed by somebody"
-    code, _ = demo.sync("5. the LMS password was changed")
+def organisation(demo: Demo) -> None:
+    """Four departments in one run; the account may not read one of them: the others are loaded, one alert names it."""
+    lms = demo.box.lms
+    ids = {name: lms.add_department(name, DEPARTMENT) for name in ORGANISATION}
+    for name, size in ORGANISATION.items():
+        lms.add_people(size, ids[name])
+    lms.denied.add(ids[DENIED])
+    path = "department_members/{department_id}.csv"
+    more = {"DEPARTMENT_ID": ",".join(ids.values()), "S3_DEPARTMENT_MEMBERS_PATH": path}
+    code, counts = demo.sync(f"5. {len(ids)} departments in one run; the account may not read {DENIED}", **more)
     demo.expect("exit code", 1, code)
-    after = demo.box.query("SELECT md5(string_agg(t::text, '' ORDER BY lms_user_id)) FROM department_members t")
-    demo.expect("table untouched", before, after)
-    alerts = demo.box.aws.alerts()
+    demo.expect_counts(counts, scopes=len(ids), failed=1)
+    loaded = dict(demo.box.query("SELECT department_id::text, count(*) FROM department_members GROUP BY 1"))
+    for name, size in ORGANISATION.items():
+        demo.expect(f"members of {name}", 0 if name == DENIED else size, loaded.get(ids[name], 0))
+    show_alert(demo)
+
+
+def show_alert(demo: Demo) -> None:
+    """The one alert that was published since the last look."""
+    alerts = demo.box.aws.alerts()[demo.alerts_shown :]
+    demo.alerts_shown += len(alerts)
     demo.expect("alerts published", 1, len(alerts))
     for alert in alerts:
         demo.say(f"  the alert: {alert['Subject']}")
         for line in alert["Message"].splitlines():
             demo.say(f"  > {line}", DIM)
     demo.expect("secrets in the alert", False, "lms-p@ss" in json.dumps(alerts))
+
+
+def failing_load(demo: Demo) -> None:
+    """The LMS refuses the password: nothing changes, and one alert goes out."""
+    before = demo.box.query("SELECT md5(string_agg(t::text, '' ORDER BY lms_user_id)) FROM department_members t")
+    demo.box.lms.password = "changed by somebody"
+    code, _ = demo.sync("6. the LMS password was changed")
+    demo.expect("exit code", 1, code)
+    after = demo.box.query("SELECT md5(string_agg(t::text, '' ORDER BY lms_user_id)) FROM department_members t")
+    demo.expect("table untouched", before, after)
+    show_alert(demo)
 
 
 def main() -> int:
@@ -174,6 +215,7 @@ def main() -> int:
         first_load(demo)
         third_load(demo, second_load(demo))
         enrollments(demo)
+        organisation(demo)
         failing_load(demo)
         seconds = time.monotonic() - began
         outcome = "All as expected" if demo.surprises == 0 else f"{demo.surprises} surprises"

@@ -235,6 +235,8 @@ def rows_of(outcome: Outcome) -> str:
 
 def step_of(error: object) -> str:
     """The task in which an error was raised, by its traceback."""
+    if isinstance(error, ScopesFailed):
+        return "each as listed"
     if isinstance(error, BaseException):
         for frame, _ in traceback.walk_tb(error.__traceback__):
             if isinstance(frame.f_globals.get(frame.f_code.co_name), Task):

@@ -111,6 +111,19 @@ def test_expansion_reads_each_department_below_once_whichever_way_the_filter_is_
     assert in_process.aws.alerts() == []
 
 
+def test_a_department_that_is_gone_is_named_with_its_members(in_process: Sandbox, many: dict[str, str]) -> None:
+    department_sync(create_table=True)
+    del in_process.lms.departments[many["Sales"]]
+    report = department_sync(department_id=DEPARTMENT, expand_subdepartments=True, on_departure="delete")
+    assert many["Sales"] not in report["lms_to_s3"] and stored(in_process)[many["Sales"]] == 12
+    [page] = [artifact.data for artifact in artifacts("department-sync")[:1]]
+    assert f"In the table, and seen no more: {many['Sales']} (12 members)" in page
+    done = department_sync(department_id=many["Sales"], allow_shrink=True, on_departure="mark", max_departures="100%")[
+        "s3_to_rds"
+    ]
+    assert done["departed"] == 12
+
+
 def test_a_tree_with_a_cycle_an_orphan_and_a_department_without_a_name(
     in_process: Sandbox, many: dict[str, str]
 ) -> None:
