@@ -3,7 +3,7 @@
 from prefect import task
 
 from tasks.load.database import execute, quoted, transaction
-from tasks.load.departures import DEPARTED_AT
+from tasks.load.plan import DEPARTED_AT
 from tasks.load.schema import TableSchema
 from tasks.log import run_logger
 from tasks.task_options import IN_MEMORY, RETRIED
@@ -25,9 +25,8 @@ def find_gone_scopes(table: TableSchema, seen: frozenset[str], *, blocks: str | 
     present = f"WHERE {DEPARTED_AT} IS NULL" if table.column(DEPARTED_AT) is not None else ""
     with transaction(blocks) as cursor:
         execute(cursor, "scopes_stored", table=table.quoted, scope_column=quoted(column), present=present)
-        gone = [
-            f"{scope_id} ({rows} {table.stream.items})" for scope_id, rows in cursor.fetchall() if scope_id not in seen
-        ]
+        stored = cursor.fetchall()
+    gone = [f"{scope_id} ({rows} {table.stream.items})" for scope_id, rows in stored if scope_id not in seen]
     if gone:
         run_logger().warning(
             "%d %s(s) have rows in %s and are not among those that this account sees: %s", len(gone),
