@@ -17,7 +17,10 @@ from tasks.streams import Scope
 from tasks.text import quoted_code
 
 LONGEST_LINE = 600
-"""Characters that one failed scope takes in the alert, so that hundreds fit into what SNS takes."""
+MOST_LISTED = 300
+"""Failed scopes that the alert lists, in so many characters each: SNS takes 256 KB."""
+MOST_IDS = 50
+"""Ids that fit on a command line that a person copies."""
 
 
 @dataclass
@@ -125,7 +128,9 @@ class Outcomes:
         failures = [outcome.failure for outcome in self.found.values() if outcome.error]
         if not failures:
             return error
-        whole = type(error)(error.message, [*error.problems, "failed before that, each for its own reason:", *failures])
+        whole = type(error)(
+            error.message, [*error.problems, "failed before that, each for its own reason:", *listed(failures)]
+        )
         return whole.with_traceback(error.__traceback__)
 
     def tell(self, key: str, report: RunReport) -> dict[str, Any]:
@@ -149,13 +154,7 @@ class Outcomes:
         log_report(report)
         show(key, report)
         if failures:
-            kind = outcomes[0].scope.stream.scope
-            ids = ",".join(outcome.scope.id for outcome in outcomes if outcome.error)
-            raise ScopesFailed(
-                f"{len(failures)} of {len(outcomes)} {kind}s failed; the others are done. Correct each, then "
-                f"run again; --{kind}-id {ids} reads these alone.",
-                failures,
-            )
+            raise ScopesFailed(what_failed(outcomes), listed(failures))
 
 
 @dataclass(frozen=True)
@@ -207,6 +206,20 @@ class ScopesReport(RunReport):
             *table(self.heads, self.lines),
             *notes({"To look at": self.remarks}),
         ])  # fmt: skip
+
+
+def what_failed(outcomes: list[Outcome]) -> str:
+    """How many failed, and what to do."""
+    kind = outcomes[0].scope.stream.scope
+    ids = [outcome.scope.id for outcome in outcomes if outcome.error]
+    alone = f"; --{kind}-id {','.join(ids)} reads these alone" if len(ids) <= MOST_IDS else ""
+    return f"{len(ids)} of {len(outcomes)} {kind}s failed; the others are done. Correct each, then run again{alone}."
+
+
+def listed(failures: list[str]) -> list[str]:
+    """As many failures as an alert can hold, and how many more there are."""
+    more = len(failures) - MOST_LISTED
+    return failures if more <= 0 else [*failures[:MOST_LISTED], f"and {more} more, which the run's report has"]
 
 
 def line_of(outcome: Outcome) -> tuple[str, ...]:
