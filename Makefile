@@ -43,7 +43,7 @@ check: $(STAMP)  ## Lint, formatting, types and pins
 	@$(RUN) -m mypy
 	@$(RUN) -m pip check
 
-format: $(STAMP)  ## Mend what ruff can mend
+format: $(STAMP)  ## Repair what ruff can repair
 	@$(RUN) -m ruff check --fix .
 	@$(RUN) -m ruff format .
 

@@ -19,7 +19,7 @@ from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
 
 from blocks.local_server import LOCAL_SERVER
 from commands.startup import end_in_order, flush_output
-from tasks.alert import tell_of_script
+from tasks.alert import alert_of_script
 from tasks.errors import AuthError, ConfigError, PipelineError
 from tasks.events import TAG
 from tasks.library_errors import chain, disk_error, full_disk
@@ -47,7 +47,7 @@ def main(flow: Flow[..., Any], arguments: Sequence[str] | None = None) -> int:
         error = prefect_problem(raised) or raised
         with suppress(OSError):  # the terminal may be closed
             sys.stderr.write(f"\n{flow.name} {last_words(error)}\n")
-        tell_of_script(flow.name, parameters.get("blocks"), error)
+        alert_of_script(flow.name, parameters.get("blocks"), error)
         flush_output()
         return 1
     return 0

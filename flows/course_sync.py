@@ -18,7 +18,7 @@ from prefect import flow
 from commands.flow_script import main
 from flows import parameters
 from flows.department_sync import publish_and_apply
-from tasks.alert import tell_of_failure
+from tasks.alert import alert_of_failure
 from tasks.options import LoadOptions
 from tasks.settings import Resolver, extract_settings, load_settings
 from tasks.streams import ENROLLMENTS
@@ -28,11 +28,11 @@ from tasks.task_options import FLOW, run_name
 @flow(
     name="course-sync",
     flow_run_name=run_name,
-    on_failure=[tell_of_failure],
-    on_crashed=[tell_of_failure],
+    on_failure=[alert_of_failure],
+    on_crashed=[alert_of_failure],
     **FLOW,
 )
-@parameters.explained
+@parameters.documented
 def course_sync(
     course_id: parameters.CourseId = None,
     bucket: parameters.Bucket = None,

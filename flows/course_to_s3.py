@@ -18,7 +18,7 @@ from prefect import flow
 from commands.flow_script import main
 from flows import parameters
 from flows.lms_to_s3 import publish_snapshots
-from tasks.alert import tell_of_failure
+from tasks.alert import alert_of_failure
 from tasks.files import run_folder
 from tasks.settings import Resolver, extract_settings
 from tasks.streams import ENROLLMENTS
@@ -28,11 +28,11 @@ from tasks.task_options import FLOW, run_name
 @flow(
     name="course-to-s3",
     flow_run_name=run_name,
-    on_failure=[tell_of_failure],
-    on_crashed=[tell_of_failure],
+    on_failure=[alert_of_failure],
+    on_crashed=[alert_of_failure],
     **FLOW,
 )
-@parameters.explained
+@parameters.documented
 def course_to_s3(
     course_id: parameters.CourseId = None,
     bucket: parameters.Bucket = None,

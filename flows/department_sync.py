@@ -20,7 +20,7 @@ from commands.flow_script import main
 from flows import parameters
 from flows.lms_to_s3 import publish_snapshots
 from flows.s3_to_rds import apply_snapshot
-from tasks.alert import tell_of_failure
+from tasks.alert import alert_of_failure
 from tasks.extract.publish import unpublished
 from tasks.files import run_folder
 from tasks.held import held_by
@@ -36,11 +36,11 @@ from tasks.task_options import FLOW, run_name
 @flow(
     name="department-sync",
     flow_run_name=run_name,
-    on_failure=[tell_of_failure],
-    on_crashed=[tell_of_failure],
+    on_failure=[alert_of_failure],
+    on_crashed=[alert_of_failure],
     **FLOW,
 )
-@parameters.explained
+@parameters.documented
 def department_sync(
     department_id: parameters.DepartmentId = None,
     bucket: parameters.Bucket = None,
@@ -145,7 +145,7 @@ def publish_and_apply(
                 report, table = apply_snapshot(
                     snapshot, load, options, create_table=create_table, blocks=blocks, held=held, known=table
                 )
-                outcome.loaded = outcomes.tell("s3-to-rds", report)
+                outcome.loaded = outcomes.report("s3-to-rds", report)
         remarks = {}
         if outcomes.expanded and outcomes.seen is not None and table is not None:
             remarks["In the table, and seen no more"] = find_gone_scopes(table, outcomes.seen, blocks=blocks)

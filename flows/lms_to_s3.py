@@ -17,7 +17,7 @@ from prefect import flow
 
 from commands.flow_script import main
 from flows import parameters
-from tasks.alert import tell_of_failure
+from tasks.alert import alert_of_failure
 from tasks.extract.account_lock import one_run_an_account
 from tasks.extract.fetch import authenticate, fetch_pages
 from tasks.extract.flatten import flatten_pages
@@ -34,11 +34,11 @@ from tasks.task_options import FLOW, rename_run, run_name
 @flow(
     name="lms-to-s3",
     flow_run_name=run_name,
-    on_failure=[tell_of_failure],
-    on_crashed=[tell_of_failure],
+    on_failure=[alert_of_failure],
+    on_crashed=[alert_of_failure],
     **FLOW,
 )
-@parameters.explained
+@parameters.documented
 def lms_to_s3(
     department_id: parameters.DepartmentId = None,
     bucket: parameters.Bucket = None,
@@ -110,7 +110,7 @@ def publish_snapshots(
                     blocks=blocks,
                 )
                 report = extract_report(raw, flat, published, dry_run=dry_run)
-                outcome.extracted = outcomes.tell(report_key, report)
+                outcome.extracted = outcomes.report(report_key, report)
                 extracted.append(Extracted(outcome, flat, published, raw.held))
     return outcomes, extracted
 

@@ -9,7 +9,7 @@ from tasks.options import OnDeparture, SchemaContract
 FlowFunction = TypeVar("FlowFunction", bound=Callable[..., Any])
 
 
-def explained(function: FlowFunction) -> FlowFunction:
+def documented(function: FlowFunction) -> FlowFunction:
     """The function with its parameters explained in its docstring, where Prefect's form reads them."""
     kinds = get_type_hints(function, include_extras=True)
     lines = [f"    {name}: {get_args(kinds[name])[1]}" for name in inspect.signature(function).parameters]

@@ -17,7 +17,7 @@ from prefect import flow
 
 from commands.flow_script import main
 from flows import parameters
-from tasks.alert import tell_of_failure
+from tasks.alert import alert_of_failure
 from tasks.files import run_folder
 from tasks.held import Held
 from tasks.load.recognise import stream_of
@@ -26,7 +26,7 @@ from tasks.load.schema import TableSchema, inspect_schema
 from tasks.load.upsert import upsert_snapshot
 from tasks.load.views import create_views
 from tasks.options import LoadOptions
-from tasks.report import tell
+from tasks.report import publish_report
 from tasks.s3 import Snapshot, read_object
 from tasks.settings import LoadSettings, Resolver, load_settings, source_object
 from tasks.streams import MEMBERS
@@ -36,11 +36,11 @@ from tasks.task_options import FLOW, run_name
 @flow(
     name="s3-to-rds",
     flow_run_name=run_name,
-    on_failure=[tell_of_failure],
-    on_crashed=[tell_of_failure],
+    on_failure=[alert_of_failure],
+    on_crashed=[alert_of_failure],
     **FLOW,
 )
-@parameters.explained
+@parameters.documented
 def s3_to_rds(
     bucket: parameters.SourceBucket = None,
     key: parameters.SourceKey = None,
@@ -69,7 +69,7 @@ def s3_to_rds(
     with run_folder() as folder:
         snapshot = read_object(source, folder / "snapshot.csv", blocks=blocks)
         report, _ = apply_snapshot(snapshot, settings, options, create_table=create_table, blocks=blocks)
-    return tell("s3-to-rds", report)
+    return publish_report("s3-to-rds", report)
 
 
 def apply_snapshot(

@@ -26,7 +26,7 @@ unsent: list[tuple[str, str]] = []
 """The alerts of this process that SNS did not take, or did not say that it took."""
 
 
-def tell_of_failure(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
+def alert_of_failure(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
     """Publish one message for a failed or crashed run; a flow called inside another leaves it to the outer one.
 
     Whatever goes wrong here is logged and never hides the run's own error.
@@ -46,12 +46,12 @@ def outer_run_alerts(own: FlowRunContext | None) -> bool:
     knows whether that one alerts anybody. Prefect keeps the caller's context only in the context variable's token.
     """
     outer = getattr(getattr(own, "_token", None), "old_value", None)
-    return isinstance(outer, FlowRunContext) and tell_of_failure in (
+    return isinstance(outer, FlowRunContext) and alert_of_failure in (
         getattr(outer.flow, "on_failure_hooks", None) or []
     )
 
 
-def tell_of_script(flow_name: str, blocks: str | None, error: BaseException) -> None:
+def alert_of_script(flow_name: str, blocks: str | None, error: BaseException) -> None:
     """Publish the failure of a script whose run's own hook did not: it may never have reached Prefect."""
     if published:
         return

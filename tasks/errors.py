@@ -3,12 +3,12 @@
     PipelineError
     ├── ConfigError         correct the setting, block or address that the message names
     ├── AuthError           correct the account, key or right that was refused
-    ├── LmsUnavailable      nothing to mend here: run again when the LMS answers
+    ├── LmsUnavailable      nothing to correct here: run again when the LMS answers
     ├── IncompleteSnapshot  the LMS contradicted itself: run again, then look at the page it names
     ├── SnapshotShrank      look whether so many people really left; then allow_shrink
     ├── ObjectInvalid       the S3 object is not what was published: extract again
     ├── SchemaMismatch      change the table, or the columns, as the message says
-    ├── TooManyRejected     mend the rows or the table; then run again, or raise max_rejected
+    ├── TooManyRejected     correct the rows or the table; then run again, or raise max_rejected
     ├── TooManyDepartures   look whether so many people really left; then raise max_departures
     ├── ColumnEmptied       see whether the LMS still sends the field; then raise max_emptied
     ├── LoadFailed          S3 or the database stayed out of reach: run again

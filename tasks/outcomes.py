@@ -92,9 +92,9 @@ class Outcomes:
         if self.alone:
             yield from todo
             return
-        with progress(what, len(todo), self.log) as tell:
+        with progress(what, len(todo), self.log) as advance:
             for number, outcome in enumerate(todo):
-                tell(number)
+                advance(number)
                 yield outcome
 
     @contextmanager
@@ -133,7 +133,7 @@ class Outcomes:
         )
         return whole.with_traceback(error.__traceback__)
 
-    def tell(self, key: str, report: RunReport) -> dict[str, Any]:
+    def report(self, key: str, report: RunReport) -> dict[str, Any]:
         """Log one half's report, and show it where there is one scope; `finish` shows those of several."""
         values = log_report(report)
         if self.alone:

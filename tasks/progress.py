@@ -28,7 +28,7 @@ def progress(what: str, total: int, log: Logger) -> Iterator[Callable[[int], Non
         artifact: UUID | None = None
         told = time.monotonic()
 
-        def tell(done: int) -> None:
+        def advance(done: int) -> None:
             nonlocal artifact, told
             bar.update(task, completed=done)
             if time.monotonic() - told >= EVERY_S:
@@ -36,7 +36,7 @@ def progress(what: str, total: int, log: Logger) -> Iterator[Callable[[int], Non
                 log.info("%s: %d of %d", what, done, total)
                 artifact = show(artifact, what, 100 * done / total, log)
 
-        yield tell
+        yield advance
         if artifact is not None:
             show(artifact, what, 100, log)
 

@@ -20,7 +20,7 @@ class RunReport:
         raise NotImplementedError
 
 
-def tell(key: str, report: Any) -> dict[str, Any]:
+def publish_report(key: str, report: Any) -> dict[str, Any]:
     """Log a RunReport as one line and show it as an artifact; returns its values by name."""
     show(key, report)
     return log_report(report)

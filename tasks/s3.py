@@ -102,10 +102,10 @@ def read_object(source: S3Object, path: Path, *, blocks: str | None = None) -> S
         with create_private(path) as file:
             for chunk in response["Body"].iter_chunks(DOWNLOAD_CHUNK):
                 file.write(chunk)
-    return vouched(source, path, response)
+    return verified(source, path, response)
 
 
-def vouched(source: S3Object, path: Path, response: dict[str, Any]) -> Snapshot:
+def verified(source: S3Object, path: Path, response: dict[str, Any]) -> Snapshot:
     """The file at `path` as a snapshot, checked against the object's metadata.
 
     An object whose metadata names neither a scope nor a snapshot time is a plain file, whatever else it names.
@@ -183,7 +183,7 @@ def s3_access(target: S3Object, blocks: str | None) -> Iterator[Any]:
     try:
         yield client_of(credentials, frozenset(item for item in os.environ.items() if item[0].startswith("AWS_")))
     except (ClientError, *AWS_ERRORS) as error:
-        raise explained(error, target) from None
+        raise pipeline_error(error, target) from None
 
 
 @lru_cache(maxsize=4)
@@ -194,7 +194,7 @@ def client_of(credentials: AwsCredentials | MinIOCredentials, environment: froze
     return credentials.get_boto3_session().client("s3", config=config, **parameters)
 
 
-def explained(error: Exception, target: S3Object) -> PipelineError:
+def pipeline_error(error: Exception, target: S3Object) -> PipelineError:
     """The error of our tree that one of boto3's means."""
     if isinstance(error, S3UploadFailedError) and isinstance(error.__context__, Exception):
         error = error.__context__

@@ -14,7 +14,7 @@ TEXTS = {
         "{flow} crashed",
         "Expected the run to end by itself; found it ended from outside: its process or worker was killed or told to "
         "stop, or its code could not be started. What was not committed is undone. Read the run's last state message, "
-        "mend what it names, and run it again.",
+        "correct what it names, and run it again.",
     ),
     "Untold": (
         "{flow} failed, and its own alert did not go out",

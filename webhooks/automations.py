@@ -40,7 +40,7 @@ EACH = {"prefect.resource.id"}
 
 
 @dataclass(frozen=True)
-class Patience:
+class WatchTimes:
     """How long the watch waits before it acts."""
 
     untold: timedelta = timedelta(minutes=1)
@@ -55,18 +55,18 @@ class Patience:
     """For a work pool to have a worker again, after the 90 s in which Prefect misses it: a restart is no incident."""
 
 
-def automations(patience: Patience, webhook: UUID, pool: str = POOL) -> list[AutomationCore]:
+def automations(times: WatchTimes, webhook: UUID, pool: str = POOL) -> list[AutomationCore]:
     """All of the watch; each waits for the absence of something, and acts once."""
     return [
-        *about_runs(patience, webhook),
-        *(about_loads(patience, webhook, stream) for stream in STREAMS.values()),
+        *about_runs(times, webhook),
+        *(about_loads(times, webhook, stream) for stream in STREAMS.values()),
         AutomationCore(
             name="department-members: no worker",
             description="The work pool has no worker: nothing scheduled will run.",
             trigger=absence(
                 {"prefect.work-pool.not-ready"},
                 {"prefect.work-pool.ready"},
-                patience.workerless,
+                times.workerless,
                 match={"prefect.resource.id": "prefect.work-pool.*", "prefect.resource.name": pool},
                 related={},
             ),
@@ -75,7 +75,7 @@ def automations(patience: Patience, webhook: UUID, pool: str = POOL) -> list[Aut
     ]
 
 
-def about_loads(patience: Patience, webhook: UUID, stream: Stream) -> AutomationCore:
+def about_loads(times: WatchTimes, webhook: UUID, stream: Stream) -> AutomationCore:
     """A scope of that stream was loaded, or put under watch, and neither loaded nor retired since."""
     scope = scope_label(stream)
     return AutomationCore(
@@ -84,7 +84,7 @@ def about_loads(patience: Patience, webhook: UUID, stream: Stream) -> Automation
         trigger=absence(
             {LOADED, WATCHED},
             {LOADED, RETIRED},
-            patience.silence,
+            times.silence,
             match={"prefect.resource.id": "department-members.table.*", scope: "*"},
             each={*EACH, scope},
         ),
@@ -95,33 +95,33 @@ def about_loads(patience: Patience, webhook: UUID, stream: Stream) -> Automation
                 table=label("prefect.resource.name"),
                 department=label(scope),
                 scope=json.dumps(stream.scope),
-                hours=hours(patience.silence),
+                hours=hours(times.silence),
             )
         ],
     )
 
 
-def about_runs(patience: Patience, webhook: UUID) -> list[AutomationCore]:
+def about_runs(times: WatchTimes, webhook: UUID) -> list[AutomationCore]:
     """Runs that ended untold of, whose process is gone, or that do not end."""
     return [
         AutomationCore(
             name="department-members: a failure that nobody was told of",
             description="A run failed or crashed, and its own hook has not said that it published: crashes without "
             "a hook (a killed worker, code that cannot be imported), and hooks that could not publish.",
-            trigger=absence(FAILED, {FAILURE_TOLD, COMPLETED}, patience.untold, match=RUN),
+            trigger=absence(FAILED, {FAILURE_TOLD, COMPLETED}, times.untold, match=RUN),
             actions=[call(webhook, "untold", **RUN_FIELDS, state=label("prefect.state-name"))],
         ),
         AutomationCore(
             name="department-members: a run without a sign of life",
             description="A run's heartbeats ended before it did: its process or worker is gone. It becomes Crashed, "
             "so its places in concurrency limits are free, and the watch tells of it as of any crash.",
-            trigger=absence({HEARTBEAT}, {HEARTBEAT, *ENDED}, patience.lifeless, match=RUN),
+            trigger=absence({HEARTBEAT}, {HEARTBEAT, *ENDED}, times.lifeless, match=RUN),
             actions=[
                 ChangeFlowRunState(
                     state=StateType.CRASHED,
                     force=False,
                     name="Crashed",
-                    message=f"No sign of life for {patience.lifeless.total_seconds():.0f} s: the process or its "
+                    message=f"No sign of life for {times.lifeless.total_seconds():.0f} s: the process or its "
                     "worker is gone. What was not committed is undone.",
                 )
             ],
@@ -129,8 +129,8 @@ def about_runs(patience: Patience, webhook: UUID) -> list[AutomationCore]:
         AutomationCore(
             name="department-members: a run that takes too long",
             description="A run started, lives, and has not ended. It is left alone.",
-            trigger=absence(STARTED, ENDED, patience.longest, match=RUN),
-            actions=[call(webhook, "stuck", **RUN_FIELDS, hours=hours(patience.longest))],
+            trigger=absence(STARTED, ENDED, times.longest, match=RUN),
+            actions=[call(webhook, "stuck", **RUN_FIELDS, hours=hours(times.longest))],
         ),
     ]
 

@@ -27,13 +27,13 @@ from tasks.events import RETIRED, TAG, WATCHED, emit, table_resource
 from tasks.metadata import GUID
 from tasks.settings import DEFAULT_SCHEMA
 from tasks.streams import STREAMS, Scope, Stream
-from webhooks.automations import POOL, Patience, automations
+from webhooks.automations import POOL, WatchTimes, automations
 from webhooks.settings import watch_key_problem
 
 BLOCK = "department-members-watch"
 
 
-def apply(url: str, key: str, patience: Patience, pool: str = POOL) -> list[str]:
+def apply(url: str, key: str, times: WatchTimes, pool: str = POOL) -> list[str]:
     """The automations are as webhooks/automations.py says, and the block by which they call the service at `url`.
 
     Returns what became of each. One that is so already is left alone, since an update makes Prefect forget what it
@@ -41,7 +41,7 @@ def apply(url: str, key: str, patience: Patience, pool: str = POOL) -> list[str]
     """
     block = Webhook(url=SecretStr(f"{url.rstrip('/')}/watch"), headers=SecretDict({"x-api-key": key}))
     webhook = cast(UUID, block.save(BLOCK, overwrite=True))
-    done = [f"{put_up(wanted)}: {wanted.name}" for wanted in automations(patience, webhook, pool)]
+    done = [f"{put_up(wanted)}: {wanted.name}" for wanted in automations(times, webhook, pool)]
     return [f"saved: webhook/{BLOCK}, with the service's address and key", *done]
 
 
@@ -65,7 +65,7 @@ def put_up(wanted: AutomationCore) -> str:
 def take_down() -> list[str]:
     """None of the automations is there."""
     with get_client(sync_client=True) as client:
-        ours = automations(Patience(), webhook=UUID(int=0))
+        ours = automations(WatchTimes(), webhook=UUID(int=0))
         found = [each for core in ours for each in client.read_automations_by_name(core.name)]
         for automation in found:
             client.delete_automation(automation.id)
@@ -155,12 +155,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         elif options.retire:
             done = retire(environment, options.retire)
         else:
-            patience = Patience(
+            times = WatchTimes(
                 longest=timedelta(hours=options.longest_run_hours), silence=timedelta(hours=options.silence_hours)
             )
             url, key = settings(environment, options.url)
             expected = [expect_loads(environment, stream) for stream in STREAMS.values()]
-            done = [hearing(url, key), *apply(url, key, patience, options.pool), *expected]
+            done = [hearing(url, key), *apply(url, key, times, options.pool), *expected]
     except (ConfigError, PrefectHTTPStatusError) as error:
         sys.stderr.write(f"{type(error).__name__}: {error}\n")
         return 1

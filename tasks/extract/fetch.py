@@ -46,7 +46,7 @@ class RawSnapshot:
     keys: tuple[str, ...]
     foreign_rows: int
     """Of other scopes, where such are taken in."""
-    mended_characters: int
+    replaced_characters: int
     sweeps: int
     sign_ins: int
     retries: int
@@ -135,7 +135,7 @@ def fetch_pages(
         rows=len(held) - sum(page.left_out for page in pages),
         keys=tuple(sorted(chain.from_iterable(page.keys for page in pages))),
         foreign_rows=sum(page.foreign_rows for page in pages),
-        mended_characters=sum(page.mended_characters for page in pages),
+        replaced_characters=sum(page.replaced_characters for page in pages),
         sweeps=sweep,
         sign_ins=session.sign_ins,
         retries=session.retries,
@@ -209,7 +209,7 @@ def read_concurrently(
     indexes = iter(range(1, count))
     pages, reading = [first], set[Future[Page]]()
     with (
-        progress("reading pages", count, session.log) as tell,
+        progress("reading pages", count, session.log) as advance,
         ThreadPoolExecutor(session.account.max_connections, "page") as pool,
     ):
         try:
@@ -220,7 +220,7 @@ def read_concurrently(
                 for page in (future.result() for future in done):
                     check_not_empty(page, first.total, limit, stream)
                     pages.append(page)
-                tell(len(pages))
+                advance(len(pages))
         except BaseException as error:
             if not isinstance(error, Disagreement):  # another sweep needs the session
                 session.stop.set()  # no thread sleeps on before its next try

@@ -33,7 +33,7 @@ class Page:
     fingerprints: bytes
     foreign_rows: int
     left_out: int  # rows of other scopes that the same run reads by themselves
-    mended_characters: int
+    replaced_characters: int
 
 
 class Disagreement(Exception):
@@ -83,7 +83,7 @@ def keep_page(
     where, stream = f"{scope}, page {index}", scope.stream
     try:
         check_size(body, decoder.keys)
-        body, mended = mend_surrogates(body)
+        body, replaced = replace_surrogates(body)
         page = decoder.decode(body)
         if page.items is None or page.totalItems is None:
             missing = f"list `{stream.list_name}`" if page.items is None else "`totalItems`"
@@ -108,7 +108,7 @@ def keep_page(
         fingerprints=b"".join(map(fingerprint, items[stream.id_key].to_pylist())),
         foreign_rows=len(own) - in_scope(own, scope),
         left_out=len(items) - len(own),
-        mended_characters=mended,
+        replaced_characters=replaced,
     )
 
 
@@ -170,20 +170,20 @@ def check_size(body: bytes, keys: int) -> None:
         )
 
 
-def mend_surrogates(body: bytes) -> tuple[bytes, int]:
+def replace_surrogates(body: bytes) -> tuple[bytes, int]:
     """Lone surrogate escapes, which are no characters, become U+FFFD; and how many there were."""
     if _ANY_SURROGATE.search(body) is None:
         return body, 0
-    mended = 0
+    replaced = 0
 
-    def mend(escape: re.Match[bytes]) -> bytes:
-        nonlocal mended
+    def replaced_escape(escape: re.Match[bytes]) -> bytes:
+        nonlocal replaced
         if escape["lone"] is None:
             return escape[0]
-        mended += 1
+        replaced += 1
         return b"\\ufffd"
 
-    return _ESCAPE.sub(mend, body), mended
+    return _ESCAPE.sub(replaced_escape, body), replaced
 
 
 def page_file(folder: Path, index: int) -> Path:

@@ -25,7 +25,7 @@ class ExtractReport(RunReport):
     sweeps: int
     sign_ins: int
     retries: int
-    mended_characters: int
+    replaced_characters: int
     unknown_keys: str
     bytes: int
     fetch_seconds: float
@@ -48,7 +48,7 @@ class ExtractReport(RunReport):
             *notes({
                 f"In other {STREAMS[self.stream].scope}s": self.foreign_rows or "",
                 "Keys this version does not know": self.unknown_keys,
-                "Characters that were none, now U+FFFD": self.mended_characters or "",
+                "Characters that were none, now U+FFFD": self.replaced_characters or "",
             }),
         ])  # fmt: skip
 
@@ -68,7 +68,7 @@ def extract_report(raw: RawSnapshot, flat: FlatSnapshot, published: Published, *
         sweeps=raw.sweeps,
         sign_ins=raw.sign_ins,
         retries=raw.retries,
-        mended_characters=raw.mended_characters,
+        replaced_characters=raw.replaced_characters,
         unknown_keys=", ".join(flat.unknown_keys),
         bytes=flat.bytes,
         fetch_seconds=round(raw.seconds, 2),

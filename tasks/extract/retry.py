@@ -31,7 +31,7 @@ def jitter(low: float, high: float) -> float:
 
 
 @dataclass
-class Patience:
+class RetryBudget:
     """How long one request may still be tried: a bounded number of tries, of waiting, of time."""
 
     stop: threading.Event

@@ -18,7 +18,7 @@ from blocks.lms import LmsAccount
 from tasks.errors import AuthError, ConfigError
 from tasks.extract.exchange import PIECE, BodyReader, http_session
 from tasks.extract.http_errors import HTTP_ERRORS, http_trouble
-from tasks.extract.retry import Patience, Unusable, jitter, retry_after_s
+from tasks.extract.retry import RetryBudget, Unusable, jitter, retry_after_s
 from tasks.log import Logger, run_logger
 
 TIMEOUT_S = (5.0, 60.0)  # to connect, and for the whole answer; 1,000 members can take a tenant 30 s and more
@@ -76,14 +76,14 @@ class LmsSession:
             AuthError: the account or key was refused. Tried once: a wrong password stays wrong.
             LmsUnavailable: no usable answer in the tries and time allowed.
         """
-        patience = Patience(self.stop, self.log)
+        budget = RetryBudget(self.stop, self.log)
         while True:
             try:
                 self._token = self._authenticate()
                 self.sign_ins += 1
                 return
             except Unusable as reason:
-                patience.wait(reason, "POST /authenticate")
+                budget.wait(reason, "POST /authenticate")
                 self._count_retry()
 
     def get(
@@ -101,7 +101,7 @@ class LmsSession:
             ConfigError: the LMS refuses this very request; it is not repeated.
             LmsUnavailable: no usable answer in the tries and time allowed.
         """
-        patience = Patience(self.stop, self.log, tries)
+        budget = RetryBudget(self.stop, self.log, tries)
         tokens = self._tokens(what)
         token = next(tokens)
         while True:
@@ -111,7 +111,7 @@ class LmsSession:
                     if status == 200:
                         return decode_whole(body, decode)
             except Unusable as reason:
-                patience.wait(reason, what)
+                budget.wait(reason, what)
             else:  # refused with 401
                 token = next(tokens)
             self._count_retry()

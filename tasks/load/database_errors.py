@@ -36,12 +36,12 @@ def database_errors() -> Iterator[None]:
     try:
         yield
     except DBAPIError as error:
-        raise explained(error.orig if isinstance(error.orig, psycopg2.Error) else error) from None
+        raise pipeline_error(error.orig if isinstance(error.orig, psycopg2.Error) else error) from None
     except psycopg2.Error as error:
-        raise explained(error) from None
+        raise pipeline_error(error) from None
 
 
-def explained(error: BaseException) -> PipelineError:
+def pipeline_error(error: BaseException) -> PipelineError:
     """The error of our tree that one of PostgreSQL's means. Its own text may hold values, so most of it stays out."""
     state = getattr(error, "pgcode", None)
     if state is None:

@@ -2,7 +2,7 @@
 
 One statement takes leavers out and brings new and changed rows in. If the table refuses it, the rows are put in an
 order in which each finds what it needs (`tasks.load.write_order`), written in stretches, and a stretch that is refused
-is halved until the rows to blame stand alone. Those are tried once more at the end: no rejected row could be added.
+is split in two until the rows to blame stand alone. Those are tried once more at the end: no rejected row could be added.
 """
 
 from contextlib import suppress
@@ -85,7 +85,7 @@ def merge_in_order(cursor: Cursor, merge: Merge, most: int) -> Refusals:
             order = find_order(cursor, merge, waits)
             refusals = Refusals()
             for stretch in stretches(order.groups):
-                halve(cursor, merge, stretch, refusals, most)
+                write_or_split(cursor, merge, stretch, refusals, most)
             if len(refusals.rows) <= most:
                 retry(cursor, merge, refusals)
                 exchange(cursor, merge, refusals)
@@ -110,14 +110,14 @@ def stretches(groups: list[Group]) -> list[list[Group]]:
     return found
 
 
-def halve(cursor: Cursor, merge: Merge, groups: list[Group], refusals: Refusals, most: int) -> None:
+def write_or_split(cursor: Cursor, merge: Merge, groups: list[Group], refusals: Refusals, most: int) -> None:
     """Write these groups; those that are refused stand alone in the end. Not once more than `most` rows are refused."""
     if not groups or len(refusals.rows) > most or (reason := attempt(cursor, merge, groups)) is None:
         return
     if len(groups) > 1:
         middle = len(groups) // 2
-        halve(cursor, merge, groups[:middle], refusals, most)
-        halve(cursor, merge, groups[middle:], refusals, most)
+        write_or_split(cursor, merge, groups[:middle], refusals, most)
+        write_or_split(cursor, merge, groups[middle:], refusals, most)
     elif len(groups[0].nodes) == 1:
         refusals.add(groups[0].nodes[0], reason)
     else:  # none of them can come without the others; each says why by itself

@@ -90,7 +90,7 @@ def test_no_dry_run_writes_to_s3_table_or_ledger(in_process: Sandbox) -> None:
     assert in_process.query("SELECT to_regclass('department_members'), to_regclass('lms_loads')") == [(None, None)]
 
 
-def test_rejected_rows_lie_beside_the_object_and_load_when_mended(in_process: Sandbox) -> None:
+def test_rejected_rows_lie_beside_the_object_and_load_when_corrected(in_process: Sandbox) -> None:
     in_process.lms.add_people(20)
     in_process.lms.add({**person(900), "gender": "unknown"})
     report = department_sync(create_table=True)["s3_to_rds"]
@@ -99,8 +99,8 @@ def test_rejected_rows_lie_beside_the_object_and_load_when_mended(in_process: Sa
     assert report["rejects"] == f"s3://lms-snapshots/{key}"
     assert report["rejected_because"] == f"line {line_of(in_process, b'unknown')}, gender: expected an integer"
     body = in_process.aws.objects()[key].replace(b'"unknown"', b"")
-    in_process.aws.s3.put_object(Bucket="lms-snapshots", Key="mended.csv", Body=body)
-    assert s3_to_rds(key="mended.csv")["inserted"] == 1
+    in_process.aws.s3.put_object(Bucket="lms-snapshots", Key="corrected.csv", Body=body)
+    assert s3_to_rds(key="corrected.csv")["inserted"] == 1
 
 
 def line_of(box: Sandbox, text: bytes) -> int:

@@ -167,9 +167,9 @@ def test_a_run_whose_hook_could_not_publish_names_itself_in_a_second_try(clean: 
 
 @pytest.mark.parametrize("outer_alerts", [True, False])
 def test_a_flow_called_by_another_is_alerted_once(in_process: Sandbox, outer_alerts: bool) -> None:
-    from tasks.alert import tell_of_failure
+    from tasks.alert import alert_of_failure
 
-    @flow(name="outer", on_failure=[tell_of_failure] if outer_alerts else [])
+    @flow(name="outer", on_failure=[alert_of_failure] if outer_alerts else [])
     def outer() -> None:
         lms_to_s3()
 

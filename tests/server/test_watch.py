@@ -16,7 +16,7 @@ from blocks.alerts import AlertTopic
 from sandbox.production import BLOCKS, Production
 from sandbox.webhook_service import WATCH_KEY
 from tests.server.test_walks import ends
-from webhooks.automations import Patience
+from webhooks.automations import WatchTimes
 from webhooks.watch import apply
 
 pytestmark = pytest.mark.timeout(400)
@@ -25,10 +25,10 @@ UNWATCHED = "elsewhere/{department_id}.csv"  # a key whose event starts no load
 
 
 def watch(production: Production, **seconds: float) -> None:
-    """Put the watch up with shorter patience."""
-    patience = Patience(**{name: timedelta(seconds=value) for name, value in seconds.items()})
+    """Put the watch up with shorter times."""
+    times = WatchTimes(**{name: timedelta(seconds=value) for name, value in seconds.items()})
     with temporary_settings({PREFECT_API_URL: production.server.url}):
-        apply(production.webhooks.url, WATCH_KEY, patience)
+        apply(production.webhooks.url, WATCH_KEY, times)
 
 
 @pytest.fixture

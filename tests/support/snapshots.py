@@ -28,8 +28,8 @@ def raw_snapshot(folder: Path, *pages: list[dict[str, Any]] | bytes) -> RawSnaps
         body = page if isinstance(page, bytes) else json.dumps({"totalItems": 0, "users": page}).encode()
         kept.append(keep_page(body, decoder, folder, scope, index))
     keys = tuple(dict.fromkeys(key for page in kept for key in page.keys))
-    rows, mended = sum(page.rows for page in kept), sum(page.mended_characters for page in kept)
-    return RawSnapshot(folder, scope, BEGAN, len(pages), rows, keys, 0, mended, 1, 1, 0, 0.0, held_ids([]))
+    rows, replaced = sum(page.rows for page in kept), sum(page.replaced_characters for page in kept)
+    return RawSnapshot(folder, scope, BEGAN, len(pages), rows, keys, 0, replaced, 1, 1, 0, 0.0, held_ids([]))
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, str | None]]) -> Path:

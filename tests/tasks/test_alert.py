@@ -159,11 +159,11 @@ def test_a_missing_topic_is_logged(
 def test_a_flow_inside_a_flow_leaves_the_alert_to_the_outer_one(in_process: Sandbox) -> None:
     from prefect import flow
 
-    from tasks.alert import tell_of_failure
+    from tasks.alert import alert_of_failure
 
     runner: Any = ThreadPoolTaskRunner()
 
-    @flow(on_failure=[tell_of_failure], task_runner=runner)
+    @flow(on_failure=[alert_of_failure], task_runner=runner)
     def outer() -> None:
         lms_to_s3()
 

@@ -96,7 +96,7 @@ def test_a_lone_surrogate_becomes_the_replacement_character_and_is_counted(
     table: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     page = rb'{"totalItems":1,"users":[{"id":"a","notes":"x\ud800y","customFields":{"string1":"\udc00"}}]}'
-    assert raw_snapshot(tmp_path, page).mended_characters == 2
+    assert raw_snapshot(tmp_path, page).replaced_characters == 2
     load(table, tmp_path, monkeypatch, page)
     assert table.query("SELECT notes, custom_fields FROM department_members") == [("x\ufffdy", {"string1": "\ufffd"})]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tasks.errors import ObjectInvalid
-from tasks.s3 import S3Object, Snapshot, vouched
+from tasks.s3 import S3Object, Snapshot, verified
 
 DEPARTMENT = "5b0c9f5e-3d0a-4f0b-9a53-0a4f6a0c7d11"
 SHA256 = "87428fc522803d31065e7bce3cf03fe475096631e5e07bbd7a0fde60c4cf25c7"  # of b"a\n"
@@ -30,7 +30,7 @@ def path(tmp_path: Path) -> Path:
 
 def read(path: Path, metadata: dict[str, str], version: str | None = None) -> Snapshot:
     response = {"ETag": '"e"', "Metadata": metadata, "VersionId": version}
-    return vouched(S3Object("bucket", "members.csv"), path, response)
+    return verified(S3Object("bucket", "members.csv"), path, response)
 
 
 def refusal(path: Path, metadata: dict[str, str]) -> str:

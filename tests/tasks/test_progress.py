@@ -14,9 +14,9 @@ from tests.support.whole_stack import artifacts
 IN_A_TERMINAL = """
 import logging
 from tasks.progress import progress
-with progress("reading pages", 3, logging.getLogger()) as tell:
+with progress("reading pages", 3, logging.getLogger()) as advance:
     for done in (1, 2, 3):
-        tell(done)
+        advance(done)
 """
 
 

@@ -257,10 +257,10 @@ def test_a_refused_right_is_an_auth_error_that_names_the_action(
 ) -> None:
     from botocore.exceptions import ClientError
 
-    from tasks.s3 import explained
+    from tasks.s3 import pipeline_error
 
     denied = ClientError({"Error": {"Code": "AccessDenied"}, "ResponseMetadata": {"HTTPStatusCode": 403}}, "PutObject")
-    error = explained(denied, S3Object("b", "k"))
+    error = pipeline_error(denied, S3Object("b", "k"))
     assert isinstance(error, AuthError)
     assert "PutObject was refused" in str(error)
     assert "absent" not in str(error)
@@ -270,10 +270,10 @@ def test_a_refused_right_is_an_auth_error_that_names_the_action(
 def test_a_refused_read_may_mean_that_the_object_is_absent(operation: str, code: str) -> None:
     from botocore.exceptions import ClientError
 
-    from tasks.s3 import explained
+    from tasks.s3 import pipeline_error
 
     denied = ClientError({"Error": {"Code": code}}, operation)
-    assert str(explained(denied, S3Object("b", "k"))) == (
+    assert str(pipeline_error(denied, S3Object("b", "k"))) == (
         f"s3://b/k: {operation} was refused ({code}). Check the AWS keys or role, and its rights there. An absent object is "
         "refused too, to who may not list."
     )

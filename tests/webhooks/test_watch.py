@@ -15,7 +15,7 @@ from blocks.environment import alert_topic_from, read_environment
 from sandbox.aws import SimulatedAws
 from tasks.task_options import HEARTBEAT_S
 from tests.webhooks.test_alerts import served
-from webhooks.automations import Patience, automations
+from webhooks.automations import WatchTimes, automations
 from webhooks.objects import Watched
 from webhooks.service import Settings, WatchSettings
 from webhooks.watch import BLOCK, apply, main, take_down
@@ -35,9 +35,9 @@ def there() -> dict[str, Any]:
 
 
 def test_what_is_put_up_is_there_once_and_a_second_time_changes_nothing() -> None:
-    first = apply(URL, KEY, Patience())
+    first = apply(URL, KEY, WatchTimes())
     before = there()
-    again = apply(URL, KEY, Patience())
+    again = apply(URL, KEY, WatchTimes())
     assert first[0] == again[0] == "saved: webhook/department-members-watch, with the service's address and key"
     assert {line.split(":")[0] for line in first[1:]} == {"made"}
     assert {line.split(":")[0] for line in again[1:]} == {"is there"}
@@ -46,9 +46,9 @@ def test_what_is_put_up_is_there_once_and_a_second_time_changes_nothing() -> Non
 
 
 def test_another_patience_changes_that_automation_alone_and_keeps_its_id() -> None:
-    apply(URL, KEY, Patience())
+    apply(URL, KEY, WatchTimes())
     before = there()
-    done = apply(URL, KEY, Patience(silence=timedelta(hours=50)))
+    done = apply(URL, KEY, WatchTimes(silence=timedelta(hours=50)))
     silent = ["updated: department-members: no load", "updated: department-members: no load of enrollments"]
     assert [line for line in done if line.startswith("updated")] == silent
     after = there()["department-members: no load"]
@@ -57,36 +57,36 @@ def test_another_patience_changes_that_automation_alone_and_keeps_its_id() -> No
 
 
 def test_an_automation_that_was_paused_stays_paused() -> None:
-    apply(URL, KEY, Patience())
+    apply(URL, KEY, WatchTimes())
     with get_client(sync_client=True) as client:
         client.pause_automation(there()["department-members: no load"].id)
-    done = apply(URL, KEY, Patience(silence=timedelta(hours=50)))
+    done = apply(URL, KEY, WatchTimes(silence=timedelta(hours=50)))
     assert "updated, and is paused: department-members: no load" in done
     assert not there()["department-members: no load"].enabled
 
 
 def test_a_copy_made_by_hand_is_removed() -> None:
-    apply(URL, KEY, Patience())
+    apply(URL, KEY, WatchTimes())
     with get_client(sync_client=True) as client:
         client.create_automation(AutomationCore.model_validate(there()["department-members: no load"].model_dump()))
         assert len(client.read_automations_by_name("department-members: no load")) == 2
-        apply(URL, KEY, Patience())
+        apply(URL, KEY, WatchTimes())
         assert len(client.read_automations_by_name("department-members: no load")) == 1
 
 
 def test_the_block_calls_the_service_with_its_key() -> None:
-    apply(URL + "/", KEY, Patience())
+    apply(URL + "/", KEY, WatchTimes())
     block: Any = Webhook.load(BLOCK)
     assert block.url.get_secret_value() == f"{URL}/watch"
     assert block.headers.get_secret_value() == {"x-api-key": KEY}
 
 
 def test_a_dead_runs_patience_spans_several_heartbeats() -> None:
-    assert Patience().lifeless.total_seconds() >= 3 * HEARTBEAT_S
+    assert WatchTimes().lifeless.total_seconds() >= 3 * HEARTBEAT_S
 
 
 def test_only_a_lifeless_run_is_changed_and_to_crashed() -> None:
-    made = automations(Patience(), webhook=uuid4())
+    made = automations(WatchTimes(), webhook=uuid4())
     changes: list[Any] = [action for each in made for action in each.actions if action.type != "call-webhook"]
     assert [(action.type, action.state) for action in changes] == [("change-flow-run-state", StateType.CRASHED)]
 

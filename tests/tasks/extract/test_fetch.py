@@ -11,7 +11,7 @@ from sandbox.lms import SimulatedLms
 from sandbox.people import DEPARTMENT, person
 from tasks.errors import AuthError, IncompleteSnapshot, LmsUnavailable, PipelineError
 from tasks.extract.fetch import RawSnapshot, authenticate, fetch_pages
-from tasks.extract.pages import mend_surrogates
+from tasks.extract.pages import replace_surrogates
 from tasks.streams import MEMBERS, Scope
 
 OTHER = "00000000-0000-4000-8000-00000000000b"
@@ -229,7 +229,7 @@ def test_a_password_never_leaves_the_fetch(lms: SimulatedLms, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("body", "mended", "count"),
+    ("body", "replaced", "count"),
     [
         (rb'"\ud800"', rb'"\ufffd"', 1),
         (rb'"\uDFFF\ud83d\ude00"', rb'"\ufffd\ud83d\ude00"', 1),
@@ -238,8 +238,8 @@ def test_a_password_never_leaves_the_fetch(lms: SimulatedLms, tmp_path: Path) ->
         (rb'"\ud83d\ud83d\ude00"', rb'"\ufffd\ud83d\ude00"', 1),
     ],
 )
-def test_only_lone_surrogates_are_mended(body: bytes, mended: bytes, count: int) -> None:
-    assert mend_surrogates(body) == (mended, count)
+def test_only_lone_surrogates_are_replaced(body: bytes, replaced: bytes, count: int) -> None:
+    assert replace_surrogates(body) == (replaced, count)
 
 
 def test_a_wrong_password_ends_the_run_before_any_page(lms: SimulatedLms, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from sandbox.people import DEPARTMENT
 from tasks.errors import AuthError, ConfigError, LmsUnavailable, PipelineError
 from tasks.extract import retry
 from tasks.extract import session as client
-from tasks.extract.retry import Patience, Unusable, retry_after_s
+from tasks.extract.retry import RetryBudget, Unusable, retry_after_s
 from tasks.extract.session import LmsSession
 from tasks.log import run_logger
 
@@ -211,7 +211,7 @@ def test_a_page_ends_within_three_minutes_however_slowly_the_lms_fails(
     tries_s: list[float], retry_after: list[float | None]
 ) -> None:
     clock = Clock()
-    page = Patience(clock, run_logger(), clock=lambda: clock.now)
+    page = RetryBudget(clock, run_logger(), clock=lambda: clock.now)
     with pytest.raises(LmsUnavailable):
         for try_s, wait_s in zip(tries_s, retry_after, strict=False):
             clock.now += try_s

@@ -42,7 +42,7 @@ def test_an_object_with_fewer_rows_than_its_metadata_says_fails(loader: Loader) 
 
 
 def test_a_file_with_windows_line_ends_and_bare_fields_loads(loader: Loader) -> None:
-    path = loader.folder / "mended.csv"
+    path = loader.folder / "corrected.csv"
     path.write_bytes(f"\ufefflms_user_id,first_name\r\n{uid(1)},Ada\r\n{uid(2)},\r\n".encode())
     assert counts(loader.load(snapshot(path, 1, rows=None))) == {"read": 2, "inserted": 2}
     assert loader.rows() == [(uid(1), "Ada"), (uid(2), None)]

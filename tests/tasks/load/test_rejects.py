@@ -138,11 +138,11 @@ def test_the_threshold_is_a_number_or_a_percentage(loader: Loader, limit: str, p
             loader.load(rows, max_rejected=limit)
 
 
-def test_a_mended_reject_file_loads_by_itself(loader: Loader) -> None:
+def test_a_corrected_reject_file_loads_by_itself(loader: Loader) -> None:
     loader.load([member(1), member(2, 'a,"b"\nc', gender="x"), member(3, gender="y")])
-    mended = loader.folder / "mended.csv"
-    mended.write_bytes(loader.rejects[0].replace(b'"x"', b'"2"'))
-    loaded = loader.load(snapshot(mended, 90, rows=None))
+    corrected = loader.folder / "corrected.csv"
+    corrected.write_bytes(loader.rejects[0].replace(b'"x"', b'"2"'))
+    loaded = loader.load(snapshot(corrected, 90, rows=None))
     assert counts(loaded) == {"read": 2, "inserted": 1, "rejected": 1}
     assert loader.rows()[1] == (uid(2), 'a,"b"\nc')
     assert loader.rejects[1].decode().splitlines()[0].count("rejected_line") == 1

@@ -70,7 +70,7 @@ def test_a_row_that_was_the_same_and_that_a_trigger_removes_with_a_leaver_is_not
     assert counts(loaded) == {"read": 9, "unchanged": 8, "rejected": 1, "departed": 1}
 
 
-def test_a_check_is_asked_after_the_trigger_that_mends_the_row(loader: Loader) -> None:
+def test_a_check_is_asked_after_the_trigger_that_corrects_the_row(loader: Loader) -> None:
     loader.create(
         COLUMNS.replace("first_name varchar(10)", "first_name varchar(10) CHECK (first_name = lower(first_name))")
     )
