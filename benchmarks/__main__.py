@@ -14,6 +14,7 @@ from pathlib import Path
 from benchmarks.bench import Bench
 from benchmarks.enrollments import measure_enrollments
 from benchmarks.floor import measure_floor
+from benchmarks.organisation import measure_organisation
 from benchmarks.report import write
 from benchmarks.webhooks import measure_webhooks
 from sandbox.aws import SimulatedAws
@@ -35,7 +36,8 @@ def main() -> None:
         with SimulatedAws(versioning=False) as aws, Postgres(18) as postgres, tempfile.TemporaryDirectory() as folder:
             benches.append(Bench(members, runs, aws, postgres, Path(folder)))
             benches[-1].run()
-    sys.stdout.write(write(benches, measure_floor(options.runs), measure_enrollments(), measure_webhooks()))
+    floor, enrollments, webhooks = measure_floor(options.runs), measure_enrollments(), measure_webhooks()
+    sys.stdout.write(write(benches, floor, enrollments, webhooks, measure_organisation()))
 
 
 if __name__ == "__main__":

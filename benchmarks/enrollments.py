@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from sandbox.courses import COURSE, enrollment
+from sandbox.courses import COURSE, NAME, enrollment
 from sandbox.stack import Sandbox
 
 PAGE = 1000
@@ -74,7 +74,9 @@ class Pages(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """The page that is asked for."""
-        self.answer(self.server.pages[int(parse_qs(urlsplit(self.path).query)["_offset"][0])])
+        query = parse_qs(urlsplit(self.path).query)
+        named = json.dumps({"id": COURSE, "name": NAME}).encode()
+        self.answer(self.server.pages[int(query["_offset"][0])] if query else named)
 
     def log_message(self, format: str, *args: Any) -> None:
         """Nothing."""

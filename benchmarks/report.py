@@ -9,6 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from benchmarks.bench import REFERENCES, Bench, Figure
+from benchmarks.organisation import organisation_table
 from sandbox.stack import ROOT
 
 RESULTS = ROOT / "benchmarks" / "results.md"
@@ -95,6 +96,7 @@ def write(
     floor: Mapping[str, float],
     enrollments: list[tuple[str, float, float]],
     webhooks: list[tuple[str, float, float]],
+    organisation: list[tuple[str, float, str]],
 ) -> str:
     """All of it as Markdown, in benchmarks/results.md, with its plot; returns the text."""
     dlt = subprocess.run(
@@ -142,6 +144,7 @@ def write(
         "",
         *enrollment_table(enrollments),
         *webhook_table(webhooks),
+        *organisation_table(organisation),
     ]  # fmt: skip
     RESULTS.write_text("\n".join(lines), encoding="utf-8")
     plot(benches)

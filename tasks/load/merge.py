@@ -2,7 +2,7 @@
 
 One statement takes leavers out and brings new and changed rows in. If the table refuses it, the rows are put in an
 order in which each finds what it needs (`tasks.load.write_order`), written in stretches, and a stretch that is refused
-is split in two until the rows to blame stand alone. Those are tried once more at the end: no rejected row could be added.
+is split in two until the rows to blame stand alone. Those are tried once more at the end: none of them could be added.
 """
 
 from contextlib import suppress

@@ -151,7 +151,11 @@ class Judge:
         return there is None if stored is None else there is not None and there.values == stored
 
     def stale(self, entry: Entry, stored: Values) -> bool:
-        if not (self.file.replay or self.file.plain) or not entry.values.get(EDITED):
+        if not entry.values.get(EDITED) or not stored.get(EDITED):
+            return False
+        there = stored.get(DEPARTED_AT) is None and stored.get(DEPARTMENT_ID) is not None
+        of_another = not self.file.plain and there and (stored[DEPARTMENT_ID] or "").lower() != DEPARTMENT
+        if not (self.file.replay or self.file.plain or of_another):
             return False
         return moment(stored[EDITED]) > entry.edited
 
