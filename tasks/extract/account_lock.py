@@ -30,7 +30,7 @@ DEAD_AFTER_S = 120.0
 """How long after its last refresh a slot still counts as held: what a dead run, worker, machine or server costs."""
 REFRESH_S = 20.0
 POLL_S = 2.0
-FREED_WITHIN_S = 0.3
+FREED_WITHIN_S, FREED_AT_THE_END_S = 0.3, 10.0
 """As long a run waits for its lock to be freed; a server that is busy or down is asked on while the run goes on."""
 PREFECT_ERRORS = (httpx.HTTPError, ObjectNotFound, RuntimeError)
 """What Prefect's client raises where the server is down, restarting, or refuses."""
@@ -136,11 +136,13 @@ def refreshed(name: str, log: Logger) -> Iterator[None]:
 
     thread = threading.Thread(target=contextvars.copy_context().run, args=(refresh_and_free,))
     thread.start()
+    freed_within_s = FREED_AT_THE_END_S  # an error ends the process soon
     try:
         yield
+        freed_within_s = FREED_WITHIN_S
     finally:
         ended.set()
-        thread.join(FREED_WITHIN_S)
+        thread.join(freed_within_s)
 
 
 def limit_name(account: LmsAccount) -> str:
