@@ -134,14 +134,16 @@ def publish_and_apply(
             report_key=half,
         )
         table: TableSchema | None = None
-        held = held_by(each.held for each in extracted)
-        for each, outcome in zip(extracted, outcomes.in_turn("loading"), strict=True):
+        held = held_by(each.held for each in extracted.values())
+        for outcome in outcomes.in_turn("loading"):
+            each = extracted[outcome.scope.id]
             with outcomes.attempt(outcome):
                 if options.dry_run:
                     snapshot = unpublished(each.flat, each.published)
                 else:
                     snapshot = read_object(each.published.object, each.flat.path, blocks=blocks)
-                snapshot = replace(snapshot, scope=outcome.scope)  # which has its name
+                if snapshot.scope == outcome.scope:  # another run may have written the object since
+                    snapshot = replace(snapshot, scope=outcome.scope)  # the same, with its name
                 report, table = apply_snapshot(
                     snapshot, load, options, create_table=create_table, blocks=blocks, held=held, known=table
                 )

@@ -89,9 +89,12 @@ def publish_snapshots(
     report_key: str,
     expand: bool = False,
     include_subdepartments: bool = False,
-) -> tuple[Outcomes, list[Extracted]]:
-    """The story of the extract: sign in; for each scope fetch every page, flatten, write."""
-    extracted = []
+) -> tuple[Outcomes, dict[str, Extracted]]:
+    """The story of the extract: sign in; for each scope fetch every page, flatten, write.
+
+    Returns what became of each scope, and by its id the snapshot of each that did not fail.
+    """
+    extracted = {}
     with one_run_an_account(blocks), authenticate(blocks) as session:
         listed = list_scopes(session, settings.scopes, expand=expand)
         rename_run(listed.subject)
@@ -111,7 +114,7 @@ def publish_snapshots(
                 )
                 report = extract_report(raw, flat, published, dry_run=dry_run)
                 outcome.extracted = outcomes.report(report_key, report)
-                extracted.append(Extracted(outcome, flat, published, raw.held))
+                extracted[outcome.scope.id] = Extracted(flat, published, raw.held)
     return outcomes, extracted
 
 

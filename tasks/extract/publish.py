@@ -16,7 +16,6 @@ from tasks.errors import SnapshotShrank
 from tasks.extract.flatten import FlatSnapshot
 from tasks.held import Held
 from tasks.log import run_logger
-from tasks.outcomes import Outcome
 from tasks.s3 import FORMAT, S3Object, Snapshot, listed, object_key, real_version, s3_access
 from tasks.streams import MEMBERS, Scope
 from tasks.task_options import IN_MEMORY, RETRIED
@@ -44,7 +43,6 @@ class Published:
 class Extracted:
     """One scope's snapshot: as a file, as an object, and which ids it holds."""
 
-    outcome: Outcome
     flat: FlatSnapshot
     published: Published
     held: Held
