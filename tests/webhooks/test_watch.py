@@ -103,6 +103,23 @@ def test_the_command_says_what_it_did(monkeypatch: pytest.MonkeyPatch, capsys: p
     assert there() == {}
 
 
+def test_a_department_that_is_gone_is_retired_by_one_command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told: list[tuple[str, dict[str, str]]] = []
+    monkeypatch.setattr("webhooks.watch.emit", lambda event, resource, **_: told.append((event, resource)))
+    assert main(["--retire", "5B0C9F5E-3D0A-4F0B-9A53-0A4F6A0C7D11"]) == 0
+    by_label = {name: value for _, resource in told for name, value in resource.items()}
+    assert {event for event, _ in told} == {"department-members.retired"}
+    assert by_label["department-members.department"] == by_label["department-members.course"]
+    assert by_label["department-members.department"] == "5b0c9f5e-3d0a-4f0b-9a53-0a4f6a0c7d11"
+    expecting = [core for core in automations(WatchTimes(), uuid4()) if "no load" in core.name]
+    assert all("department-members.retired" in core.trigger.expect for core in expecting)  # type: ignore[union-attr]
+    assert not any("department-members.retired" in core.trigger.after for core in expecting)  # type: ignore[union-attr]
+    assert main(["--retire", "Sales"]) == 1
+    assert "--retire takes a GUID" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("environment", "problem"),
     [
