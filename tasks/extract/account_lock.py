@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import GlobalConcurrencyLimitUpdate
-from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
+from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound, TerminationSignal
 from prefect.settings import PREFECT_API_URL
 
 from blocks.lms import LmsAccount
@@ -117,7 +117,7 @@ def take(client: SyncPrefectClient, name: str) -> bool:
 @contextmanager
 def refreshed(name: str, log: Logger) -> Iterator[None]:
     """Keep the slot from decaying until the block ends; then free it, and go on if that takes the server long."""
-    ended = threading.Event()
+    ended, freed = threading.Event(), threading.Event()
 
     def refresh_and_free() -> None:
         while not ended.wait(REFRESH_S):
@@ -133,16 +133,32 @@ def refreshed(name: str, log: Logger) -> Iterator[None]:
             log.warning(
                 "the account lock could not be freed (%s); it is free within %.0f s", type(error).__name__, DEAD_AFTER_S
             )
+        finally:
+            freed.set()
 
-    thread = threading.Thread(target=contextvars.copy_context().run, args=(refresh_and_free,))
-    thread.start()
+    threading.Thread(target=contextvars.copy_context().run, args=(refresh_and_free,)).start()
     freed_within_s = FREED_AT_THE_END_S  # an error ends the process soon
     try:
         yield
         freed_within_s = FREED_WITHIN_S
     finally:
         ended.set()
-        thread.join(freed_within_s)
+        wait_through_signals(freed, freed_within_s)
+
+
+def wait_through_signals(event: threading.Event, seconds: float) -> None:
+    """Wait for an event; a signal that comes meanwhile is heeded afterwards, or the process would end before it.
+
+    Not for a thread's end: a `join` that a signal interrupts takes a living thread for ended (CPython 3.11 and 3.12).
+    """
+    end, interrupted = time.monotonic() + seconds, None
+    while not event.is_set() and (left := end - time.monotonic()) > 0:
+        try:
+            event.wait(left)
+        except (KeyboardInterrupt, TerminationSignal) as signal:
+            interrupted = signal
+    if interrupted is not None:
+        raise interrupted
 
 
 def limit_name(account: LmsAccount) -> str:

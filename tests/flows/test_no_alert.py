@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from prefect import flow
 
 from flows.lms_to_s3 import lms_to_s3
@@ -144,6 +145,8 @@ def test_a_closed_terminal_leaves_nothing_behind_and_alerts_once(
     assert process.wait(60) == 1
     assert list(tmp_path.glob("*department-members-*")) == []
     assert len(clean.aws.alerts()) == 1
+    limits = requests.post(f"{server.url}/v2/concurrency_limits/filter", json={}, timeout=30).json()
+    assert [limit["active_slots"] for limit in limits] == [0], "the account lock is free at once"
 
 
 def test_a_run_told_to_stop_before_it_began_is_alerted(clean: Sandbox) -> None:
