@@ -150,11 +150,14 @@ def test_after_each_run_every_departments_rows_equal_the_model(organisation: Org
 
 
 def kill_a_run(box: Sandbox, after_s: float) -> None:
-    """Start a run as a script, and kill it."""
+    """Start a run as a script, and kill it with the Prefect server that it starts."""
     env = {"S3_DEPARTMENT_MEMBERS_PATH": "members/{department_id}.csv", "DEPARTMENT_ID": DEPARTMENT}
     run = subprocess.Popen(
-        **box.command("flows/department_sync.py", *FLAGS, env=env), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        **box.command("flows/department_sync.py", *FLAGS, env=env),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
     )
     time.sleep(after_s)
-    run.send_signal(signal.SIGKILL)
+    os.killpg(run.pid, signal.SIGKILL)
     run.wait()
