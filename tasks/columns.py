@@ -8,7 +8,10 @@ from tasks.errors import ConfigError
 from tasks.streams import MEMBERS, STREAMS, Stream
 
 SECRET_KEYS = frozenset({"password"})
-RESERVED = frozenset({"departed_at", "rejected_line", "rejected_column", "rejected_reason"})
+DEPARTED_AT = "departed_at"
+REJECT_COLUMNS = ("rejected_line", "rejected_column", "rejected_reason")
+"""They head a reject file; a corrected one is loaded with them still there."""
+RESERVED = frozenset({DEPARTED_AT, *REJECT_COLUMNS})
 """Columns that the load writes or reads for itself; a key of such a name becomes `lms_…`."""
 
 _WORD_START = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
@@ -20,6 +23,16 @@ def snake_case(key: str) -> str:
     ('cc_email_addresses', 'external_id', 'is_admin')
     """
     return _WORD_START.sub("_", key).lower()
+
+
+def prefixes(key: str) -> list[str]:
+    """A dotted key, and before it the objects that it lies within.
+
+    >>> prefixes("phone.home.area")
+    ['phone', 'phone.home', 'phone.home.area']
+    """
+    parts = key.split(".")
+    return [".".join(parts[: length + 1]) for length in range(len(parts))]
 
 
 @dataclass(frozen=True)
@@ -47,13 +60,15 @@ class ColumnNames:
     def column(self, key: str) -> str | None:
         """The column of one key, or None if it is left out, or lies within an object that is."""
         name = self._name(key)
-        parts = key.split(".")
-        for prefix in (".".join(parts[: length + 1]) for length in range(len(parts))):
-            if prefix in self.renamed:
-                break
-            if snake_case(prefix) in {snake_case(each) for each in self.stream.left_out}:
-                return None
-        return None if name in SECRET_KEYS or self.excluding(key) else name
+        if self.left_out(key) or self.excluding(key) or name in SECRET_KEYS:
+            return None
+        return name
+
+    def left_out(self, key: str) -> bool:
+        """Whether the stream leaves out a key, or an object around it, that the user's own names do not name."""
+        defaults = {snake_case(each) for each in self.stream.left_out}
+        decisive = next((p for p in prefixes(key) if p in self.renamed or snake_case(p) in defaults), None)
+        return decisive is not None and decisive not in self.renamed
 
     def _name(self, key: str) -> str:
         if key in self.renamed:
@@ -65,10 +80,8 @@ class ColumnNames:
 
     def excluding(self, key: str) -> set[str]:
         """The exclusions that leave a key out: of itself, or of an object that it lies within; in any spelling."""
-        parts = key.split(".")
         spellings: set[str] = set()
-        for length in range(len(parts)):
-            prefix = ".".join(parts[: length + 1])
+        for prefix in prefixes(key):
             spellings |= {prefix.lower(), snake_case(prefix), self._name(prefix).lower()}
         return {name for name in self.excluded if name.lower() in spellings or snake_case(name) in spellings}
 

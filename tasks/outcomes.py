@@ -77,13 +77,14 @@ class Outcomes:
     @property
     def extracted(self) -> dict[str, Any]:
         """The values of the extract's report; by the scopes' ids, where they are several."""
-        values = {outcome.scope.id: outcome.extracted for outcome in self.found.values()}
-        return next(iter(values.values())) if self.alone else values
+        return self._by_scope({key: outcome.extracted for key, outcome in self.found.items()})
 
     @property
     def loaded(self) -> dict[str, Any]:
         """The values of the load's report, likewise."""
-        values = {outcome.scope.id: outcome.loaded for outcome in self.found.values()}
+        return self._by_scope({key: outcome.loaded for key, outcome in self.found.items()})
+
+    def _by_scope(self, values: dict[str, dict[str, Any]]) -> dict[str, Any]:
         return next(iter(values.values())) if self.alone else values
 
     def in_turn(self, what: str) -> Iterator[Outcome]:
@@ -111,7 +112,7 @@ class Outcomes:
             if self.expanded and isinstance(error, SnapshotShrank) and error.no_baseline:
                 outcome.empty = True
                 self.log.warning(
-                    "%s has no %s, and nothing was published of it before", outcome.scope, rows_of(outcome)
+                    "%s has no %s, and nothing was published of it before", outcome.scope, outcome.scope.stream.items
                 )
                 return
             unavailable = isinstance(error, LmsUnavailable)
@@ -239,11 +240,6 @@ def line_of(outcome: Outcome) -> tuple[str, ...]:
         f"{outcome.seconds:.1f}",
         f"`{quoted_code(outcome.failure or became)}`",
     )
-
-
-def rows_of(outcome: Outcome) -> str:
-    """What a row of the scope is, in the plural."""
-    return outcome.scope.stream.items
 
 
 def step_of(error: object) -> str:

@@ -96,11 +96,16 @@ def expect_loads(environment: Mapping[str, str], stream: Stream) -> str:
     scope_ids = [each.strip().lower() for each in environment.get(stream.scope_setting, "").split(",") if each.strip()]
     if not scope_ids:
         return f"{stream.scope_setting} is not set, so a missing load is told of from the first load on"
-    schema = environment.get("BUSINESS_TRACKING_SCHEMA", DEFAULT_SCHEMA)
-    table = environment.get(stream.table_setting, stream.table)
+    schema, table = table_of(environment, stream)
     for scope_id in scope_ids:
         emit(WATCHED, table_resource(schema, table, Scope(stream, scope_id)), tags=[TAG])
     return f"loads of {stream.scope} {', '.join(scope_ids)} into {schema}.{table} are expected from now on"
+
+
+def table_of(environment: Mapping[str, str], stream: Stream) -> tuple[str, str]:
+    """The schema and the name of the table that a stream is loaded into."""
+    schema = environment.get("BUSINESS_TRACKING_SCHEMA", DEFAULT_SCHEMA)
+    return schema, environment.get(stream.table_setting, stream.table)
 
 
 def retire(environment: Mapping[str, str], scope_id: str) -> list[str]:
@@ -111,10 +116,9 @@ def retire(environment: Mapping[str, str], scope_id: str) -> list[str]:
     """
     if not re.fullmatch(GUID, scope_id):
         raise ConfigError("--retire takes a GUID like 5b0c9f5e-3d0a-4f0b-9a53-0a4f6a0c7d11, as the message has it.")
-    schema = environment.get("BUSINESS_TRACKING_SCHEMA", DEFAULT_SCHEMA)
     done = []
     for stream in STREAMS.values():
-        table, scope = environment.get(stream.table_setting, stream.table), Scope(stream, scope_id.lower())
+        (schema, table), scope = table_of(environment, stream), Scope(stream, scope_id.lower())
         emit(RETIRED, table_resource(schema, table, scope), tags=[TAG])
         done.append(f"no load of {scope} into {schema}.{table} is expected any more")
     return done

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from tasks.columns import REJECT_COLUMNS
 from tasks.errors import ObjectInvalid, SchemaMismatch
 from tasks.load.database import quoted
 from tasks.load.formats import TEXTS, Format, differs, format_of, parsed
@@ -12,8 +13,6 @@ from tasks.load.schema import TableColumn, TableSchema
 from tasks.options import SchemaContract
 from tasks.streams import Stream
 
-REJECT_COLUMNS = ("rejected_line", "rejected_column", "rejected_reason")
-"""They head a reject file; a corrected one is loaded with them still there."""
 SYSTEM_COLUMNS = {"ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"}
 TEXT = TableColumn("", "text", "text")
 LONGEST_NAME = 63  # bytes; PostgreSQL cuts longer names (NAMEDATALEN)

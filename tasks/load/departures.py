@@ -9,10 +9,11 @@ from datetime import datetime
 
 from psycopg2.extensions import cursor as Cursor
 
+from tasks.columns import DEPARTED_AT
 from tasks.errors import SchemaMismatch, TooManyDepartures
 from tasks.held import Held, which_held
 from tasks.load.database import execute, one_row, quoted
-from tasks.load.plan import DEPARTED_AT, Merge
+from tasks.load.plan import Merge
 from tasks.load.reasons import Reasons
 from tasks.load.schema import ForeignKey, TableSchema
 from tasks.options import LoadOptions, OnDeparture, allowed

@@ -2,8 +2,8 @@
 
 from prefect import task
 
+from tasks.columns import DEPARTED_AT
 from tasks.load.database import execute, quoted, transaction
-from tasks.load.plan import DEPARTED_AT
 from tasks.load.schema import TableSchema
 from tasks.log import run_logger
 from tasks.task_options import IN_MEMORY, RETRIED

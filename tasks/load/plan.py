@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tasks.columns import DEPARTED_AT
 from tasks.load.align import AlignedColumn, Alignment
 from tasks.load.database import literal, quoted
 from tasks.load.formats import TEXTS, is_null, moment, parsed
@@ -11,7 +12,6 @@ from tasks.streams import Scope
 
 STAGED = "pg_temp.staging AS s"
 CHANGED = f"{STAGED} JOIN pg_temp.changes AS c USING (_record)"
-DEPARTED_AT = "departed_at"
 _EXACT_KEYS = {"uuid", "bigint", "integer", "smallint", *TEXTS} - {"character", "bpchar"}
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from prefect.runtime import flow_run
 
-from tasks.load.align import REJECT_COLUMNS, Alignment
+from tasks.columns import REJECT_COLUMNS
+from tasks.load.align import Alignment
 from tasks.load.reasons import Reason, Reasons
 from tasks.load.records import read_chunks, read_header
 from tasks.s3 import REJECTS, S3Object, Snapshot, s3_access
