@@ -24,6 +24,7 @@ LMS_NAMES = {
     "username": "LMS_USERNAME",
     "password": "LMS_PASSWORD",
     "private_key": "LMS_PRIVATE_KEY",
+    "hash_key": "LMS_HASH_KEY",
     "page_size": "LMS_PAGE_SIZE",
     "max_connections": "LMS_MAX_CONNECTIONS",
 }
@@ -37,7 +38,7 @@ CONNECT_ARGS = {
     "keepalives_interval": 10,
     "keepalives_count": 3,
 }
-OPTIONAL_LMS_FIELDS = {"page_size", "max_connections"}
+OPTIONAL_LMS_FIELDS = {"hash_key", "page_size", "max_connections"}
 
 
 class UnreadableFile(ValueError):

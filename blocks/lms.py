@@ -7,6 +7,8 @@ from prefect.blocks.core import Block
 from pydantic import Field, SecretStr, field_validator
 from urllib3.util import parse_url
 
+SHORTEST_HASH_KEY = 16
+TOO_SHORT = f"must have {SHORTEST_HASH_KEY} characters or more"
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 
@@ -25,6 +27,7 @@ class LmsAccount(Block):
     username: str = Field(min_length=1, description="The administrator's user name.")
     password: SecretStr = Field(min_length=1, description="The administrator's password.")
     private_key: SecretStr = Field(min_length=1, description="The portal's private API key.")
+    hash_key: SecretStr | None = Field(default=None, description="For columns that are hashed: 16 characters or more.")
     page_size: int = Field(default=1000, ge=1, le=1000, description="Members a page.")
     max_connections: int = Field(default=8, ge=1, le=64, description="Pages read at once.")
 
@@ -49,6 +52,13 @@ class LmsAccount(Block):
             raise ValueError("holds a line break or another control character")
         if key.get_secret_value() != key.get_secret_value().strip():
             raise ValueError("begins or ends with a blank")
+        return key
+
+    @field_validator("hash_key")
+    @classmethod
+    def _is_long(cls, key: SecretStr | None) -> SecretStr | None:
+        if key is not None and len(key.get_secret_value()) < SHORTEST_HASH_KEY:
+            raise ValueError(TOO_SHORT)
         return key
 
     def __repr_args__(self) -> Any:

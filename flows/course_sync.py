@@ -40,6 +40,8 @@ def course_sync(
     allow_shrink: parameters.AllowShrink = False,
     column_names: parameters.ColumnNames = None,
     exclude_columns: parameters.ExcludeColumns = None,
+    hash_columns: parameters.HashColumns = None,
+    allow_hash_change: parameters.AllowHashChange = False,
     schema_name: parameters.SchemaName = None,
     table_name: parameters.TableName = None,
     create_table: parameters.CreateTable = False,
@@ -54,7 +56,9 @@ def course_sync(
 ) -> dict[str, dict[str, Any]]:
     """Bring the enrollments of one course, or of several, up to date with the LMS, by way of S3."""
     resolver = Resolver(blocks)
-    extract = extract_settings(resolver, ENROLLMENTS, course_id, bucket, path, column_names, exclude_columns)
+    extract = extract_settings(
+        resolver, ENROLLMENTS, course_id, bucket, path, column_names, exclude_columns, hash_columns
+    )
     load = load_settings(resolver, schema_name, table_name)
     options = LoadOptions(
         schema_contract,
@@ -71,6 +75,7 @@ def course_sync(
         load,
         options,
         allow_shrink=allow_shrink,
+        allow_hash_change=allow_hash_change,
         create_table=create_table,
         blocks=blocks,
         names=("course-sync", "course-to-s3"),

@@ -40,16 +40,26 @@ def course_to_s3(
     allow_shrink: parameters.AllowShrink = False,
     column_names: parameters.ColumnNames = None,
     exclude_columns: parameters.ExcludeColumns = None,
+    hash_columns: parameters.HashColumns = None,
+    allow_hash_change: parameters.AllowHashChange = False,
     dry_run: parameters.DryRun = False,
     blocks: parameters.Blocks = None,
 ) -> dict[str, Any]:
     """Publish all enrollments of each course, historical ones included, as one CSV in S3, or nothing of it."""
     resolver = Resolver(blocks)
-    settings = extract_settings(resolver, ENROLLMENTS, course_id, bucket, path, column_names, exclude_columns)
+    settings = extract_settings(
+        resolver, ENROLLMENTS, course_id, bucket, path, column_names, exclude_columns, hash_columns
+    )
     resolver.finish()
     with run_folder() as folder:
         outcomes, _ = publish_snapshots(
-            settings, folder, allow_shrink=allow_shrink, dry_run=dry_run, blocks=blocks, report_key="course-to-s3"
+            settings,
+            folder,
+            allow_shrink=allow_shrink,
+            allow_hash_change=allow_hash_change,
+            dry_run=dry_run,
+            blocks=blocks,
+            report_key="course-to-s3",
         )
         outcomes.finish("course-to-s3")
     return outcomes.extracted

@@ -48,6 +48,8 @@ def lms_to_s3(
     allow_shrink: parameters.AllowShrink = False,
     column_names: parameters.ColumnNames = None,
     exclude_columns: parameters.ExcludeColumns = None,
+    hash_columns: parameters.HashColumns = None,
+    allow_hash_change: parameters.AllowHashChange = False,
     dry_run: parameters.DryRun = False,
     blocks: parameters.Blocks = None,
 ) -> dict[str, Any]:
@@ -61,6 +63,7 @@ def lms_to_s3(
         path,
         column_names,
         exclude_columns,
+        hash_columns,
         expand=expand_subdepartments,
     )
     resolver.finish()
@@ -71,6 +74,7 @@ def lms_to_s3(
             expand=expand_subdepartments,
             include_subdepartments=include_subdepartments,
             allow_shrink=allow_shrink,
+            allow_hash_change=allow_hash_change,
             dry_run=dry_run,
             blocks=blocks,
             report_key="lms-to-s3",
@@ -84,6 +88,7 @@ def publish_snapshots(
     folder: Path,
     *,
     allow_shrink: bool,
+    allow_hash_change: bool,
     dry_run: bool,
     blocks: str | None,
     report_key: str,
@@ -103,12 +108,13 @@ def publish_snapshots(
             with outcomes.attempt(outcome), page_folder(folder, outcome.scope.id) as pages:
                 others = listed.ids - {outcome.scope.id}
                 raw = fetch_pages(session, outcome.scope, pages, include_foreign=include_subdepartments, others=others)
-                flat = flatten_pages(raw, settings.names, folder / f"{outcome.scope.id}.csv")
+                flat = flatten_pages(raw, settings.names, folder / f"{outcome.scope.id}.csv", blocks=blocks)
                 published = write_csv(
                     flat,
                     settings.bucket,
                     settings.path_template,
                     allow_shrink=allow_shrink,
+                    allow_hash_change=allow_hash_change,
                     dry_run=dry_run,
                     blocks=blocks,
                 )

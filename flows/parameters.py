@@ -39,6 +39,11 @@ ColumnNames = Annotated[
     "LMS key to column, over the built-in names; else LMS_COLUMN_NAMES.",
 ]
 ExcludeColumns = Annotated[list[str] | None, "keys or columns to leave out; else LMS_EXCLUDE_COLUMNS."]
+HashColumns = Annotated[
+    list[str] | None,
+    "keys or columns whose values are replaced by hashes, custom_fields.KEY among them; else LMS_HASH_COLUMNS.",
+]
+AllowHashChange = Annotated[bool, "publish though LMS_HASH_KEY has changed, or nothing is hashed any more."]
 SourceBucket = Annotated[str | None, "where the CSV lies; else the saved block's, else S3_BUCKET_NAME."]
 SourceKey = Annotated[str | None, "the CSV's key, as the S3 event gives it; else S3_DEPARTMENT_MEMBERS_PATH."]
 VersionId = Annotated[str | None, "the object's version, as the S3 event gives it; else the newest."]

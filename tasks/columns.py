@@ -14,6 +14,7 @@ REJECT_COLUMNS = ("rejected_line", "rejected_column", "rejected_reason")
 RESERVED = frozenset({DEPARTED_AT, *REJECT_COLUMNS})
 """Columns that the load writes or reads for itself; a key of such a name becomes `lms_…`."""
 
+_DATE = re.compile(r"(^|[_.])date([_.]|$)")
 _WORD_START = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 
@@ -37,7 +38,7 @@ def prefixes(key: str) -> list[str]:
 
 @dataclass(frozen=True)
 class ColumnNames:
-    """How keys become columns: the API's names, the user's own over them, and what is left out.
+    """How keys become columns: the API's names, the user's own over them, what is left out, what is hashed.
 
     A key inside a nested object is written with dots, `contract.startDate`, and joined with `_`.
     """
@@ -45,17 +46,26 @@ class ColumnNames:
     renamed: Mapping[str, str] = field(default_factory=dict)
     excluded: frozenset[str] = frozenset()
     stream: Stream = MEMBERS
+    hashed: frozenset[str] = frozenset()
+    """A value among the custom fields is named `custom_fields.KEY`; the object's own name means all of them."""
 
     def __post_init__(self) -> None:
         for name in self.renamed.values():
             if not name or not name.isprintable() or name in RESERVED:
                 raise ConfigError(f"{name!r} cannot be a column of the CSV: it is empty, reserved, or not printable.")
-        for name in self.excluded:
+        for name in self.excluded | self.hashed:
             if not re.fullmatch(r"\w[\w. -]*", name):
                 raise ConfigError(f"{name!r} is not the name of a key or a column; give names with commas between.")
         key, column = self.stream.id_key, self.stream.key_column
         if self.renamed.get(key, column) != column or self.excluded & {key, column}:
             raise ConfigError(f"the LMS's `{key}` must stay the column {column}: the table is keyed on it.")
+        for name in self.hashed:
+            kept = any(self._spelled(each, {name}) for each in (key, self.stream.scope_key))
+            if kept or _DATE.search(snake_case(name)) and not self.custom_field(name):
+                raise ConfigError(
+                    f"{name!r} cannot be hashed: rows are matched on the key, belong to the scope, and are ordered by "
+                    "dates. Leave it out with LMS_EXCLUDE_COLUMNS if it must not be kept."
+                )
 
     def column(self, key: str) -> str | None:
         """The column of one key, or None if it is left out, or lies within an object that is."""
@@ -80,15 +90,50 @@ class ColumnNames:
 
     def excluding(self, key: str) -> set[str]:
         """The exclusions that leave a key out: of itself, or of an object that it lies within; in any spelling."""
-        spellings: set[str] = set()
-        for prefix in prefixes(key):
-            spellings |= {prefix.lower(), snake_case(prefix), self._name(prefix).lower()}
-        return {name for name in self.excluded if name.lower() in spellings or snake_case(name) in spellings}
+        return self._spelled(key, self.excluded)
+
+    def hashing(self, key: str) -> set[str]:
+        """The names by which a key's values are hashed: its own, or an object's that it lies within."""
+        return self._spelled(key, self.hashed)
+
+    def hashes_field(self, field_name: str) -> bool:
+        """Whether the values under this name among the custom fields are hashed."""
+        spellings = {field_name.lower(), snake_case(field_name)}
+        own = [each for each in map(self.custom_field, self.hashed) if each]
+        return self._hashes_all_fields or any(spellings & {each.lower(), snake_case(each)} for each in own)
+
+    @property
+    def hashes_fields(self) -> bool:
+        """Whether any value among the custom fields is hashed."""
+        return self._hashes_all_fields or any(map(self.custom_field, self.hashed))
+
+    @property
+    def _hashes_all_fields(self) -> bool:
+        return self.stream.custom_fields is not None and bool(self.hashing(self.stream.custom_fields))
 
     def unmatched(self, keys: Iterable[str]) -> list[str]:
         """Exclusions that none of these keys, nor one of any stream, is left out by."""
-        known = [*keys, *(key for stream in STREAMS.values() for key in stream.keys)]
-        return sorted(self.excluded.difference(*map(self.excluding, known)))
+        return sorted(self.excluded.difference(*map(self.excluding, self._known(keys))))
+
+    def unhashed(self, keys: Iterable[str]) -> list[str]:
+        """Names to hash by which none of these keys, nor one of any stream, is hashed; custom fields apart."""
+        names = {name for name in self.hashed if not self.custom_field(name)}
+        return sorted(names.difference(*map(self.hashing, self._known(keys))))
+
+    def _known(self, keys: Iterable[str]) -> list[str]:
+        return [*keys, *(key for stream in STREAMS.values() for key in stream.keys)]
+
+    def _spelled(self, key: str, names: Iterable[str]) -> set[str]:
+        spellings: set[str] = set()
+        for prefix in prefixes(key):
+            spellings |= {prefix.lower(), snake_case(prefix), self._name(prefix).lower()}
+        return {name for name in names if name.lower() in spellings or snake_case(name) in spellings}
+
+    def custom_field(self, name: str) -> str:
+        """What follows the custom fields' name and a dot; empty for any other name."""
+        custom = {stream.custom_fields for stream in STREAMS.values() if stream.custom_fields}
+        prefix, _, rest = name.partition(".")
+        return rest if any(self._spelled(key, {prefix}) for key in custom) else ""
 
     def columns(self, keys: Iterable[str]) -> dict[str, str]:
         """Key to column for the keys that are kept, in order.

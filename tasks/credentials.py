@@ -16,7 +16,7 @@ from blocks.environment import (
     s3_bucket_from,
 )
 from blocks.environment import read_environment as read_variables
-from blocks.lms import LmsAccount
+from blocks.lms import SHORTEST_HASH_KEY, TOO_SHORT, LmsAccount
 from tasks.errors import ConfigError
 
 BlockT = TypeVar("BlockT", bound=Block)
@@ -37,6 +37,16 @@ def read_environment() -> dict[str, str]:
 def lms_account(blocks: str | None) -> LmsAccount:
     """The LMS account of the block set `blocks`, or of the environment."""
     return _resolve(LmsAccount, blocks, lms_account_from)
+
+
+def hash_key(blocks: str | None) -> str | None:
+    """The key by which columns are hashed: of the block set `blocks`, else of the environment, else None."""
+    if (saved := lms_account(blocks).hash_key) is not None:
+        return saved.get_secret_value()
+    key = read_environment().get("LMS_HASH_KEY")
+    if key is not None and len(key) < SHORTEST_HASH_KEY:
+        raise ConfigError("fix these settings:", [f"LMS_HASH_KEY {TOO_SHORT}"])
+    return key
 
 
 def s3_bucket(blocks: str | None) -> S3Bucket:

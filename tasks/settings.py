@@ -69,6 +69,14 @@ class Resolver:
             except ConfigError as error:
                 self.problems += error.problems or [error.message]
 
+    def hash_key(self) -> None:
+        """The key by which columns are hashed can be had."""
+        try:
+            if credentials.hash_key(self.blocks) is None:
+                self.problems.append("LMS_HASH_COLUMNS names columns, and LMS_HASH_KEY is not set")
+        except ConfigError as error:
+            self.problems += error.problems or [error.message]
+
     def bucket(self, parameter: str | None) -> str:
         """The flow parameter, else the bucket of the block set or of the environment."""
         try:
@@ -95,6 +103,7 @@ def extract_settings(
     path: str | None,
     column_names: Mapping[str, str] | None,
     exclude_columns: list[str] | None,
+    hash_columns: list[str] | None = None,
     *,
     expand: bool = False,
 ) -> ExtractSettings:
@@ -113,7 +122,7 @@ def extract_settings(
         scopes=scopes,
         bucket=resolver.bucket(bucket),
         path_template=template,
-        names=column_names_from(resolver, stream, column_names, exclude_columns),
+        names=column_names_from(resolver, stream, column_names, exclude_columns, hash_columns),
     )
 
 
@@ -165,9 +174,13 @@ def source_object(
 
 
 def column_names_from(
-    resolver: Resolver, stream: Stream, renamed: Mapping[str, str] | None, excluded: list[str] | None
+    resolver: Resolver,
+    stream: Stream,
+    renamed: Mapping[str, str] | None,
+    excluded: list[str] | None,
+    hashed: list[str] | None,
 ) -> ColumnNames:
-    """The user's column names and exclusions over the API's."""
+    """The user's column names over the API's, and which columns are left out or hashed."""
     if renamed is None:
         try:
             renamed = json.loads(resolver.environment.get("LMS_COLUMN_NAMES", "{}"))
@@ -176,10 +189,14 @@ def column_names_from(
         if not isinstance(renamed, dict) or not all(isinstance(name, str) and name for name in renamed.values()):
             resolver.problems.append('LMS_COLUMN_NAMES must be a JSON object like {"externalId": "illum_id"}')
             renamed = {}
-    if excluded is None:
-        excluded = resolver.environment.get("LMS_EXCLUDE_COLUMNS", "").split(",")
+    left_out, to_hash = (
+        frozenset(filter(None, map(str.strip, resolver.environment.get(name, "").split(",") if own is None else own)))
+        for own, name in ((excluded, "LMS_EXCLUDE_COLUMNS"), (hashed, "LMS_HASH_COLUMNS"))
+    )
+    if to_hash:
+        resolver.hash_key()
     try:
-        return ColumnNames(dict(renamed), frozenset(name.strip() for name in excluded if name.strip()), stream)
+        return ColumnNames(dict(renamed), left_out, stream, to_hash)
     except ConfigError as error:
-        resolver.problems.append(f"LMS_COLUMN_NAMES, LMS_EXCLUDE_COLUMNS: {error}")
+        resolver.problems.append(f"LMS_COLUMN_NAMES, LMS_EXCLUDE_COLUMNS, LMS_HASH_COLUMNS: {error}")
         return ColumnNames(stream=stream)

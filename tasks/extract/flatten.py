@@ -11,7 +11,10 @@ import pyarrow.csv
 from prefect import task
 
 from tasks.columns import ColumnNames
+from tasks.credentials import hash_key
+from tasks.errors import ConfigError
 from tasks.extract.fetch import RawSnapshot
+from tasks.extract.hashing import hashed_fields, hashed_texts, key_id
 from tasks.files import create_private, sha256_of
 from tasks.log import run_logger
 from tasks.streams import Scope
@@ -31,25 +34,35 @@ class FlatSnapshot:
     rows: int
     columns: tuple[str, ...]
     unknown_keys: tuple[str, ...]
+    hashed_columns: tuple[str, ...]
+    """Of the columns, and `custom_fields.KEY` for each name of the user's among the custom fields."""
+    hash_key_id: str | None
+    """Which key they are hashed by; None where none is."""
     sha256: str
     bytes: int
     seconds: float
 
 
 @task(name="flatten-pages", task_run_name="flatten-pages {raw.scope.label}", **IN_MEMORY, **ONCE)
-def flatten_pages(raw: RawSnapshot, names: ColumnNames, path: Path) -> FlatSnapshot:
+def flatten_pages(raw: RawSnapshot, names: ColumnNames, path: Path, *, blocks: str | None = None) -> FlatSnapshot:
     """The snapshot's rows lie in one CSV at `path`, one line an item, in the order of the pages.
 
     The header holds the columns of the API's keys, then those of unknown keys; a key that a page leaves out
     is null there. Streams page by page and holds one. Not retried: the same pages give the same file.
 
     Raises:
-        ConfigError: two keys would share one column.
+        ConfigError: two keys would share one column; or there is no such column as is to be hashed.
     """
     began = time.monotonic()
     known = raw.scope.stream.keys
     columns = names.columns((*known, *(key for key in raw.keys if key not in known)))
-    write_pages(raw, columns, path)
+    if raw.rows and (unhashed := names.unhashed(raw.keys)):
+        raise ConfigError(
+            f"LMS_HASH_COLUMNS names {', '.join(unhashed)}, and {raw.scope} has no such key or column. Nothing was "
+            "published, since the values meant may lie under another name. Correct the name, or take it out."
+        ).about_one_scope()
+    key = hash_key(blocks) if names.hashed else None
+    write_pages(raw, columns, path, names, key)
     if raw.rows and (unmatched := names.unmatched(raw.keys)):
         run_logger().warning(
             "LMS_EXCLUDE_COLUMNS names %s, and there is no such key or column: is it spelled as the LMS does?",
@@ -65,25 +78,40 @@ def flatten_pages(raw: RawSnapshot, names: ColumnNames, path: Path) -> FlatSnaps
         rows=raw.rows,
         columns=tuple(columns.values()),
         unknown_keys=unknown,
+        hashed_columns=hashed_columns(names, columns),
+        hash_key_id=key_id(key) if key else None,
         sha256=sha256_of(path),
         bytes=path.stat().st_size,
         seconds=time.monotonic() - began,
     )
 
 
-def write_pages(raw: RawSnapshot, columns: dict[str, str], path: Path) -> None:
+def hashed_columns(names: ColumnNames, columns: dict[str, str]) -> tuple[str, ...]:
+    """What is hashed, by the columns' names."""
+    custom = names.stream.custom_fields
+    fields = sorted(name for name in names.hashed if custom in columns and names.custom_field(name))
+    return (*(column for key, column in columns.items() if names.hashing(key)), *fields)
+
+
+def write_pages(
+    raw: RawSnapshot, columns: dict[str, str], path: Path, names: ColumnNames, hash_key: str | None
+) -> None:
     """Write every page's items under `columns` (key to column)."""
-    guid_keys = raw.scope.stream.guid_keys
     schema = pa.schema([(name, pa.string()) for name in columns.values()])
     with create_private(path) as file, pa.csv.CSVWriter(file, schema, write_options=_CSV) as writer:
         for page in raw.files():
             with pa.OSFile(str(page)) as source:
                 items = pa.ipc.open_file(source).read_all()
-            writer.write_table(pa.table([column(items, key, guid_keys) for key in columns], schema))
+            writer.write_table(pa.table([column(items, key, names, hash_key) for key in columns], schema))
 
 
-def column(items: pa.Table, key: str, guid_keys: frozenset[str]) -> pa.Array:
-    """One key's texts: GUIDs in lower case, null where the page leaves the key out."""
+def column(items: pa.Table, key: str, names: ColumnNames, hash_key: str | None) -> pa.Array:
+    """One key's texts: GUIDs in lower case, null where the page leaves the key out; hashed where that is asked for."""
     if key not in items.column_names:
         return pa.nulls(len(items), pa.string())
-    return pc.utf8_lower(items[key]) if key in guid_keys else items[key]
+    texts = pc.utf8_lower(items[key]) if key in names.stream.guid_keys else items[key]
+    if hash_key is None:
+        return texts
+    if key == names.stream.custom_fields:
+        return hashed_fields(texts, names.hashes_field, hash_key) if names.hashes_fields else texts
+    return hashed_texts(texts, hash_key) if names.hashing(key) else texts

@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 from prefect import task
 from prefect.runtime import flow_run
 
-from tasks.errors import SnapshotShrank
+from tasks.errors import ConfigError, SnapshotShrank
 from tasks.extract.flatten import FlatSnapshot
 from tasks.held import Held
 from tasks.log import run_logger
@@ -22,6 +22,8 @@ from tasks.task_options import IN_MEMORY, RETRIED
 
 UPLOAD = TransferConfig(multipart_threshold=64 << 20, multipart_chunksize=8 << 20, max_concurrency=8)
 
+HASH_KEY_ID = "hash-key-id"
+"""In the metadata: which key hashed columns are hashed by; absent where none is hashed."""
 MOST_LOOKED_AT = 1000
 """Objects asked about for a scope's last snapshot; each takes a request."""
 UNREADABLE = {"400", "404", "NotFound", "NoSuchKey"}
@@ -40,6 +42,14 @@ class Published:
 
 
 @dataclass(frozen=True)
+class Previous:
+    """What the last published snapshot of a scope says of itself."""
+
+    rows: int
+    hash_key_id: str | None
+
+
+@dataclass(frozen=True)
 class Extracted:
     """One scope's snapshot: as a file, as an object, and which ids it holds."""
 
@@ -55,6 +65,7 @@ def write_csv(
     path_template: str,
     *,
     allow_shrink: bool = False,
+    allow_hash_change: bool = False,
     dry_run: bool = False,
     blocks: str | None = None,
 ) -> Published:
@@ -65,17 +76,20 @@ def write_csv(
 
     Raises:
         SnapshotShrank: no rows, or less than half of those last published; not with allow_shrink.
+        ConfigError: columns were hashed before by another key, or by any; not with allow_hash_change.
         AuthError, ConfigError, LoadFailed: S3 refused, is misnamed, or stayed out of reach.
     """
     began = time.monotonic()
     target = S3Object(bucket, object_key(path_template, flat.scope, flat.snapshot_at))
     with s3_access(target, blocks) as client:
-        previous_rows = rows_last_published(client, bucket, path_template, flat)
+        previous = last_published(client, bucket, path_template, flat)
         if not allow_shrink:
-            check_volume(flat, previous_rows)
+            check_volume(flat, previous.rows if previous else None)
+        if previous and not allow_hash_change:
+            check_hash_key(flat, previous)
         if not dry_run:
             target = upload(client, flat, target)
-    return Published(target, flat.rows, previous_rows, flat.bytes, time.monotonic() - began)
+    return Published(target, flat.rows, previous.rows if previous else None, flat.bytes, time.monotonic() - began)
 
 
 def unpublished(flat: FlatSnapshot, published: Published) -> Snapshot:
@@ -94,6 +108,7 @@ def upload(client: Any, flat: FlatSnapshot, target: S3Object) -> S3Object:
         "flow-run-id": str(flow_run.id or ""),
         "kind": "full",
         "format": FORMAT,
+        **({HASH_KEY_ID: flat.hash_key_id} if flat.hash_key_id else {}),
     }
     extra = {"Metadata": metadata, "ContentType": "text/csv; charset=utf-8"}
     answers: list[dict[str, Any]] = []  # upload_file gives none; a later look may find another writer's version
@@ -126,8 +141,19 @@ def check_volume(flat: FlatSnapshot, previous_rows: int | None) -> None:
     raise error
 
 
-def rows_last_published(client: Any, bucket: str, path_template: str, flat: FlatSnapshot) -> int | None:
-    """How many rows this scope's own last object says it has; None, and a log line, where none is found.
+def check_hash_key(flat: FlatSnapshot, previous: Previous) -> None:
+    """Raise ConfigError where values would have other hashes than last time, or be hashed no more."""
+    if previous.hash_key_id in (None, flat.hash_key_id):
+        return
+    found = "another LMS_HASH_KEY, so no hash would equal an earlier one" if flat.hash_key_id else "no column to hash"
+    raise ConfigError(
+        f"{flat.scope}: expected the settings by which its last snapshot was hashed, found {found}. Nothing was "
+        "published. Correct LMS_HASH_COLUMNS and LMS_HASH_KEY; if the change is meant, run once with allow_hash_change."
+    )
+
+
+def last_published(client: Any, bucket: str, path_template: str, flat: FlatSnapshot) -> Previous | None:
+    """What this scope's own last object says of itself; None, and a log line, where none is found.
 
     The objects whose keys the template could have made are looked at, newest first: another scope's, or a
     foreign file, neither counts nor hides what lies behind it.
@@ -136,8 +162,8 @@ def rows_last_published(client: Any, bucket: str, path_template: str, flat: Flat
     could_be_ours = (entry for entry in listed(client, bucket, prefix) if could_be.fullmatch(entry["Key"]))
     newest = nlargest(MOST_LOOKED_AT, could_be_ours, key=lambda entry: (entry["LastModified"], entry["Key"]))
     for entry in newest:
-        if (rows := rows_of_scope(client, bucket, entry["Key"], flat.scope)) is not None:
-            return rows
+        if (previous := snapshot_of(client, bucket, entry["Key"], flat.scope)) is not None:
+            return previous
     run_logger().info(
         "%s: no earlier snapshot to compare its size with among %d object(s) in s3://%s/%s",
         flat.scope, len(newest), bucket, prefix,
@@ -145,8 +171,8 @@ def rows_last_published(client: Any, bucket: str, path_template: str, flat: Flat
     return None
 
 
-def rows_of_scope(client: Any, bucket: str, key: str, scope: Scope) -> int | None:
-    """The rows that an object's metadata tells, if it is a snapshot of that scope."""
+def snapshot_of(client: Any, bucket: str, key: str, scope: Scope) -> Previous | None:
+    """What an object's metadata says, if it is a snapshot of that scope."""
     try:
         head = client.head_object(Bucket=bucket, Key=key)
     except ClientError as error:
@@ -157,7 +183,8 @@ def rows_of_scope(client: Any, bucket: str, key: str, scope: Scope) -> int | Non
     rows = metadata.get("rows", "")
     same_stream = metadata.get("stream", MEMBERS.name) == scope.stream.name
     same = same_stream and metadata.get(scope.stream.scope_metadata, "").lower() == scope.id
-    return int(rows) if same and rows.isascii() and rows.isdigit() else None
+    is_count = rows.isascii() and rows.isdigit()
+    return Previous(int(rows), metadata.get(HASH_KEY_ID)) if same and is_count else None
 
 
 def key_pattern(path_template: str, scope: Scope) -> tuple[str, re.Pattern[str]]:

@@ -27,6 +27,7 @@ class ExtractReport(RunReport):
     retries: int
     replaced_characters: int
     unknown_keys: str
+    hashed_columns: str
     bytes: int
     fetch_seconds: float
     flatten_seconds: float
@@ -47,6 +48,7 @@ class ExtractReport(RunReport):
             *table(("step", "seconds", f"{items}/s"), ((s, f"{t:.2f}", rate(rows, t)) for s, t in steps)),
             *notes({
                 f"In other {STREAMS[self.stream].scope}s": self.foreign_rows or "",
+                "Hashed columns": self.hashed_columns,
                 "Keys this version does not know": self.unknown_keys,
                 "Characters that were none, now U+FFFD": self.replaced_characters or "",
             }),
@@ -70,6 +72,7 @@ def extract_report(raw: RawSnapshot, flat: FlatSnapshot, published: Published, *
         retries=raw.retries,
         replaced_characters=raw.replaced_characters,
         unknown_keys=", ".join(flat.unknown_keys),
+        hashed_columns=", ".join(flat.hashed_columns),
         bytes=flat.bytes,
         fetch_seconds=round(raw.seconds, 2),
         flatten_seconds=round(flat.seconds, 2),
