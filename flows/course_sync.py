@@ -50,6 +50,7 @@ def course_sync(
     on_departure: parameters.Departure = "keep",
     max_departures: parameters.MaxDepartures = "20%",
     max_emptied: parameters.MaxEmptied = None,
+    history: parameters.History = False,
     dry_run: parameters.DryRun = False,
     show_values: parameters.ShowValues = False,
     blocks: parameters.Blocks = None,
@@ -66,6 +67,7 @@ def course_sync(
         on_departure,
         max_departures,
         max_emptied,
+        history,
         dry_run=dry_run,
         show_values=show_values,
     ).checked(resolver.problems)

@@ -73,6 +73,10 @@ MaxEmptied = Annotated[
     str | None,
     "the most stored values of a column that may become null, or a percentage; else 50 %, at least 10.",
 ]
+History = Annotated[
+    bool,
+    "keep every state of each row, with its times, in a second table: that of the table's name and _history.",
+]
 Replay = Annotated[bool, "apply a snapshot again, or an older one; even so no row gives way to an older edit."]
 DryRun = Annotated[bool, "do everything but write to S3 or the table: real counts and the first differences."]
 ShowValues = Annotated[bool, "let the differences show values, which are personal data."]

@@ -53,6 +53,7 @@ def s3_to_rds(
     on_departure: parameters.Departure = "keep",
     max_departures: parameters.MaxDepartures = "20%",
     max_emptied: parameters.MaxEmptied = None,
+    history: parameters.History = False,
     replay: parameters.Replay = False,
     dry_run: parameters.DryRun = False,
     show_values: parameters.ShowValues = False,
@@ -63,7 +64,7 @@ def s3_to_rds(
     source = source_object(resolver, MEMBERS, bucket, key, version_id)
     settings = load_settings(resolver, schema_name, table_name)
     options = LoadOptions(
-        schema_contract, max_rejected, on_departure, max_departures, max_emptied, replay, dry_run, show_values
+        schema_contract, max_rejected, on_departure, max_departures, max_emptied, history, replay, dry_run, show_values
     ).checked(resolver.problems)
     resolver.finish()
     with run_folder() as folder:

@@ -23,6 +23,7 @@ class LoadOptions:
     max_departures: str = "20%"
     max_emptied: str | None = None
     """Stored values of a column that may become null, or a percentage of them; None is 50 %, at least 10."""
+    history: bool = False
     replay: bool = False
     dry_run: bool = False
     show_values: bool = False

@@ -39,25 +39,29 @@ def default_columns(stream: Stream, blocks: str | None) -> dict[str, TableColumn
 
 
 def add_columns(cursor: Cursor, table: TableSchema, alignment: Alignment) -> None:
-    """With schema_contract evolve: the table has the file's new columns too.
+    """With schema_contract evolve: the table has the file's new columns too."""
+    if alignment.added:
+        alter_table(cursor, table.quoted, [(column.name, column.declared) for column in alignment.added])
+
+
+def alter_table(cursor: Cursor, table: str, columns: list[tuple[str, str]]) -> None:
+    """Add columns (name and type) to a table (its quoted name).
 
     Raises:
         Unreachable: readers held the table all that time.
     """
-    if not alignment.added:
-        return
-    added = ", ".join(f"ADD COLUMN {quoted(c.name)} {c.declared}" for c in alignment.added)
+    added = ", ".join(f"ADD COLUMN {quoted(name)} {kind}" for name, kind in columns)
     for tries_left in reversed(range(ALTER_TRIES)):
         cursor.execute(f"SAVEPOINT altering; SET LOCAL lock_timeout = '{ALTER_WAIT_S}s'")
         try:
-            cursor.execute(f"ALTER TABLE {table.quoted} {added}")
+            cursor.execute(f"ALTER TABLE {table} {added}")
         except psycopg2.Error as error:
             if error.pgcode != LOCKED:
                 raise
             cursor.execute("ROLLBACK TO SAVEPOINT altering")
             if not tries_left:
                 raise Unreachable(
-                    f"{table.quoted}: expected to add the columns {', '.join(c.name for c in alignment.added)}, "
+                    f"{table}: expected to add the columns {', '.join(name for name, _ in columns)}, "
                     f"found the table in use through {ALTER_TRIES} tries (SQLSTATE {LOCKED}). Nothing was changed; run "
                     "again, or add them by hand."
                 ) from None

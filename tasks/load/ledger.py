@@ -168,8 +168,8 @@ def committed_by_this_run(cursor: Cursor, table: TableSchema, snapshot: Snapshot
 
 def record_load(
     cursor: Cursor, table: TableSchema, snapshot: Snapshot, counts: dict[str, int], rejects_key: str | None
-) -> None:
-    """Write the load's row, to be committed with its data.
+) -> int:
+    """Write the load's row, to be committed with its data; returns its load_id.
 
     Raises:
         SchemaMismatch: the ledger wants a value that no load gives. Names the SQL to run.
@@ -184,8 +184,10 @@ def record_load(
         execute(cursor, "ledger_insert", values, ledger=ledger, **more)
     except NotNullViolation as error:
         raise unfilled(ledger, str(error.diag.column_name)) from None
-    if one_row(cursor)[0] is None:
+    [load_id] = one_row(cursor)
+    if load_id is None:
         raise unfilled(ledger, "load_id")
+    return int(load_id)
 
 
 def unfilled(ledger: str, column: str) -> SchemaMismatch:

@@ -35,6 +35,8 @@ class Loaded:
     ignored_columns: tuple[str, ...] = ()
     untouched_columns: tuple[str, ...] = ()
     added_columns: tuple[str, ...] = ()
+    history: str = ""
+    """Where the history lies, and how many rows were added to it."""
     differences: tuple[str, ...] = field(default=(), repr=False)
     seconds: float = 0.0
 

@@ -5,6 +5,7 @@ order in which each finds what it needs (`tasks.load.write_order`), written in s
 is split in two until the rows to blame stand alone. Those are tried once more at the end: none of them could be added.
 """
 
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -224,7 +225,7 @@ def broken_checks(cursor: Cursor, merge: Merge) -> Reasons:
     return reasons
 
 
-def withdraw(cursor: Cursor, refused: Reasons) -> None:
+def withdraw(cursor: Cursor, refused: Collection[int]) -> None:
     """Take refused rows from those that are to be written."""
     if refused:
         cursor.execute("DELETE FROM pg_temp.changes WHERE _record = ANY (%s)", (list(refused),))

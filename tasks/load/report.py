@@ -34,6 +34,7 @@ class LoadReport(RunReport):
     rejected_because: str
     ignored_columns: str
     added_columns: str
+    history: str
     altered_columns: str
     cut_columns: str
     kept_leavers: int
@@ -68,6 +69,7 @@ class LoadReport(RunReport):
                 "Columns of the file that the table lacks": self.ignored_columns,
                 "Columns added to the table": self.added_columns,
                 "Columns of the table that the file lacks": self.untouched_columns,
+                "History": self.history,
                 "First differences": self.differences,
             }),
         ])  # fmt: skip
@@ -84,6 +86,7 @@ def load_report(snapshot: Snapshot, table: TableSchema, loaded: Loaded, *, dry_r
         rejected_because=loaded.rejected_because,
         ignored_columns=", ".join(loaded.ignored_columns),
         added_columns=", ".join(loaded.added_columns),
+        history=loaded.history,
         altered_columns=", ".join(loaded.altered_columns),
         cut_columns=", ".join(loaded.cut_columns),
         kept_leavers=len(loaded.kept_leavers),

@@ -22,6 +22,7 @@ from tasks.load.departures import (
 from tasks.load.duplicates import drop_duplicates, note_rejected
 from tasks.load.emptied import check_emptied
 from tasks.load.evolve import add_columns, create_missing, default_columns
+from tasks.load.history import open_history, write_history
 from tasks.load.ledger import (
     Committed,
     EarlierLoads,
@@ -32,7 +33,7 @@ from tasks.load.ledger import (
     record_load,
 )
 from tasks.load.loaded import Loaded, check_sum, numbered
-from tasks.load.merge import merge_rows
+from tasks.load.merge import merge_rows, withdraw
 from tasks.load.plan import Merge
 from tasks.load.reasons import Reasons
 from tasks.load.records import count_records, read_header
@@ -125,6 +126,9 @@ def load(
         without_new=options.dry_run,
     )
     news = find_news(cursor, merge, snapshot, staged, nameless, options, earlier, held)
+    if not options.dry_run:
+        add_columns(cursor, table, alignment)
+    history = open_history(cursor, merge, dry_run=options.dry_run) if options.history else None
     outcome = write_news(cursor, merge, snapshot, staged, news, limit)
     rejected = rejected_records(snapshot.path, outcome.rejected, alignment)
     rejects = publish_rejects(snapshot, rejected, blocks) if rejected and not options.dry_run else None
@@ -136,7 +140,11 @@ def load(
         rejected_because=summary(rejected),
     )
     check_sum(loaded)
-    record_load(cursor, table, snapshot, loaded.counts(), rejects.key if rejects else None)
+    load_id = record_load(cursor, table, snapshot, loaded.counts(), rejects.key if rejects else None)
+    if history is not None:
+        withdraw(cursor, outcome.written.unwritten)
+        rows = write_history(cursor, merge, history, news.compared, load_id, all_written=not outcome.unwritten)
+        loaded = replace(loaded, history=f"{rows} rows added to {history.name}")
     return loaded
 
 
@@ -180,6 +188,8 @@ class Outcome:
     written: ReadBack
     left: Departures
     rejected: Reasons
+    unwritten: int
+    """How many of the changed rows were not written."""
 
 
 def write_news(cursor: Cursor, merge: Merge, snapshot: Snapshot, staged: Staged, news: News, limit: int) -> Outcome:
@@ -188,8 +198,6 @@ def write_news(cursor: Cursor, merge: Merge, snapshot: Snapshot, staged: Staged,
     Raises:
         TooManyRejected: more than `limit` rows were refused.
     """
-    if not merge.without_new:
-        add_columns(cursor, merge.table, merge.alignment)
     most = limit - len(staged.rejected)
     try:
         with savepoint(cursor):
@@ -205,7 +213,8 @@ def write_news(cursor: Cursor, merge: Merge, snapshot: Snapshot, staged: Staged,
     written = read_back(cursor, merge, news.compared, list(refusals.rows))
     rejected |= written.dropped
     check_limit(snapshot, merge.alignment, rejected, limit)
-    return Outcome(written, count_departures(cursor, merge, news.departures, refusals.leavers), rejected)
+    left = count_departures(cursor, merge, news.departures, refusals.leavers)
+    return Outcome(written, left, rejected, len(refusals.rows) + len(written.unwritten))
 
 
 def summed_up(merge: Merge, staged: Staged, news: News, outcome: Outcome) -> Loaded:

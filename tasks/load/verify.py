@@ -24,6 +24,8 @@ class ReadBack:
     altered: int = 0
     """Rows among these whose values the table's own trigger replaced."""
     altered_columns: Counter[str] = field(default_factory=Counter)
+    unwritten: list[int] = field(default_factory=list)
+    """Rows that the table did not take: it dropped them, or another session had made them newer meanwhile."""
     dropped: Reasons = field(default_factory=dict)
     """Rows that are not in the table, or that it left as they were, without an error."""
 
@@ -60,7 +62,9 @@ def read_back(cursor: Cursor, merge: Merge, compared: Compared, refused: list[in
                 found.altered_columns.update(columns)
             elif outcome == "newer":
                 found.unchanged += 1
+                found.unwritten.append(record)
             else:
+                found.unwritten.append(record)
                 found.dropped[record] = ("", DROPPED)
     if found.dropped and merge.may_skip_rows:
         refuse_other_keys(cursor, merge)

@@ -1,0 +1,223 @@
+"""The history of a table: each state of each row that the loads have left, from when until when.
+
+A load writes what it has changed, as the table holds it in the end. What loads without history have changed meanwhile
+is found by comparing the whole table, before anything else is written.
+"""
+
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from psycopg2.errors import InsufficientPrivilege
+from psycopg2.extensions import cursor as Cursor
+
+from tasks.columns import DEPARTED_AT
+from tasks.errors import AuthError, SchemaMismatch
+from tasks.load.align import LONGEST_NAME
+from tasks.load.compare import Compared
+from tasks.load.database import execute, one_row, quoted, savepoint, statement
+from tasks.load.evolve import alter_table
+from tasks.load.ledger import LEDGER
+from tasks.load.plan import CHANGED, STAGED, Merge
+from tasks.load.schema import TableSchema
+
+OWN_COLUMNS = ("valid_from", "valid_to", "change", "load_id")
+MISSED, SIDE_EFFECTS = "pg_temp.history_missed", "pg_temp.history_side_effects"
+ONE_TICK = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True)
+class History:
+    """The history of one table, at the beginning of a load."""
+
+    name: str
+    """Quoted and qualified."""
+    columns: tuple[str, ...]
+    """The table's."""
+    at: datetime
+    """The database's clock, later than anything in the history."""
+    is_empty: bool
+    has_missed: bool
+    """Whether loads without history have changed the table since."""
+
+
+def history_name(table: TableSchema) -> str:
+    """The quoted, qualified name of a table's history."""
+    return quoted(table.schema, f"{table.table}_history")
+
+
+def view_name(table: TableSchema) -> str:
+    """The quoted, qualified name of the view of a history's current state."""
+    return quoted(table.schema, f"{table.table}_history_current")
+
+
+def sql_of(name: str, **parts: str) -> str:
+    """The SQL of a file without its comments, on one line, for somebody to run by hand."""
+    lines = (line for line in statement(name).splitlines() if not line.startswith("--"))
+    return " ".join(" ".join(lines).format(**parts).split()).rstrip(";")
+
+
+def open_history(cursor: Cursor, merge: Merge, *, dry_run: bool) -> History | None:
+    """The history is there, with all columns of the table; what it has missed lies in MISSED. None in a dry run.
+
+    Raises:
+        AuthError: there is no history and this user may not create it. Names the SQL to run.
+        SchemaMismatch: a column of the table has the name of one of the history's own, or another type there.
+    """
+    table = merge.table
+    check_names(table, [column.name for column in merge.alignment.added])
+    name = history_name(table)
+    cursor.execute("SELECT to_regclass(%s) IS NOT NULL", (name,))
+    if one_row(cursor)[0]:
+        sync_columns(cursor, table, name, dry_run=dry_run)
+    elif not dry_run:
+        create_history(cursor, table, name)
+    if dry_run:
+        return None
+    columns = (*(column.name for column in table.columns), *(column.name for column in merge.alignment.added))
+    ledger = quoted(table.schema, LEDGER)
+    execute(cursor, "history_last", {"table_name": table.table}, history=name, ledger=ledger)
+    last, has_missed = one_row(cursor)
+    history = History(name, columns, after(cursor, last), last is None, has_missed)
+    if has_missed:
+        find_missed(cursor, merge, history, MISSED)
+    return history
+
+
+def check_names(table: TableSchema, added: list[str]) -> None:
+    """Raise SchemaMismatch where the history cannot have the table's columns, or no name of its own."""
+    if taken := sorted({*(column.name for column in table.columns), *added}.intersection(OWN_COLUMNS)):
+        raise SchemaMismatch(
+            f"{table.quoted}: expected no column named {', '.join(OWN_COLUMNS)}, which its history has for itself, "
+            f"found {', '.join(taken)}. Nothing was changed. Rename it, or load without history."
+        )
+    if len(f"{table.table}_history_current".encode()) > LONGEST_NAME:
+        raise SchemaMismatch(
+            f"{table.quoted}: its name is too long for a history, whose own has 16 bytes more and {LONGEST_NAME} at "
+            "most. Nothing was changed. Load without history, or give the table a shorter name."
+        )
+
+
+def create_history(cursor: Cursor, table: TableSchema, name: str) -> None:
+    """Create the history and the view of its current state."""
+    parts = {"history": name, "table": table.quoted, "key": quoted(table.stream.key_column)}
+    view = view_name(table)
+    try:
+        with savepoint(cursor):
+            execute(cursor, "history_table", **parts)
+            execute(cursor, "history_view", view=view, history=name)
+    except InsufficientPrivilege:
+        user = quoted(cursor.connection.info.user)
+        sql = f"{sql_of('history_table', **parts)}; {sql_of('history_view', view=view, history=name)}"
+        raise AuthError(
+            f"{name}: expected the history, or the right to create it; found neither. Nothing was changed. As the "
+            f"schema's owner, run: {sql}; GRANT SELECT, INSERT, UPDATE ON {name} TO {user};"
+        ) from None
+
+
+def sync_columns(cursor: Cursor, table: TableSchema, name: str, *, dry_run: bool) -> None:
+    """The history has each column of the table, in its type; columns that the table has no more stay in it."""
+    cursor.execute(statement("column_types"), {"table": table.quoted})
+    wanted = {row[0]: (row[1], row[6]) for row in cursor.fetchall()}
+    cursor.execute(statement("column_types"), {"table": name})
+    found = {row[0]: (row[1], row[6]) for row in cursor.fetchall()}
+    if other := [c for c in wanted if c in found and found[c] != wanted[c]]:
+        changes = ", ".join(f"ALTER COLUMN {quoted(c)} TYPE {typed(*wanted[c])}" for c in other)
+        raise SchemaMismatch(
+            f"{name}: expected the types of {table.quoted}, found others for {', '.join(other)}. Nothing was changed. "
+            f"As the history's owner, run: DROP VIEW {view_name(table)}; ALTER TABLE {name} {changes}; "
+            f"{sql_of('history_view', view=view_name(table), history=name)};"
+        )
+    missing = [(c, typed(*wanted[c])) for c in wanted if c not in found]
+    if missing and not dry_run:
+        alter_table(cursor, name, missing)
+        with suppress(InsufficientPrivilege), savepoint(cursor):
+            execute(cursor, "history_view", view=view_name(table), history=name)
+
+
+def typed(declared: str, collation: str | None) -> str:
+    """A column's type in SQL."""
+    return declared + (f" COLLATE {collation}" if collation else "")
+
+
+def after(cursor: Cursor, last: datetime | None) -> datetime:
+    """The database's clock, though never before what was recorded last: clocks are set back at times."""
+    cursor.execute("SELECT clock_timestamp()")
+    now: datetime = one_row(cursor)[0]
+    return now if last is None else max(now, last + ONE_TICK)
+
+
+def find_missed(cursor: Cursor, merge: Merge, history: History, into: str) -> None:
+    """Compare the whole table with the history's current state; what differs goes into a temporary table."""
+    changes = [f"WHEN h.{quoted(merge.key)} IS NULL THEN 'inserted'"]
+    if DEPARTED_AT in history.columns:
+        changes.append(f"WHEN (t.{DEPARTED_AT} IS NULL) < (h.{DEPARTED_AT} IS NULL) THEN 'departed'")
+        changes.append(f"WHEN (t.{DEPARTED_AT} IS NULL) > (h.{DEPARTED_AT} IS NULL) THEN 'returned'")
+    execute(
+        cursor,
+        "history_missed",
+        **merge.target,
+        missed=into,
+        history=history.name,
+        stored=listed("t", history),
+        known=listed("h", history),
+        change=f"CASE {' '.join(changes)} ELSE 'updated' END",
+    )
+
+
+def write_history(
+    cursor: Cursor, merge: Merge, history: History, compared: Compared, load_id: int, *, all_written: bool
+) -> int:
+    """Each row that this load has changed has its new state in the history; how many rows that took.
+
+    `pg_temp.changes` holds the rows that were written, and no others.
+
+    Args:
+        all_written: no row was refused.
+    """
+    rows = 0
+    if history.has_missed:
+        rows += write_states(cursor, merge, history, f"{MISSED} AS t", "t.change", history.at, load_id)
+    at = after(cursor, history.at)
+    rows_written, change = (
+        CHANGED,
+        "CASE WHEN c.is_new THEN 'inserted' WHEN c.returns THEN 'returned' ELSE 'updated' END",
+    )
+    if all_written and (compared.is_all_new or compared.is_all_changed):  # nothing to join with
+        rows_written, change = STAGED, "'inserted'" if compared.is_all_new else "'updated'"
+    target = f"JOIN {merge.table.quoted} AS t ON t.{quoted(merge.key)}"
+    written = f"{rows_written} {target} = s.{merge.alignment.key.staged}"
+    rows += write_states(cursor, merge, history, written, change, at, load_id)
+    if merge.leave is not None:
+        marked = f"WHERE t.{DEPARTED_AT} IS NOT NULL" if merge.revive else "WHERE false"
+        left = f"pg_temp.leavers AS l {target} = l._key {marked}"
+        rows += write_states(cursor, merge, history, left, "'departed'", at, load_id)
+        current = f"JOIN {history.name} AS t ON t.{quoted(merge.key)} = l._key AND t.valid_to = 'infinity'"
+        there = f"SELECT FROM {merge.table.quoted} AS o WHERE o.{quoted(merge.key)} = l._key"
+        gone = f"pg_temp.leavers AS l {current} WHERE NOT EXISTS ({there})"
+        rows += write_states(cursor, merge, history, gone, "'gone'", at, load_id)
+    if merge.table.changes_rows:
+        find_missed(cursor, merge, history, SIDE_EFFECTS)
+        rows += write_states(cursor, merge, history, f"{SIDE_EFFECTS} AS t", "t.change", at, load_id)
+    return rows
+
+
+def write_states(
+    cursor: Cursor, merge: Merge, history: History, rows: str, change: str, at: datetime, load_id: int
+) -> int:
+    """Begin a new state for each of these rows (SQL, with the row itself as `t`), and end the one before."""
+    values = {"at": at, "load_id": load_id}
+    parts = {"history": history.name, "key": quoted(merge.key)}
+    names = ", ".join(map(quoted, history.columns))
+    execute(
+        cursor, "history_open", values, **parts, columns=names, values=listed("t", history), change=change, rows=rows
+    )
+    written = cursor.rowcount
+    if written and not (history.is_empty and at == history.at):
+        execute(cursor, "history_close", values, **parts)
+    return written
+
+
+def listed(source: str, history: History) -> str:
+    """The table's columns, from a source of that name."""
+    return ", ".join(f"{source}.{quoted(name)}" for name in history.columns)
