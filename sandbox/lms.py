@@ -198,6 +198,8 @@ class SimulatedLms:
         item, _, below = rest.partition("/")
         if (kind, below) == ("departments", ""):
             return partial(self._department, item)
+        if (kind, below) == ("users", ""):
+            return partial(self._user, item)
         if (kind, below) == ("courses", ""):
             return partial(self._course, item)
         if (kind, below) == ("courses", "enrollments"):
@@ -239,6 +241,10 @@ class SimulatedLms:
         told = limit if self.announce_cap else int(asked)
         head = f'{{"totalItems":{len(order)},"returnedItems":{len(users)},"limit":{told},"offset":{page},"users":['
         return Answer(200, head.encode() + b",".join(users) + b"]}")
+
+    def _user(self, user: str) -> Answer:
+        found = self._rendered.get(user.lower())
+        return _error(404, "Resource not found") if found is None else Answer(200, found)
 
     def _course(self, course: str) -> Answer:
         if course.lower() not in self.courses.enrollments:

@@ -34,6 +34,8 @@ class PipelineError(Exception):
 
     retriable = False
     """Whether the same step may succeed if it is simply run again shortly."""
+    status: int | None = None
+    """What the LMS answered a request that it refused."""
     of_one_scope = False
     """Whether it is about one department or course alone, so that others of the same run may still succeed."""
 

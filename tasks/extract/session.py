@@ -235,9 +235,11 @@ def _refuse(status: int, body: bytes, where: str) -> None:
         raise ConfigError(f"{where} answered {status}: the API lies elsewhere. Check REST_API_URL.")
     if status < 400 or status >= 500:
         raise Unusable(f"status {status}")
-    raise ConfigError(
+    error = ConfigError(
         f"{where} answered {status}, which no repetition cures. Check REST_API_URL, the id and LMS_PAGE_SIZE."
     )
+    error.status = status
+    raise error
 
 
 def decode_whole(body: bytes, decode: Callable[[bytes], T]) -> T:

@@ -99,6 +99,11 @@ def read_chunks(path: Path, width: int, size: int = CHUNK_BYTES) -> Iterator[Chu
         record += records
 
 
+def header_bytes(path: Path) -> int:
+    """How long the header is, its line end and a byte order mark included."""
+    return _header(path)[2]
+
+
 def count_records(path: Path) -> int:
     """How many records lie below the header. Proves the file strict, but looks at no field.
 

@@ -288,13 +288,29 @@ def test_a_clock_set_back_makes_no_state_that_ends_before_it_begins(recorder: Re
     recorder.states.clear()
 
 
-def test_a_ledger_that_was_lost_costs_a_comparison_and_nothing_else(recorder: Recorder) -> None:
+@pytest.mark.parametrize("loads_without", [0, 1, 2])
+def test_a_ledger_that_was_lost_hides_no_load_without_history(recorder: Recorder, loads_without: int) -> None:
     recorder.load([member(1)])
     recorder.load([member(1, "Bea")])
     recorder.loader.database.query(f'DROP TABLE "{SCHEMA}".lms_loads')
+    for number in range(loads_without):
+        recorder.load([member(1, f"off {number}")], history=False)
     recorder.load([member(1, "Cid")])
     recorder.load([member(1, "Dan")])
-    assert [row[0] for row in recorder.states_of(1)] == ["Ada", "Bea", "Cid", "Dan"]
+    between = [f"off {loads_without - 1}"] if loads_without else []
+    assert [row[0] for row in recorder.states_of(1)] == ["Ada", "Bea", *between, "Cid", "Dan"]
+
+
+def test_a_row_that_a_trigger_drops_keeps_its_state(recorder: Recorder) -> None:
+    recorder.load([member(1), member(2)])
+    recorder.loader.database.query(
+        'CREATE FUNCTION "Business Tracking".drop() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$; '
+        f"CREATE TRIGGER drop BEFORE UPDATE ON {TABLE} FOR EACH ROW WHEN (old.lms_user_id = '{uid(1)}') "
+        'EXECUTE FUNCTION "Business Tracking".drop()'
+    )
+    assert recorder.load([member(1, "Bea"), member(2, "Bea")]).rejected == 1
+    assert [row[0] for row in recorder.states_of(1)] == ["Ada"]
+    assert [row[0] for row in recorder.states_of(2)] == ["Ada", "Bea"]
 
 
 def test_who_may_not_create_it_is_told_the_sql(loader: Loader, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,212 @@
+"""Erase one person, who is no more in the LMS, from every store: `python -m commands.erase LMS_USER_ID [--yes]`.
+
+Without --yes it shows what it would do, and changes nothing. It needs more rights than a run has: DELETE on the tables
+and their histories, and in S3 s3:ListBucketVersions, s3:GetObjectVersion, s3:PutObject and s3:DeleteObjectVersion.
+"""
+
+import argparse
+import logging
+import re
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+from prefect.client.orchestration import get_client
+from prefect.settings import temporary_settings
+from psycopg2.extensions import cursor as Cursor
+
+from blocks.local_server import LOCAL_SERVER
+from commands.erasure.objects import Version, delete, list_versions, plan, versions_naming, write_anew
+from commands.erasure.person import Found, Person
+from commands.erasure.rows import Table, erase_rows, find_rows, loads_of, tables_of, with_addresses
+from commands.erasure.runs import erase_runs, find_runs
+from tasks.credentials import lms_account
+from tasks.errors import ConfigError, PipelineError
+from tasks.extract.account_lock import one_run_an_account
+from tasks.extract.session import LmsSession
+from tasks.files import run_folder
+from tasks.load.database import transaction
+from tasks.load.ledger import open_ledger, record_load
+from tasks.load.loaded import Loaded
+from tasks.load.schema import TableSchema
+from tasks.load.table_lock import lock_table
+from tasks.metadata import GUID
+from tasks.s3 import S3Object, Snapshot, s3_access
+from tasks.settings import Resolver, column_names_from, load_settings
+from tasks.streams import ENROLLMENTS, MEMBERS, STREAMS
+
+NOT_REACHED = (
+    "backups of the database and of the bucket, and replicas of either",
+    "PostgreSQL's write-ahead log, and deleted rows until VACUUM has run",
+    "mails and chat messages, which hold no row of a person, at most an id",
+    "what Prefect's API does not show of Prefect's database, and its backups",
+    "logs kept elsewhere than in Prefect: a terminal, a container's output",
+    "copies that other programs made of the tables or of the bucket",
+)
+
+
+class Erasure:
+    """One person's erasure: the stores that are searched, and what is done in each."""
+
+    def __init__(self, person: Person, schema: str | None, blocks: str | None) -> None:
+        self.person = person
+        self.blocks = blocks
+        resolver = Resolver(blocks)
+        load = load_settings(resolver, schema, None)
+        self.schema, self.configured = load.schema, load.tables
+        self.bucket = resolver.bucket(None)
+        paths = [resolver.environment.get(s.path_setting) or s.default_path or "" for s in STREAMS.values()]
+        self.prefixes = {path.partition("{")[0] for path in paths}
+        user = column_names_from(resolver, ENROLLMENTS, None, None, None).column("userId")
+        self.person_columns = {MEMBERS.key_column, *([user] if user else [])}
+        resolver.credentials("lms_account")
+        resolver.finish()
+        self.loads: set[tuple[str, str]] = set()
+        """Which table was loaded from which key."""
+        self.left: list[Found] = []
+        """What an object that was written anew still mentions."""
+
+    def check_gone(self) -> None:
+        """Raise ConfigError while the LMS still lists the person, whom the next snapshot would bring back."""
+        with one_run_an_account(self.blocks), LmsSession(lms_account(self.blocks)) as session:
+            session.sign_in()
+            try:
+                session.get(f"/users/{self.person.id}", {}, msgspec.json.Decoder().decode, "the person")
+            except ConfigError as error:
+                if error.status == 404:
+                    return
+                raise
+        raise ConfigError(
+            "the LMS still lists this person, so the next snapshot would bring them back. Nothing was changed. Delete "
+            "them in the LMS first; then run this again."
+        )
+
+    def find(self) -> list[Found]:
+        """What names the person, in every store."""
+        with transaction(self.blocks) as cursor:
+            self.loads = loads_of(cursor, self.schema, self.bucket)
+            self.prefixes |= {key for _, key in self.loads}
+            tables = self._tables(cursor)
+            found = [each for table in tables for each in find_rows(cursor, table, self.person)]
+            self.person = with_addresses(cursor, tables, self.person)
+        with s3_access(S3Object(self.bucket, ""), self.blocks) as client:
+            found += plan(self._versions(client))
+        with get_client(sync_client=True) as prefect:
+            return found + find_runs(prefect, self.person)
+
+    def erase(self) -> None:
+        """Take the person out of every store. Can be run again after any interruption.
+
+        The tables are locked until S3's new objects are in the ledger as loaded: S3 tells of each, and the load that
+        this starts finds nothing to do.
+        """
+        with ExitStack() as held:
+            folder = held.enter_context(run_folder())
+            cursor = held.enter_context(transaction(self.blocks))
+            client = held.enter_context(s3_access(S3Object(self.bucket, ""), self.blocks))
+            tables = self._tables(cursor)
+            for name in sorted(self._names()):
+                lock_table(cursor, TableSchema(self.schema, name, ()))
+            for table in tables:
+                erase_rows(cursor, table)
+            versions = self._versions(client)
+            for version in versions:
+                if not version.is_current:
+                    delete(client, version)
+            for version in filter(lambda each: each.is_current, versions):
+                self._write_anew(client, cursor, version, folder)
+        with get_client(sync_client=True) as prefect:
+            erase_runs(prefect, self.person)
+
+    def _write_anew(self, client: Any, cursor: Cursor, version: Version, folder: Path) -> None:
+        anew, left = write_anew(client, version, self.person, self.person_columns, folder)
+        if left:
+            where = f"s3://{version.bucket}/{version.key}"
+            self.left.append(Found(where, left, "rows of others that mention the id; correct them in the LMS", True))
+        if anew is not None and not version.is_rejects:
+            self._count_as_loaded(cursor, anew)
+
+    def _count_as_loaded(self, cursor: Cursor, anew: Snapshot) -> None:
+        stream = MEMBERS if anew.scope is None else anew.scope.stream
+        own = {self.configured[stream.name]} if anew.scope else set(self.configured.values())
+        for name in sorted(own | {table for table, key in self.loads if key == anew.object.key}):
+            table = TableSchema(self.schema, name, (), stream=stream)
+            open_ledger(cursor, table)
+            record_load(cursor, table, anew, Loaded().counts(), None)
+
+    def _tables(self, cursor: Cursor) -> list[Table]:
+        return list(tables_of(cursor, self.schema, self._names(), self.person, self.person_columns))
+
+    def _names(self) -> set[str]:
+        return {*self.configured.values(), *(table for table, _ in self.loads)}
+
+    def _versions(self, client: Any) -> list[Version]:
+        versions = list_versions(client, self.bucket, self.prefixes)
+        size = sum(version.size for version in versions) / 1e6
+        sys.stderr.write(f"searching {len(versions)} versions of objects in {self.bucket}, {size:,.1f} MB\n")
+        return list(versions_naming(client, versions, self.person))
+
+
+def show(found: list[Found]) -> None:
+    """A line for each store that names the person."""
+    for each in found or [Found("every store", 0, "mentions", False)]:
+        sys.stdout.write(f"  {each.line()}\n")
+
+
+def run(erasure: Erasure, *, is_meant: bool) -> bool:
+    """Show, erase and prove; whether nothing of the person is left."""
+    erasure.check_gone()
+    found = erasure.find()
+    sys.stdout.write("What names the person:\n")
+    show(found)
+    if not is_meant:
+        sys.stdout.write("Nothing was changed. Run again with --yes to erase it.\n")
+        return True
+    if found:
+        erasure.erase()
+        sys.stdout.write("Erased. What a new search of the same stores finds:\n")
+        found = [*erasure.find(), *erasure.left]
+        show(found)
+    sys.stdout.write("Not reached, and yours to see to:\n" + "".join(f"  {each}\n" for each in NOT_REACHED))
+    return not found
+
+
+def guid(text: str) -> str:
+    """A GUID in lower case."""
+    if not re.fullmatch(GUID, text):
+        raise argparse.ArgumentTypeError("must be a GUID like 5b0c9f5e-3d0a-4f0b-9a53-0a4f6a0c7d11")
+    return text.lower()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit 0 if nothing is left (or nothing was to be changed), else 1."""
+    parser = argparse.ArgumentParser(
+        prog="python -m commands.erase",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("person", type=guid, metavar="LMS_USER_ID", help="the person's id in the LMS, a GUID")
+    parser.add_argument("--yes", action="store_true", help="erase, rather than show what would be")
+    parser.add_argument("--schema-name", help="else BUSINESS_TRACKING_SCHEMA")
+    parser.add_argument("--blocks", help="the name under which the blocks are saved; else the environment")
+    options = parser.parse_args(arguments)
+    logging.disable(logging.WARNING)
+    try:
+        with temporary_settings(LOCAL_SERVER):
+            erasure = Erasure(Person(options.person), options.schema_name, options.blocks)
+            return 0 if run(erasure, is_meant=options.yes) else 1
+    except PipelineError as error:
+        sys.stderr.write(f"{type(error).__name__}: {error}\n")
+    except httpx.HTTPError as error:
+        sys.stderr.write(
+            f"Prefect could not be asked ({type(error).__name__}). Check PREFECT_API_URL, and run again.\n"
+        )
+    return 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,1 @@
+"""Removing one person from every store that the pipeline fills."""

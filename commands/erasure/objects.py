@@ -1,0 +1,158 @@
+"""The person in S3: every version of every snapshot, reject file and corrected file that names them."""
+
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from commands.erasure.person import Found, Person
+from tasks.errors import ObjectInvalid
+from tasks.files import create_private, sha256_of
+from tasks.load.records import header_bytes, read_chunks, read_header
+from tasks.s3 import DOWNLOAD_CHUNK, REJECTS, S3Object, Snapshot, read_object, real_version
+
+OVERLAP = 512
+"""Bytes of a piece that are looked at once more with the next, since a mention may lie across both."""
+
+
+@dataclass(frozen=True)
+class Version:
+    """One version of one object; of a bucket without versions, the object."""
+
+    bucket: str
+    key: str
+    version_id: str
+    is_current: bool
+    size: int
+
+    @property
+    def is_rejects(self) -> bool:
+        """Whether it holds rejected rows, whose ids may be spoilt."""
+        return REJECTS in self.key
+
+
+def list_versions(client: Any, bucket: str, prefixes: Iterable[str]) -> list[Version]:
+    """Every version of every object under the prefixes."""
+    found: dict[tuple[str, str], Version] = {}
+    for prefix in prefixes:
+        for page in client.get_paginator("list_object_versions").paginate(Bucket=bucket, Prefix=prefix):
+            for each in page.get("Versions", []):
+                version = Version(bucket, each["Key"], each["VersionId"], each["IsLatest"], each["Size"])
+                found[version.key, version.version_id] = version
+    return list(found.values())
+
+
+def versions_naming(client: Any, versions: Iterable[Version], person: Person) -> Iterator[Version]:
+    """Those of the versions that name the person."""
+    for version in versions:
+        wanted = {"Bucket": version.bucket, "Key": version.key, "VersionId": version.version_id}
+        pattern = person.by_any if version.is_rejects else person.by_id
+        with closing(client.get_object(**wanted)["Body"]) as body:
+            if mentions(body.iter_chunks(DOWNLOAD_CHUNK), pattern):
+                yield version
+
+
+def mentions(pieces: Iterable[bytes], pattern: re.Pattern[bytes]) -> bool:
+    """
+    >>> mentions([b"x,AB", b"C,y"], re.compile(b"abc"))
+    True
+    """
+    seen = b""
+    for piece in pieces:
+        seen = seen[-OVERLAP:] + piece.lower()
+        if pattern.search(seen):
+            return True
+    return False
+
+
+def plan(versions: list[Version]) -> list[Found]:
+    """What is to become of the versions that name the person."""
+    current = [version for version in versions if version.is_current]
+    found = [
+        Found(f"s3://{version.bucket}/{version.key}", 1, "current object, written anew without the person")
+        for version in current
+    ]
+    if older := len(versions) - len(current):
+        found.append(Found(f"s3://{versions[0].bucket}", older, "older versions, deleted whole"))
+    return found
+
+
+def write_anew(
+    client: Any, version: Version, person: Person, person_columns: set[str], folder: Path
+) -> tuple[Snapshot | None, int]:
+    """The current object lies in S3 without the person: as it is then, and how many rows still mention them.
+
+    Whoever else it is about stays there, byte for byte. None where nobody else is, or where it is no strict CSV: then
+    it is deleted.
+    """
+    source = S3Object(version.bucket, version.key, real_version({"VersionId": version.version_id}))
+    original, made = folder / "original", folder / "anew"
+    head = client.head_object(Bucket=source.bucket, Key=source.key)
+    try:
+        snapshot = read_object.fn(source, original)
+        rows, left = copy_without(original, made, person, person_columns, is_rejects=version.is_rejects)
+    except ObjectInvalid:
+        delete(client, version)
+        return None, 0
+    if rows == 0 and snapshot.is_plain:
+        delete(client, version)
+        return None, 0
+    anew = replace(snapshot, path=made, sha256=sha256_of(made), bytes=made.stat().st_size)
+    metadata = head.get("Metadata", {})
+    if not snapshot.is_plain:
+        metadata = {**metadata, "rows": str(rows), "sha256": anew.sha256}
+        anew = replace(anew, rows=rows)
+    with made.open("rb") as body:
+        kind = head.get("ContentType", "text/csv; charset=utf-8")
+        answer = client.put_object(Bucket=source.bucket, Key=source.key, Body=body, Metadata=metadata, ContentType=kind)
+    written = S3Object(source.bucket, source.key, real_version(answer))
+    if written.version_id is not None or source.version_id is not None:  # else it has taken the place of the former
+        delete(client, version)
+    return replace(anew, object=written, etag=answer["ETag"].strip('"')), left
+
+
+def delete(client: Any, version: Version) -> None:
+    """Delete one version for good; the one before it does not come back to light, since it is deleted too."""
+    client.delete_object(Bucket=version.bucket, Key=version.key, VersionId=version.version_id)
+
+
+def copy_without(
+    source: Path, target: Path, person: Person, person_columns: set[str], *, is_rejects: bool
+) -> tuple[int, int]:
+    """Copy a CSV without the person's rows and references to them; rows copied, and rows that still mention the id."""
+    header = read_header(source)
+    own = [number for number, name in enumerate(header) if name in person_columns]
+    copied = left = 0
+    with create_private(target) as file:
+        with source.open("rb") as first:
+            file.write(first.read(header_bytes(source)))
+        for chunk in read_chunks(source, len(header)):
+            for record in chunk.records():
+                data = record.data.lower()
+                if is_rejects and person.by_any.search(data):
+                    continue
+                if not person.by_id.search(data):
+                    kept = record.data
+                else:
+                    fields = record.fields()
+                    if any(same(fields[number], person) for number in own):
+                        continue
+                    ending = record.data[len(record.data.rstrip(b"\r\n")) :]
+                    kept = joined([None if same(field, person) else field for field in fields]) + ending
+                    left += bool(person.by_id.search(kept.lower()))
+                file.write(kept)
+                copied += 1
+    return copied, left
+
+
+def same(field: str | None, person: Person) -> bool:
+    """Whether a field is the person's id, in any of the forms that PostgreSQL takes."""
+    return field is not None and field.strip().strip("{}").replace("-", "").lower() == person.id.replace("-", "")
+
+
+def joined(fields: list[str | None]) -> bytes:
+    """A record of these fields without its line end: null bare, everything else quoted."""
+    texts = ("" if field is None else '"' + field.replace('"', '""') + '"' for field in fields)
+    return ",".join(texts).encode()

@@ -1,0 +1,96 @@
+"""The person in the database: their rows in each table and its history, and their id in the rows of others."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+from psycopg2.extensions import cursor as Cursor
+
+from commands.erasure.person import Found, Person
+from tasks.load.database import execute, literal, one_row, quoted
+from tasks.load.ledger import LEDGER
+
+ADDRESSES = ("email_address", "user_name")
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table that loads fill, or its history."""
+
+    name: str
+    """Quoted and qualified."""
+    id: str
+    """SQL for the person's id, a GUID that was checked."""
+    of_person: str
+    """SQL that says whether a row `t` is the person's own."""
+    references: tuple[str, ...]
+    """Columns of other rows that may hold the person's id, and may be null."""
+    addresses: tuple[str, ...]
+
+    def holds(self, column: str) -> str:
+        """SQL that says whether another's row holds the id in that column."""
+        return f"NOT {self.of_person} AND lower(t.{quoted(column)}::text) = {self.id}"
+
+
+def loads_of(cursor: Cursor, schema: str, bucket: str) -> set[tuple[str, str]]:
+    """Every table of the schema that was loaded from the bucket, with the key of each object."""
+    ledger = quoted(schema, LEDGER)
+    cursor.execute("SELECT to_regclass(%s) IS NOT NULL", (ledger,))
+    if not one_row(cursor)[0]:
+        return set()
+    execute(cursor, "erase_ledger", {"bucket": bucket}, ledger=ledger)
+    return {(table, key) for table, key in cursor.fetchall()}
+
+
+def tables_of(
+    cursor: Cursor, schema: str, names: Iterable[str], person: Person, person_columns: set[str]
+) -> Iterator[Table]:
+    """Those of the tables that are there, and each one's history."""
+    person_id = literal(person.id)
+    for name in sorted({each for own in names for each in (own, f"{own}_history")}):
+        execute(cursor, "erase_columns", {"table": quoted(schema, name)})
+        columns = cursor.fetchall()
+        own = [column for column, *_ in columns if column in person_columns]
+        if own:
+            is_own = " OR ".join(f"lower(t.{quoted(column)}::text) IS NOT DISTINCT FROM {person_id}" for column in own)
+            yield Table(
+                quoted(schema, name),
+                person_id,
+                f"({is_own})",
+                tuple(c for c, may_hold, may_be_null in columns if may_hold and may_be_null and c not in own),
+                tuple(column for column, *_ in columns if column in ADDRESSES),
+            )
+
+
+def find_rows(cursor: Cursor, table: Table, person: Person) -> list[Found]:
+    """What names the person in one table."""
+    held = " OR ".join(f"({table.holds(column)})" for column in table.references) or "false"
+    parts = {"table": table.name, "of_person": table.of_person, "held": held}
+    execute(cursor, "erase_find", {"pattern": f"%{person.id}%"}, **parts)
+    own, others, mentions = one_row(cursor)
+    found = [
+        Found(table.name, own, "rows of the person, deleted"),
+        Found(table.name, others, "rows of others that refer to the person, the reference made null"),
+        Found(
+            table.name, mentions, "rows of others that mention the id elsewhere; correct them in the LMS", is_left=True
+        ),
+    ]
+    return [each for each in found if each.count]
+
+
+def with_addresses(cursor: Cursor, tables: list[Table], person: Person) -> Person:
+    """The person with the e-mail addresses of their rows."""
+    found: set[str] = set()
+    for table in tables:
+        for column in table.addresses:
+            parts = {"table": table.name, "of_person": table.of_person, "column": quoted(column)}
+            execute(cursor, "erase_addresses", **parts)
+            found |= {value for (value,) in cursor.fetchall()}
+    return replace(person, addresses=person.addresses | found)
+
+
+def erase_rows(cursor: Cursor, table: Table) -> None:
+    """Delete the person's rows, and take their id out of the rows of others."""
+    for name in table.references:
+        parts = {"table": table.name, "column": quoted(name), "held": table.holds(name)}
+        execute(cursor, "erase_reference", **parts)
+    execute(cursor, "erase_rows", table=table.name, of_person=table.of_person)
