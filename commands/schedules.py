@@ -14,12 +14,15 @@ from uuid import UUID
 import httpx
 import yaml
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.exceptions import ObjectNotFound
+from prefect.client.schemas.objects import DeploymentSchedule
+from prefect.client.schemas.responses import DeploymentResponse
 from prefect.settings import PREFECT_API_URL
 
+from tasks.events import TAG
 from tasks.text import one_line
 
 FILE = Path("prefect.yaml")
+PAGE = 200
 
 
 @dataclass(frozen=True)
@@ -39,29 +42,91 @@ class Finding:
 
 
 def compare(client: SyncPrefectClient, deployments: list[dict[str, Any]]) -> Iterator[Finding]:
-    """Every schedule of these deployments, as the file has it, as Prefect has it, or both."""
+    """Every schedule of these deployments, as the file has it, as Prefect has it, or both; and what else is scheduled.
+
+    What the file leaves to variables (`{{ … }}`) is not compared.
+    """
+    there = {(each.name, each.entrypoint): each for each in all_deployments(client)}
     for wanted in deployments:
-        name = f"{wanted['name']}/{wanted['name']}"
-        try:
-            found = client.read_deployment_by_name(name)
-        except ObjectNotFound:
-            yield Finding(name, "-", "MISSING", "is not deployed: prefect deploy --all")
+        found = there.pop((wanted["name"], wanted.get("entrypoint")), None)
+        if found is None:
+            yield Finding(wanted["name"], "-", "MISSING", "is not deployed: prefect deploy --all")
             continue
-        parameters = set(found.parameter_openapi_schema.get("properties", {}) if found.parameter_openapi_schema else {})
-        in_file = {str(schedule.get("slug", "-")): schedule for schedule in wanted.get("schedules", [])}
-        there = {schedule.slug or "-": schedule for schedule in found.schedules}
-        for slug, schedule in there.items():
-            what = getattr(schedule.schedule, "cron", None) or type(schedule.schedule).__name__
-            what += "" if schedule.active else ", paused"
-            unknown = sorted({*schedule.parameters} - parameters)
-            if slug not in in_file:
-                yield Finding(name, slug, "EXTRA", f"{what}; not in {FILE}, and runs on", (found.id, schedule.id))
-            elif unknown:
-                yield Finding(name, slug, "WRONG", f"{what}; the flow has no parameter {', '.join(unknown)}")
-            else:
-                yield Finding(name, slug, "ok", what)
-        for slug in in_file.keys() - there.keys():
-            yield Finding(name, slug, "MISSING", f"in {FILE}, not scheduled: prefect deploy --all")
+        in_file = [InFile.of(entry) for entry in wanted.get("schedules") or []]
+        for schedule in found.schedules:
+            entry = next((each for each in in_file if each.is_same(schedule)), None)
+            if entry is not None:
+                in_file.remove(entry)
+            yield finding(found, schedule, entry)
+        for entry in in_file:
+            yield Finding(found.name, entry.slug or "-", "MISSING", f"in {FILE}, not scheduled: prefect deploy --all")
+    for found in there.values():
+        if TAG in found.tags:
+            for schedule in found.schedules:
+                text = f"{described(schedule)}; the deployment is not in {FILE}, and runs on"
+                yield Finding(found.name, schedule.slug or "-", "EXTRA", text, (found.id, schedule.id))
+
+
+def all_deployments(client: SyncPrefectClient) -> list[DeploymentResponse]:
+    """Every deployment that Prefect has."""
+    found: list[DeploymentResponse] = []
+    while page := client.read_deployments(limit=PAGE, offset=len(found)):
+        found += page
+    return found
+
+
+@dataclass(frozen=True)
+class InFile:
+    """One schedule as the file has it; None for what it leaves to a variable, or does not say."""
+
+    slug: str | None
+    cron: str | None
+    timezone: str | None
+    active: bool | None
+    parameters: dict[str, Any] | None
+
+    @classmethod
+    def of(cls, entry: dict[str, Any]) -> "InFile":
+        """From an entry of `schedules`."""
+        known = {name: value for name, value in entry.items() if "{{" not in str(value)}
+        own = known.get("parameters", None if "parameters" in entry else {})
+        slug = None if entry.get("slug") is None else str(entry["slug"])
+        return cls(slug, known.get("cron"), known.get("timezone"), known.get("active"), own)
+
+    def is_same(self, schedule: DeploymentSchedule) -> bool:
+        """Whether that is this one: by its slug, and where it has none, by its time."""
+        return self.slug == schedule.slug and (self.slug is not None or not self.differences(schedule))
+
+    def differences(self, schedule: DeploymentSchedule) -> list[str]:
+        """In what Prefect's schedule is another than the file's."""
+        pairs = {
+            "cron": (self.cron, getattr(schedule.schedule, "cron", None)),
+            "timezone": (self.timezone, getattr(schedule.schedule, "timezone", None)),
+            "active": (self.active, schedule.active),
+            "parameters": (self.parameters, schedule.parameters),
+        }
+        return [name for name, (own, found) in pairs.items() if own is not None and own != found]
+
+
+def finding(deployment: DeploymentResponse, schedule: DeploymentSchedule, entry: InFile | None) -> Finding:
+    """How one of Prefect's schedules stands to the file's, if it has one."""
+    slug, what = schedule.slug or "-", described(schedule)
+    if entry is None:
+        text = f"{what}; not in {FILE}, and runs on"
+        return Finding(deployment.name, slug, "EXTRA", text, (deployment.id, schedule.id))
+    parameters = (deployment.parameter_openapi_schema or {}).get("properties", {})
+    if unknown := sorted({*schedule.parameters} - {*parameters}):
+        return Finding(deployment.name, slug, "WRONG", f"{what}; the flow has no parameter {', '.join(unknown)}")
+    if differences := entry.differences(schedule):
+        text = f"{what}; differs from {FILE} in {', '.join(differences)}: prefect deploy --all"
+        return Finding(deployment.name, slug, "DIFFERS", text)
+    return Finding(deployment.name, slug, "ok", what)
+
+
+def described(schedule: DeploymentSchedule) -> str:
+    """When it runs."""
+    what = getattr(schedule.schedule, "cron", None) or type(schedule.schedule).__name__
+    return f"{what}" + ("" if schedule.active else ", paused")
 
 
 def main() -> int:

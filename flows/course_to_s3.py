@@ -61,7 +61,7 @@ def course_to_s3(
             blocks=blocks,
             report_key="course-to-s3",
         )
-        outcomes.finish("course-to-s3")
+        outcomes.finish()
     return outcomes.extracted
 
 

@@ -21,15 +21,17 @@ from flows import parameters
 from flows.lms_to_s3 import publish_snapshots
 from flows.s3_to_rds import apply_snapshot
 from tasks.alert import alert_of_failure
-from tasks.extract.publish import unpublished
+from tasks.errors import ObjectInvalid, PipelineError
+from tasks.extract.publish import Extracted, unpublished
 from tasks.files import run_folder
 from tasks.held import held_by
 from tasks.load.gone import find_gone_scopes
-from tasks.load.schema import TableSchema
+from tasks.load.report import announce_empty
 from tasks.options import LoadOptions
-from tasks.s3 import read_object
+from tasks.outcomes import LOADING, Outcomes
+from tasks.s3 import Snapshot, read_object
 from tasks.settings import ExtractSettings, LoadSettings, Resolver, extract_settings, load_settings
-from tasks.streams import MEMBERS
+from tasks.streams import MEMBERS, Scope
 from tasks.task_options import FLOW, run_name
 
 
@@ -140,27 +142,48 @@ def publish_and_apply(
             dry_run=options.dry_run,
             blocks=blocks,
             report_key=half,
+            flow_key=whole,
         )
-        table: TableSchema | None = None
-        held = held_by(each.held for each in extracted.values())
-        for outcome in outcomes.in_turn("loading"):
-            each = extracted[outcome.scope.id]
+        table = None
+        held = held_by(outcome.held for outcome in outcomes.found.values() if outcome.held is not None)
+        for outcome in outcomes.in_turn(LOADING):
             with outcomes.attempt(outcome):
-                if options.dry_run:
-                    snapshot = unpublished(each.flat, each.published)
-                else:
-                    snapshot = read_object(each.published.object, each.flat.path, blocks=blocks)
-                if snapshot.scope == outcome.scope:  # another run may have written the object since
-                    snapshot = replace(snapshot, scope=outcome.scope)  # the same, with its name
+                snapshot = back_from_s3(extracted[outcome.scope.id], outcome.scope, options, blocks)
                 report, table = apply_snapshot(
                     snapshot, load, options, create_table=create_table, blocks=blocks, held=held, known=table
                 )
                 outcome.loaded = outcomes.report("s3-to-rds", report)
-        remarks = {}
-        if outcomes.expanded and outcomes.seen is not None and table is not None:
-            remarks["In the table, and seen no more"] = find_gone_scopes(table, outcomes.seen, blocks=blocks)
-        outcomes.finish(whole, remarks)
+        empty = [outcome.scope for outcome in outcomes.found.values() if outcome.empty and not options.dry_run]
+        announce_empty(empty, load)
+        outcomes.finish(unlisted(outcomes, load, blocks))
     return {half.replace("-", "_"): outcomes.extracted, "s3_to_rds": outcomes.loaded}
+
+
+def back_from_s3(each: Extracted, scope: Scope, options: LoadOptions, blocks: str | None) -> Snapshot:
+    """The snapshot that was published, as S3 gives it back; in a dry run as it would be.
+
+    Raises:
+        ObjectInvalid: another scope's object lies there since.
+    """
+    if options.dry_run:
+        return unpublished(each.flat, each.published)
+    snapshot = read_object(each.published.object, each.flat.path, blocks=blocks)
+    if snapshot.scope != scope:
+        raise ObjectInvalid(
+            f"{snapshot.object}: expected the snapshot of {scope} that this run has published, found that of "
+            f"{snapshot.scope}. Nothing was loaded. Give each its own path."
+        )
+    return replace(snapshot, scope=scope)  # the same, with its name
+
+
+def unlisted(outcomes: Outcomes, load: LoadSettings, blocks: str | None) -> dict[str, str]:
+    """What the report says of scopes that the table has rows of, and that the LMS lists no more."""
+    if not outcomes.expanded or outcomes.seen is None:
+        return {}
+    try:
+        return find_gone_scopes(load, outcomes.stream, outcomes.seen, frozenset(outcomes.found), blocks=blocks)
+    except PipelineError as error:  # everything is loaded, and they can be found the next time
+        return {"What is seen no more": f"could not be looked for ({type(error).__name__})"}
 
 
 if __name__ == "__main__":

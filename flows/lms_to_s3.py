@@ -25,7 +25,7 @@ from tasks.extract.publish import Extracted, write_csv
 from tasks.extract.report import extract_report
 from tasks.extract.scopes import list_scopes
 from tasks.files import page_folder, run_folder
-from tasks.outcomes import Outcomes
+from tasks.outcomes import READING, Outcomes
 from tasks.settings import ExtractSettings, Resolver, extract_settings
 from tasks.streams import MEMBERS
 from tasks.task_options import FLOW, rename_run, run_name
@@ -79,7 +79,7 @@ def lms_to_s3(
             blocks=blocks,
             report_key="lms-to-s3",
         )
-        outcomes.finish("lms-to-s3")
+        outcomes.finish()
     return outcomes.extracted
 
 
@@ -92,10 +92,15 @@ def publish_snapshots(
     dry_run: bool,
     blocks: str | None,
     report_key: str,
+    flow_key: str | None = None,
     expand: bool = False,
     include_subdepartments: bool = False,
 ) -> tuple[Outcomes, dict[str, Extracted]]:
     """The story of the extract: sign in; for each scope fetch every page, flatten, write.
+
+    Args:
+        report_key: of each scope's report.
+        flow_key: of the report of several scopes, where that is another.
 
     Returns what became of each scope, and by its id the snapshot of each that did not fail.
     """
@@ -103,11 +108,19 @@ def publish_snapshots(
     with one_run_an_account(blocks), authenticate(blocks) as session:
         listed = list_scopes(session, settings.scopes, expand=expand)
         rename_run(listed.subject)
-        outcomes = Outcomes(listed.scopes, expanded=expand, seen=listed.seen)
-        for outcome in outcomes.in_turn("reading"):
+        outcomes = Outcomes(
+            listed.scopes,
+            flow_key or report_key,
+            expanded=expand,
+            seen=listed.seen,
+            unreadable=listed.unreadable,
+            was_unavailable=listed.was_unavailable,
+        )
+        for outcome in outcomes.in_turn(READING):
             with outcomes.attempt(outcome), page_folder(folder, outcome.scope.id) as pages:
                 others = listed.ids - {outcome.scope.id}
                 raw = fetch_pages(session, outcome.scope, pages, include_foreign=include_subdepartments, others=others)
+                outcome.held = raw.held
                 flat = flatten_pages(raw, settings.names, folder / f"{outcome.scope.id}.csv", blocks=blocks)
                 published = write_csv(
                     flat,
@@ -120,7 +133,7 @@ def publish_snapshots(
                 )
                 report = extract_report(raw, flat, published, dry_run=dry_run)
                 outcome.extracted = outcomes.report(report_key, report)
-                extracted[outcome.scope.id] = Extracted(flat, published, raw.held)
+                extracted[outcome.scope.id] = Extracted(flat, published)
     return outcomes, extracted
 
 

@@ -16,7 +16,8 @@ from tasks.credentials import alert_topic, environment_topic, read_environment
 from tasks.errors import PipelineError
 from tasks.events import failure_told
 from tasks.log import Logger, OneLine
-from tasks.outcomes import step_of
+from tasks.outcomes import failed_so_far, listed
+from tasks.scopes_report import step_of
 from tasks.text import harmless, subject_line, without_user
 
 _LOG = logging.getLogger("department_members")
@@ -119,6 +120,7 @@ def message(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> tuple
         f"Step: {step_of(error) if state.is_failed() else 'not known'}",
         "",
         *said(kind, error, what),
+        *failed_before(str(flow_run.id)),
         "",
         f"Look: {without_user(url_for(flow_run) or 'the log of the machine that ran it')}",
         f"Help: docs/runbook/{page(error, state)}.md",
@@ -131,6 +133,16 @@ def said(kind: str, error: object, otherwise: str) -> list[str]:
     if not isinstance(error, PipelineError):
         return [f"{kind}: {otherwise}"]
     return [f"{kind}: {harmless(error.message)}", *(f"  - {harmless(problem)}" for problem in error.problems)]
+
+
+def failed_before(run: str) -> list[str]:
+    """The departments or courses that had failed when a run ended by something else."""
+    failures = listed(failed_so_far.pop(run, []))
+    return (
+        ["", "Failed before that, each for its own reason:", *(f"  - {harmless(f)}" for f in failures)]
+        if failures
+        else []
+    )
 
 
 def exit_code(state: State[Any]) -> str:

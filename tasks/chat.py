@@ -13,6 +13,21 @@ def in_format(alert_format: str, subject: str, message: str) -> str:
     return chat_message(subject, message) if alert_format == "chat" else message[:TEXT_LIMIT]
 
 
+def shortened(text: str, room: int) -> str:
+    """As many lines from the beginning as there is room for, the last one, and how many were left out between.
+
+    >>> shortened("first\\nsecond, longer\\nHelp: page", 38)
+    'first\\n(1 more lines)\\nHelp: page'
+    """
+    if len(text) <= room:
+        return text
+    *lines, last = text.splitlines()
+    kept = lines
+    while kept and len("\n".join(kept)) + len(last) + len("\n(00000 more lines)\n") > room:
+        kept = kept[:-1]
+    return "\n".join([*kept, f"({len(lines) - len(kept)} more lines)", last])[:room]
+
+
 def chat_message(subject: str, message: str) -> str:
     """The only form of an SNS message that Amazon Q Developer passes on to Slack and Teams: a custom notification.
 
@@ -22,7 +37,7 @@ def chat_message(subject: str, message: str) -> str:
     link = _LINK_LINE.search(message)
     below = f"\n{link[1]}" if link else ""
     room = DESCRIPTION_LIMIT - len(below) - len("```\n\n```")
-    text = _LINK_LINE.sub("", message).translate(_NO_MARKUP)[:room].rstrip()
+    text = shortened(_LINK_LINE.sub("", message).translate(_NO_MARKUP).rstrip(), room)
     content = {
         "textType": "client-markdown",
         "title": subject.translate(_NO_MARKUP)[:TITLE_LIMIT],

@@ -1,73 +1,68 @@
 """What became of each scope of a run: one that fails by its own fault does not stop the others, and is told of once."""
 
 import time
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
-from prefect import Task
+from prefect.runtime import flow_run
 
 from tasks.errors import LmsUnavailable, PipelineError, ScopesFailed, SnapshotShrank
 from tasks.log import run_logger
 from tasks.progress import progress
-from tasks.report import RunReport, log_report, notes, show, table
-from tasks.streams import Scope
-from tasks.text import quoted_code
+from tasks.report import RunReport, log_report, show
+from tasks.scopes_report import Outcome, ScopesReport
+from tasks.streams import Scope, Stream
 
-LONGEST_LINE = 600
 MOST_LISTED = 300
 """Failed scopes that the alert lists, in so many characters each: SNS takes 256 KB."""
 MOST_IDS = 50
 """Ids that fit on a command line that a person copies."""
+PROGRESS_KEY = "scopes-progress"
+failed_so_far: dict[str | None, list[str]] = {}
+"""By the run's id: each scope that has failed, for the alert of a run that then ends by another error, or is killed."""
 
 
-@dataclass
-class Outcome:
-    """What became of one scope."""
-
-    scope: Scope
-    extracted: dict[str, Any] = field(default_factory=dict)
-    loaded: dict[str, Any] = field(default_factory=dict)
-    """The values of the two halves' reports."""
-    error: PipelineError | None = None
-    empty: bool = False
-    """It has no rows and never had any; nothing was published of it."""
-    seconds: float = 0.0
-
-    @property
-    def failure(self) -> str:
-        """Which scope failed, by what error, in which step, and what to do; on one line."""
-        if self.error is None:
-            return ""
-        said = "; ".join([self.error.message, *self.error.problems])
-        line = f"{self.scope}: {type(self.error).__name__} in {step_of(self.error)}: {said}"
-        return line if len(line) <= LONGEST_LINE else f"{line[: LONGEST_LINE - 1]}…"
-
-    @property
-    def rank(self) -> tuple[bool, bool, int, int]:
-        """The worst comes first: failed, empty, with rejected rows, with leavers."""
-        loaded = self.loaded
-        return self.error is None, not self.empty, -loaded.get("rejected", 0), -loaded.get("departed", 0)
+READING, LOADING = "reading", "loading"
 
 
 class Outcomes:
     """The scopes of one run, one after the other.
 
     Args:
+        key: of the report.
         expanded: they were found below those asked for, and some may be empty.
         seen: the ids of all scopes of the LMS that the account sees, where they were listed.
+        unreadable: scopes that belong to them and cannot be read, each with the reason.
+        was_unavailable: the LMS was unavailable just before.
     """
 
     def __init__(
-        self, scopes: tuple[Scope, ...], *, expanded: bool = False, seen: frozenset[str] | None = None
+        self,
+        scopes: tuple[Scope, ...],
+        key: str,
+        *,
+        expanded: bool = False,
+        seen: frozenset[str] | None = None,
+        unreadable: tuple[tuple[Scope, PipelineError], ...] = (),
+        was_unavailable: bool = False,
     ) -> None:
         self.found = {scope.id: Outcome(scope) for scope in scopes}
+        self.key = key
         self.expanded = expanded
         self.seen = seen
         self.log = run_logger()
-        self._was_unavailable = False
+        self._was_unavailable = was_unavailable
+        self._stopped_by: PipelineError | None = None
+        failed_so_far[flow_run.id] = []
+        for scope, error in unreadable:
+            self.found[scope.id] = Outcome(scope)
+            self._note(self.found[scope.id], error)
+
+    @property
+    def stream(self) -> Stream:
+        """What they are scopes of."""
+        return next(iter(self.found.values())).scope.stream
 
     @property
     def alone(self) -> bool:
@@ -89,20 +84,25 @@ class Outcomes:
 
     def in_turn(self, what: str) -> Iterator[Outcome]:
         """Each scope that has not failed, with a progress bar over them where they are several."""
-        todo = [outcome for outcome in self.found.values() if outcome.error is None and not outcome.empty]
+        todo = [o for o in self.found.values() if o.error is None and not o.empty and (o.extracted or what == READING)]
         if self.alone:
             yield from todo
             return
-        with progress(what, len(todo), self.log) as advance:
+        before = self._stopped_by
+        with progress(what, len(todo), self.log, PROGRESS_KEY) as advance:
             for number, outcome in enumerate(todo):
                 advance(number)
                 yield outcome
+                if self._stopped_by is not before:
+                    return
+            advance(len(todo))
 
     @contextmanager
     def attempt(self, outcome: Outcome) -> Iterator[None]:
         """What is done with one scope; its failure is noted, and raised only if it is not of that scope alone.
 
-        An LMS that is unavailable for two scopes in a row is taken for unavailable.
+        An LMS that is unavailable for two scopes in a row is asked for no more of them. What was read before is done
+        with all the same, and `finish` raises the error.
         """
         began = time.monotonic()
         try:
@@ -111,27 +111,44 @@ class Outcomes:
         except PipelineError as error:
             if self.expanded and isinstance(error, SnapshotShrank) and error.no_baseline:
                 outcome.empty = True
+                self._was_unavailable = False
                 self.log.warning(
                     "%s has no %s, and nothing was published of it before", outcome.scope, outcome.scope.stream.items
                 )
                 return
             unavailable = isinstance(error, LmsUnavailable)
-            if self.alone or not (error.of_one_scope or unavailable and not self._was_unavailable):
+            if unavailable and self._was_unavailable and not self.alone:
+                self._stopped_by = error
+            elif self.alone or not (error.of_one_scope or unavailable):
+                if not self.alone:
+                    self._show()
                 raise self._stopped(error) from None
-            self._was_unavailable = unavailable
-            outcome.error = error
-            self.log.error("%s", outcome.failure)
+            else:
+                self._was_unavailable = unavailable
+                self._note(outcome, error)
+        except Exception:
+            if not self.alone:
+                self._show()
+            raise
         finally:
             outcome.seconds += time.monotonic() - began
 
+    def _note(self, outcome: Outcome, error: PipelineError) -> None:
+        outcome.error = error
+        failed_so_far[flow_run.id].append(outcome.failure)
+        self.log.error("%s", outcome.failure)
+
     def _stopped(self, error: PipelineError) -> PipelineError:
-        """The error that ends the run at once; it names those that had failed before, each by its own."""
-        failures = [outcome.failure for outcome in self.found.values() if outcome.error]
-        if not failures:
+        """The error that ends the run early; it says how far the run came, and names those that had failed before."""
+        if self.alone:
             return error
-        whole = type(error)(
-            error.message, [*error.problems, "failed before that, each for its own reason:", *listed(failures)]
-        )
+        published = sum(bool(outcome.extracted) for outcome in self.found.values())
+        loaded = sum(bool(outcome.loaded) for outcome in self.found.values())
+        came = f"of {len(self.found)}, {published} had been published by then, and {loaded} loaded; they stay"
+        failures = [outcome.failure for outcome in self.found.values() if outcome.error]
+        before = ["failed before that, each for its own reason:", *listed(failures)] if failures else []
+        whole = type(error)(error.message, [*error.problems, came, *before])
+        failed_so_far.pop(flow_run.id, None)
         return whole.with_traceback(error.__traceback__)
 
     def report(self, key: str, report: RunReport) -> dict[str, Any]:
@@ -141,79 +158,40 @@ class Outcomes:
             show(key, report)
         return values
 
-    def finish(self, key: str, remarks: dict[str, str] | None = None) -> None:
+    def finish(self, remarks: dict[str, str] | None = None) -> None:
         """Show what became of all of them, where they are several.
 
         Raises:
             ScopesFailed: lists each that failed, and no other.
+            LmsUnavailable: not all could be read.
         """
         if self.alone:
             return
-        outcomes = sorted(self.found.values(), key=lambda outcome: outcome.rank)
-        failures = [outcome.failure for outcome in outcomes if outcome.error]
-        report = ScopesReport.of(outcomes, remarks or {})
+        self._show(remarks)
+        if self._stopped_by is not None:
+            raise self._stopped(self._stopped_by)
+        outcomes = self._worst_first()
+        del failed_so_far[flow_run.id]  # from here on they are all in the error, or there are none
+        if failures := [outcome.failure for outcome in outcomes if outcome.error]:
+            raise ScopesFailed(what_failed(outcomes, expanded=self.expanded), listed(failures))
+
+    def _show(self, remarks: dict[str, str] | None = None) -> None:
+        report = ScopesReport.of(self._worst_first(), remarks or {})
         log_report(report)
-        show(key, report)
-        if failures:
-            raise ScopesFailed(what_failed(outcomes), listed(failures))
+        show(self.key, report)
+
+    def _worst_first(self) -> list[Outcome]:
+        return sorted(self.found.values(), key=lambda outcome: outcome.rank)
 
 
-@dataclass(frozen=True)
-class ScopesReport(RunReport):
-    """What a run did with several scopes: a line for each, the worst first."""
+def what_failed(outcomes: list[Outcome], *, expanded: bool = False) -> str:
+    """How many failed, and what to do.
 
-    outcome: str
-    scopes: int
-    failed: int
-    empty: int
-    read: int
-    inserted: int
-    updated: int
-    unchanged: int
-    duplicates: int
-    rejected: int
-    departed: int
-    returned: int
-    remarks: str
-    lines: tuple[tuple[str, ...], ...] = field(repr=False)
-    heads: tuple[str, ...] = field(repr=False)
-
-    @classmethod
-    def of(cls, outcomes: list[Outcome], remarks: dict[str, str]) -> "ScopesReport":
-        """From what became of each."""
-        stream = outcomes[0].scope.stream
-        failed = sum(outcome.error is not None for outcome in outcomes)
-        names = ("inserted", "updated", "unchanged", "duplicates", "rejected", "departed", "returned")
-        counts = {name: sum(outcome.loaded.get(name, 0) for outcome in outcomes) for name in names}
-        return cls(
-            outcome=f"{failed} of {len(outcomes)} {stream.scope}s failed" if failed else f"{len(outcomes)} done",
-            scopes=len(outcomes),
-            failed=failed,
-            empty=sum(outcome.empty for outcome in outcomes),
-            read=sum(outcome.extracted.get("rows", 0) for outcome in outcomes),
-            **counts,
-            remarks="; ".join(f"{what}: {text}" for what, text in remarks.items() if text),
-            lines=tuple(map(line_of, outcomes)),
-            heads=(stream.scope, stream.items, "before", "joined", "left", "changed", "rejected", "seconds", "outcome"),
-        )
-
-    def page(self) -> str:
-        """All scopes in five seconds: which failed and why, how many came, went and changed."""
-        return "\n".join([
-            f"# {self.outcome}",
-            f"{self.read:,} rows read; {self.inserted:,} inserted, {self.updated:,} updated, "
-            f"{self.unchanged:,} unchanged, {self.departed:,} departed, {self.rejected:,} rejected.",
-            "",
-            *table(self.heads, self.lines),
-            *notes({"To look at": self.remarks}),
-        ])  # fmt: skip
-
-
-def what_failed(outcomes: list[Outcome]) -> str:
-    """How many failed, and what to do."""
+    Of those found below others, none is read alone: the LMS may then give it rows of those below it, too.
+    """
     kind = outcomes[0].scope.stream.scope
     ids = [outcome.scope.id for outcome in outcomes if outcome.error]
-    alone = f"; --{kind}-id {','.join(ids)} reads these alone" if len(ids) <= MOST_IDS else ""
+    alone = f"; --{kind}-id {','.join(ids)} reads these alone" if len(ids) <= MOST_IDS and not expanded else ""
     return f"{len(ids)} of {len(outcomes)} {kind}s failed; the others are done. Correct each, then run again{alone}."
 
 
@@ -221,33 +199,3 @@ def listed(failures: list[str]) -> list[str]:
     """As many failures as an alert can hold, and how many more there are."""
     more = len(failures) - MOST_LISTED
     return failures if more <= 0 else [*failures[:MOST_LISTED], f"and {more} more, which the run's report has"]
-
-
-def line_of(outcome: Outcome) -> tuple[str, ...]:
-    """One scope's line of the report."""
-    extracted, loaded = outcome.extracted, outcome.loaded
-    became = loaded.get("outcome") or extracted.get("outcome", "")
-    if outcome.empty:
-        became = "empty; nothing was published"
-    counts = (
-        extracted.get("rows"),
-        extracted.get("previous_rows"),
-        *map(loaded.get, ("inserted", "departed", "updated", "rejected")),
-    )
-    return (
-        f"`{quoted_code(outcome.scope.label)}`",
-        *("" if count is None else f"{count:,}" for count in counts),
-        f"{outcome.seconds:.1f}",
-        f"`{quoted_code(outcome.failure or became)}`",
-    )
-
-
-def step_of(error: object) -> str:
-    """The task in which an error was raised, by its traceback."""
-    if isinstance(error, ScopesFailed):
-        return "each as listed"
-    if isinstance(error, BaseException):
-        for frame, _ in traceback.walk_tb(error.__traceback__):
-            if isinstance(frame.f_globals.get(frame.f_code.co_name), Task):
-                return frame.f_code.co_name
-    return "before or between the tasks"

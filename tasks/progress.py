@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
-from prefect.context import TaskRunContext
+from prefect.context import FlowRunContext, TaskRunContext
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -19,7 +19,7 @@ KEY = "lms-to-s3-progress"
 
 
 @contextmanager
-def progress(what: str, total: int, log: Logger) -> Iterator[Callable[[int], None]]:
+def progress(what: str, total: int, log: Logger, key: str = KEY) -> Iterator[Callable[[int], None]]:
     """Gives a function to call with how many of `total` are done; what is quickly done shows only the bar."""
     columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     console = Console(file=sys.stderr)
@@ -34,22 +34,22 @@ def progress(what: str, total: int, log: Logger) -> Iterator[Callable[[int], Non
             if time.monotonic() - told >= EVERY_S:
                 told = time.monotonic()
                 log.info("%s: %d of %d", what, done, total)
-                artifact = show(artifact, what, 100 * done / total, log)
+                artifact = show(artifact, what, 100 * done / total, log, key)
 
         yield advance
         if artifact is not None:
-            show(artifact, what, 100, log)
+            show(artifact, what, 100, log, key)
 
 
-def show(artifact: UUID | None, what: str, percent: float, log: Logger) -> UUID | None:
-    """Create or update the artifact of a task's run; Prefect being out of reach is no reason to stop reading."""
-    if TaskRunContext.get() is None:
+def show(artifact: UUID | None, what: str, percent: float, log: Logger, key: str) -> UUID | None:
+    """Create or update the artifact of a run; Prefect being out of reach is no reason to stop reading."""
+    if TaskRunContext.get() is None and FlowRunContext.get() is None:
         return None
     try:
         if artifact is not None:
             update_progress_artifact(artifact, percent)
             return artifact
-        made: Any = create_progress_artifact(percent, key=KEY, description=what)
+        made: Any = create_progress_artifact(percent, key=key, description=what)
         return made if isinstance(made, UUID) else None
     except Exception as error:
         log.debug("progress could not be shown (%s)", type(error).__name__)

@@ -37,11 +37,14 @@ def log_report(report: Any) -> dict[str, Any]:
 
 
 def show(key: str, report: Any) -> None:
-    """Show a RunReport as an artifact of the run."""
+    """Show a RunReport as an artifact of the run; where Prefect does not take it, the log has its numbers."""
     safe = replace(
         report, **{name: quoted_code(value) for name, value in asdict(report).items() if isinstance(value, str)}
     )
-    create_markdown_artifact(safe.page(), key=key, description=f"{key}: {safe.outcome}")
+    try:
+        create_markdown_artifact(safe.page(), key=key, description=f"{key}: {safe.outcome}")
+    except Exception as error:
+        run_logger().warning("the report could not be shown (%s); its numbers are in this log", type(error).__name__)
 
 
 def table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> list[str]:

@@ -25,7 +25,7 @@ from tasks.credentials import read_environment
 from tasks.errors import ConfigError
 from tasks.events import RETIRED, TAG, WATCHED, emit, table_resource
 from tasks.metadata import GUID
-from tasks.settings import DEFAULT_SCHEMA
+from tasks.settings import DEFAULT_SCHEMA, Resolver, scopes_of
 from tasks.streams import STREAMS, Scope, Stream
 from webhooks.automations import POOL, WatchTimes, automations
 from webhooks.settings import watch_key_problem
@@ -92,14 +92,21 @@ def hearing(url: str, key: str) -> str:
 
 
 def expect_loads(environment: Mapping[str, str], stream: Stream) -> str:
-    """From now on a load of the environment's scope is expected, even though none has been yet."""
-    scope_ids = [each.strip().lower() for each in environment.get(stream.scope_setting, "").split(",") if each.strip()]
-    if not scope_ids:
+    """From now on a load of each of the environment's scopes is expected, even though none has been yet.
+
+    Raises:
+        ConfigError: one of them is no GUID.
+    """
+    if stream.scope_setting not in environment:
         return f"{stream.scope_setting} is not set, so a missing load is told of from the first load on"
+    scopes = scopes_of(resolver := Resolver(None, environment), stream, None)
+    if resolver.problems:
+        raise ConfigError("fix these settings:", resolver.problems)
     schema, table = table_of(environment, stream)
-    for scope_id in scope_ids:
-        emit(WATCHED, table_resource(schema, table, Scope(stream, scope_id)), tags=[TAG])
-    return f"loads of {stream.scope} {', '.join(scope_ids)} into {schema}.{table} are expected from now on"
+    for scope in scopes:
+        emit(WATCHED, table_resource(schema, table, scope), tags=[TAG])
+    ids = ", ".join(scope.id for scope in scopes)
+    return f"loads of {stream.scope} {ids} into {schema}.{table} are expected from now on"
 
 
 def table_of(environment: Mapping[str, str], stream: Stream) -> tuple[str, str]:

@@ -47,7 +47,7 @@ def tables_of(
     """Those of the tables that are there, and each one's history."""
     person_id = literal(person.id)
     for name in sorted({each for own in names for each in (own, f"{own}_history")}):
-        execute(cursor, "erase_columns", {"table": quoted(schema, name)})
+        execute(cursor, "columns", {"table": quoted(schema, name)})
         columns = cursor.fetchall()
         own = [column for column, *_ in columns if column in person_columns]
         if own:

@@ -213,7 +213,7 @@ def add_column(columns: dict[str, pa.Array], key: str, column: pa.Array) -> None
         raise ConfigError(
             f"the LMS sends two keys that would both become the column {key!r}, one of them inside an object. "
             "One value would be lost, so nothing was published. Ask Absorb which of the two is meant."
-        )
+        ).about_one_scope()
     if len(columns) >= MAX_COLUMNS:
         raise msgspec.ValidationError(f"more than {MAX_COLUMNS:,} different keys")
     columns[key] = column

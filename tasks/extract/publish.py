@@ -14,7 +14,6 @@ from prefect.runtime import flow_run
 
 from tasks.errors import ConfigError, SnapshotShrank
 from tasks.extract.flatten import FlatSnapshot
-from tasks.held import Held
 from tasks.log import run_logger
 from tasks.s3 import FORMAT, S3Object, Snapshot, listed, object_key, real_version, s3_access
 from tasks.streams import MEMBERS, Scope
@@ -51,11 +50,10 @@ class Previous:
 
 @dataclass(frozen=True)
 class Extracted:
-    """One scope's snapshot: as a file, as an object, and which ids it holds."""
+    """One scope's snapshot: as a file, and as an object."""
 
     flat: FlatSnapshot
     published: Published
-    held: Held
 
 
 @task(name="write-csv", task_run_name="write-csv {flat.scope.label}", **IN_MEMORY, **RETRIED)
@@ -137,7 +135,7 @@ def check_volume(flat: FlatSnapshot, previous_rows: int | None) -> None:
         f"{flat.rows}. Nothing was published. Check {flat.scope.stream.scope_setting} and the account's rights; if so "
         "many did leave, run once with allow_shrink."
     )
-    error.no_baseline = previous_rows is None
+    error.no_baseline = not previous_rows
     raise error
 
 

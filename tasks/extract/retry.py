@@ -56,7 +56,7 @@ class RetryBudget:
         if self.tries >= most or self.waited_s + pause > MAX_WAIT_S or elapsed > MAX_ELAPSED_S:
             raise LmsUnavailable(
                 f"{what}: expected an answer within {most} tries, found {reason} "
-                f"after {self.tries} in {elapsed:.0f} s. Nothing was published; run again when the LMS answers."
+                f"after {self.tries} in {elapsed:.0f} s. Nothing of it was published; run again when the LMS answers."
             ) from None
         self.waited_s += pause
         self.log.warning("%s: %s; try %d follows in %.1f s", what, reason, self.tries + 1, pause)

@@ -1,5 +1,6 @@
 """The scopes of one run: which departments or courses are read, by what names, and which lie below those asked for."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -7,16 +8,17 @@ from typing import Any
 import msgspec
 from prefect import task
 
-from tasks.errors import ConfigError, IncompleteSnapshot, PipelineError
-from tasks.extract.pages import check_size
+from tasks.errors import ConfigError, IncompleteSnapshot, LmsUnavailable, PipelineError
+from tasks.extract.pages import check_size, replace_surrogates
 from tasks.extract.session import LmsSession
 from tasks.log import run_logger
+from tasks.metadata import GUID
 from tasks.streams import Scope, Stream
 from tasks.task_options import IN_MEMORY, ONCE
 from tasks.text import harmless
 
 LONGEST_NAME = 80
-TRIES_FOR_A_NAME = 2
+SWEEPS = 3
 PAGE_SIZE = 1000
 MOST_PAGES = 1000
 """As many pages of the list of scopes; a million departments."""
@@ -26,8 +28,8 @@ class Node(msgspec.Struct):
     """One scope as the LMS lists it, among others."""
 
     id: str
-    name: str | None = None
-    parentId: str | None = None
+    name: Any = None
+    parentId: Any = None
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,10 @@ class Listed:
     scopes: tuple[Scope, ...]
     seen: frozenset[str] | None = None
     """The ids of all scopes of the LMS that the account sees; None where they were not listed."""
+    unreadable: tuple[tuple[Scope, PipelineError], ...] = ()
+    """Scopes that were asked for, or lie below those, and cannot be read; each with the reason."""
+    was_unavailable: bool = False
+    """The LMS was unavailable when it was asked for names."""
 
     @property
     def subject(self) -> str:
@@ -60,59 +66,119 @@ def list_scopes(session: LmsSession, scopes: tuple[Scope, ...], *, expand: bool 
     once.
 
     Raises:
-        ConfigError: with `expand`, one of the scopes is not in the list.
+        ConfigError: with `expand`, none of the scopes is in the list.
         AuthError, LmsUnavailable, IncompleteSnapshot: with `expand`, the list could not be read.
     """
     session.begin(run_logger())
     stream = scopes[0].stream
     if stream.scopes_list is None or (len(scopes) == 1 and not expand):
-        return Listed(tuple(replace(scope, name=read_name(session, scope)) for scope in scopes))
+        return with_names(session, scopes)
     try:
-        nodes = read_list(session, stream)
+        nodes = read_list(session, stream, optional=not expand)
     except PipelineError as error:
         if expand:
             error.of_one_scope = False
             raise
         session.log.warning("the names of the %ss could not be read (%s)", stream.scope, type(error).__name__)
-        return Listed(scopes)
-    if expand and (unknown := [str(scope) for scope in scopes if scope.id not in nodes]):
-        raise ConfigError(
-            f"{', '.join(unknown)}: expected among the {len(nodes)} {stream.scope}s that this account sees, found "
-            f"nowhere. Check {stream.scope_setting}, and the rights of the account's role."
-        )
-    ids = below(nodes, [scope.id for scope in scopes]) if expand else [scope.id for scope in scopes]
-    if expand:
-        session.log.info("%d %s(s) to read, of %d that this account sees", len(ids), stream.scope, len(nodes))
-    return Listed(tuple(Scope(stream, each, name_of(nodes.get(each))) for each in ids), frozenset(nodes))
+        return Listed(scopes, was_unavailable=isinstance(error, LmsUnavailable))
+    if not expand:
+        return Listed(tuple(Scope(stream, s.id, name_of(nodes.get(s.id))) for s in scopes), frozenset(nodes))
+    return expanded(session, nodes, scopes)
 
 
-def read_name(session: LmsSession, scope: Scope) -> str:
-    """A scope's name, or nothing: no run fails for a name."""
-    try:
-        path = f"{scope.stream.scopes_path}/{scope.id}"
-        return name_of(session.get(path, {}, msgspec.json.Decoder(Node).decode, str(scope), TRIES_FOR_A_NAME))
-    except (PipelineError, msgspec.ValidationError) as error:
-        session.log.info("%s: its name could not be read (%s)", scope, type(error).__name__)
-        return ""
+def expanded(session: LmsSession, nodes: dict[str, Node], scopes: tuple[Scope, ...]) -> Listed:
+    """These scopes and all that lie below them; one that is not in the list stops no other."""
+    stream = scopes[0].stream
+    unknown = [
+        ConfigError(
+            f"{scope}: expected among the {len(nodes)} {stream.scope}s that this account sees, found nowhere. Check "
+            f"{stream.scope_setting}, and the rights of the account's role."
+        ).about_one_scope()
+        for scope in scopes
+        if scope.id not in nodes
+    ]
+    if len(unknown) == len(scopes):
+        raise ConfigError(unknown[0].message, [each.message for each in unknown[1:]])
+    unreadable = dict(zip((scope for scope in scopes if scope.id not in nodes), unknown, strict=True))
+    found = []
+    for node_id in below(nodes, [scope.id for scope in scopes if scope.id in nodes]):
+        if re.fullmatch(GUID, node_id):
+            found.append(Scope(stream, node_id, name_of(nodes[node_id])))
+        else:
+            scope = Scope(stream, harmless(node_id)[:LONGEST_NAME], name_of(nodes[node_id]))
+            unreadable[scope] = ConfigError(
+                f"{scope}: expected an id that is a GUID, found another. Ask Absorb what this {stream.scope} is."
+            ).about_one_scope()
+    session.log.info("%d %s(s) to read, of %d that this account sees", len(found), stream.scope, len(nodes))
+    return Listed(tuple(found), frozenset(nodes), tuple(unreadable.items()))
 
 
-def read_list(session: LmsSession, stream: Stream) -> dict[str, Node]:
+def with_names(session: LmsSession, scopes: tuple[Scope, ...]) -> Listed:
+    """The scopes with their names, each read by itself. No run fails for a name, or waits long for one.
+
+    Where the LMS refuses to give one, or is unavailable, it is not asked for the others.
+    """
+    named: dict[str, str] = {}
+    for scope in scopes:
+        try:
+            path = f"{scope.stream.scopes_path}/{scope.id}"
+            named[scope.id] = name_of(session.get(path, {}, node_in, str(scope), optional=True))
+        except ConfigError as error:  # this one is not there
+            session.log.info("%s: its name could not be read (%s)", scope, type(error).__name__)
+        except (PipelineError, msgspec.ValidationError) as error:
+            session.log.info("%s: its name, and others, could not be read (%s)", scope, type(error).__name__)
+            return Listed(with_those(scopes, named), was_unavailable=isinstance(error, LmsUnavailable))
+    return Listed(with_those(scopes, named))
+
+
+def with_those(scopes: tuple[Scope, ...], names: dict[str, str]) -> tuple[Scope, ...]:
+    """The scopes with those of their names that are known."""
+    return tuple(replace(scope, name=names.get(scope.id, "")) for scope in scopes)
+
+
+def node_in(body: bytes) -> Node:
+    """One scope, from the answer about it alone."""
+    return msgspec.json.decode(replace_surrogates(body)[0], type=Node)
+
+
+def read_list(session: LmsSession, stream: Stream, *, optional: bool) -> dict[str, Node]:
     """Every scope that the account sees, by its id in lower case.
 
+    Every page must have the same total, and all of them as many entries. Where an entry occurs twice, the list may have
+    moved between two pages; it is taken only if it is the same when read once more.
+
     Raises:
-        IncompleteSnapshot: the list does not hold as many as it says.
+        IncompleteSnapshot: it contradicted itself in each of SWEEPS readings.
     """
     what = f"the list of {stream.scope}s"
-    nodes: dict[str, Node] = {}
+    before: list[str] | None = None
+    problem = ""
+    for _ in range(SWEEPS):
+        nodes, totals = read_once(session, stream, what, optional=optional)
+        ids = [node.id.lower() for node in nodes]
+        agrees = totals == {len(ids)}
+        if agrees and (len(set(ids)) == len(ids) or sorted(ids) == before):
+            return dict(zip(ids, nodes, strict=True))
+        problem = f"expected {' or '.join(map(str, sorted(totals)))} entries as it says, found {len(ids)}"
+        problem += f", {len(set(ids))} of them distinct"
+        before = sorted(ids) if agrees else None
+    raise IncompleteSnapshot(f"{what}: {problem}, in the last of {SWEEPS} readings. Run again.")
+
+
+def read_once(session: LmsSession, stream: Stream, what: str, *, optional: bool) -> tuple[list[Node], set[int]]:
+    """Every entry of the list's pages, and every total that they say."""
+    nodes: list[Node] = []
+    totals: set[int] = set()
     for index in range(MOST_PAGES):
         parameters = {"_limit": PAGE_SIZE, "_offset": index}
-        found, total = session.get(stream.scopes_path, parameters, lambda body: listed_in(body, stream, what), what)
-        nodes |= {node.id.lower(): node for node in found}
-        if not found or len(nodes) >= total:
+        found, total = session.get(
+            stream.scopes_path, parameters, lambda body: listed_in(body, stream, what), what, optional=optional
+        )
+        nodes += found
+        totals.add(total)
+        if not found or (len(nodes) >= total and len(found) < PAGE_SIZE):
             break
-    if len(nodes) < total:
-        raise IncompleteSnapshot(f"{what}: expected {total} as it says, found {len(nodes)}. Run again.")
-    return nodes
+    return nodes, totals
 
 
 def listed_in(body: bytes, stream: Stream, what: str) -> tuple[list[Node], int]:
@@ -120,7 +186,8 @@ def listed_in(body: bytes, stream: Stream, what: str) -> tuple[list[Node], int]:
     fields: list[Any] = [("totalItems", int), (stream.scopes_list, list[Node])]
     try:
         check_size(body, len(Node.__struct_fields__))
-        page: Any = msgspec.json.decode(body, type=msgspec.defstruct("ScopesPage", fields))
+        envelope = msgspec.defstruct("ScopesPage", fields)
+        page: Any = msgspec.json.decode(replace_surrogates(body)[0], type=envelope)
     except msgspec.ValidationError as error:
         raise IncompleteSnapshot(
             f"{what}: expected an envelope with `{stream.scopes_list}`, each with an `id`, and `totalItems`, found "
@@ -138,20 +205,19 @@ def below(nodes: dict[str, Node], roots: Iterable[str]) -> list[str]:
     """
     children: dict[str, list[str]] = {}
     for node_id, node in nodes.items():
-        children.setdefault((node.parentId or "").lower(), []).append(node_id)
+        parent = node.parentId if isinstance(node.parentId, str) else ""
+        children.setdefault(parent.lower(), []).append(node_id)
     found: dict[str, None] = {}
     waiting = list(reversed(list(roots)))
     while waiting:
         node_id = waiting.pop()
         if node_id not in found:
             found[node_id] = None
-            waiting += sorted(
-                children.get(node_id, ()), key=lambda child: (nodes[child].name or "", child), reverse=True
-            )
+            waiting += sorted(children.get(node_id, ()), key=lambda child: (name_of(nodes[child]), child), reverse=True)
     return list(found)
 
 
 def name_of(node: Node | None) -> str:
     """A scope's name, as it may be shown; empty where there is none."""
-    name = " ".join(harmless((node.name if node else None) or "").split())
+    name = " ".join(harmless(node.name).split()) if node is not None and isinstance(node.name, str) else ""
     return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"

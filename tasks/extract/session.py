@@ -22,6 +22,7 @@ from tasks.extract.retry import RetryBudget, Unusable, jitter, retry_after_s
 from tasks.log import Logger, run_logger
 
 TIMEOUT_S = (5.0, 60.0)  # to connect, and for the whole answer; 1,000 members can take a tenant 30 s and more
+OPTIONAL_TIMEOUT_S = (5.0, 10.0)
 MAX_SIGN_INS_A_PAGE = 3
 MAX_SIGN_INS_A_RUN = 10
 LONGEST_TOKEN = 8192
@@ -87,27 +88,28 @@ class LmsSession:
                 self._count_retry()
 
     def get(
-        self, path: str, params: dict[str, Any], decode: Callable[[bytes], T], what: str, tries: int | None = None
+        self, path: str, params: dict[str, Any], decode: Callable[[bytes], T], what: str, *, optional: bool = False
     ) -> T:
         """What `decode` makes of the body of one GET; a body that is not whole JSON is asked for again.
 
         Args:
             decode: raises msgspec.DecodeError or UnicodeDecodeError for a body that is cut or not JSON.
             what: names the request in messages: "department …, page 3".
-            tries: as many at most, for what a run can do without; else as many as for any page.
+            optional: the run can do without it, so it is tried once, briefly, and by the token that there is.
 
         Raises:
             AuthError: the key or the right was refused, or every new token was.
             ConfigError: the LMS refuses this very request; it is not repeated.
             LmsUnavailable: no usable answer in the tries and time allowed.
         """
-        budget = RetryBudget(self.stop, self.log, tries)
-        tokens = self._tokens(what)
+        budget = RetryBudget(self.stop, self.log, 1 if optional else None)
+        tokens = self._tokens(what, may_renew=not optional)
+        timeout_s = OPTIONAL_TIMEOUT_S if optional else TIMEOUT_S
         token = next(tokens)
         while True:
             try:
                 with ExitStack() as held:
-                    status, body = self._read(path, params, token, held)
+                    status, body = self._read(path, params, token, held, timeout_s)
                     if status == 200:
                         return decode_whole(body, decode)
             except Unusable as reason:
@@ -116,7 +118,7 @@ class LmsSession:
                 token = next(tokens)
             self._count_retry()
 
-    def _tokens(self, what: str) -> Iterator[str]:
+    def _tokens(self, what: str, *, may_renew: bool = True) -> Iterator[str]:
         """The token for one request, and the next one to try each time that the LMS refuses it.
 
         The same once more, since 401s can be transient; then one that another thread has fetched meanwhile, else a new
@@ -131,6 +133,8 @@ class LmsSession:
             if self._token == token:
                 self.stop.wait(jitter(0.2, 0.8))
                 yield token
+            if not may_renew:
+                raise AuthError(f"{what}: the token was refused, and no new one is fetched for this.")
             if self._token == token:
                 if renewals == MAX_SIGN_INS_A_PAGE:
                     raise AuthError(
@@ -170,7 +174,9 @@ class LmsSession:
             "privateKey": self.account.private_key.get_secret_value(),
         }
         with ExitStack() as held:
-            status, body = self._exchange("POST", "/authenticate", held, headers=self._headers(), json=credentials)
+            status, body = self._exchange(
+                "POST", "/authenticate", held, headers=self._headers(), json=credentials, timeout=TIMEOUT_S
+            )
         if status in (400, 401, 403):
             raise AuthError(
                 f"{self.account.rest_api_url}/authenticate answered {status}: the user name, password or key was "
@@ -180,9 +186,11 @@ class LmsSession:
         _refuse(status, body, f"{self.account.rest_api_url}/authenticate")
         return token_of(body)
 
-    def _read(self, path: str, params: dict[str, Any], token: str, held: ExitStack) -> tuple[int, bytes]:
+    def _read(
+        self, path: str, params: dict[str, Any], token: str, held: ExitStack, timeout_s: tuple[float, float]
+    ) -> tuple[int, bytes]:
         headers = {**self._headers(), "Authorization": f"Bearer {token}".encode()}
-        status, body = self._exchange("GET", path, held, headers=headers, params=params)
+        status, body = self._exchange("GET", path, held, headers=headers, params=params, timeout=timeout_s)
         if status != 401:
             try:
                 _refuse(status, body, f"{self.account.rest_api_url}{path}")
@@ -197,9 +205,7 @@ class LmsSession:
         """
         url = self.account.rest_api_url + path
         try:
-            with self._http.request(
-                method, url, timeout=TIMEOUT_S, allow_redirects=False, stream=True, **request
-            ) as response:
+            with self._http.request(method, url, allow_redirects=False, stream=True, **request) as response:
                 status = response.status_code
                 body = self._bodies.read(response.raw.stream(PIECE, decode_content=True), held)
         except HTTP_ERRORS as error:

@@ -4,8 +4,9 @@ from prefect import task
 
 from tasks.columns import DEPARTED_AT
 from tasks.load.database import execute, quoted, transaction
-from tasks.load.schema import TableSchema
 from tasks.log import run_logger
+from tasks.settings import LoadSettings
+from tasks.streams import Stream
 from tasks.task_options import IN_MEMORY, RETRIED
 
 NAMED = 20
@@ -13,23 +14,36 @@ NAMED = 20
 
 
 @task(name="find-gone-scopes", **IN_MEMORY, **RETRIED)
-def find_gone_scopes(table: TableSchema, seen: frozenset[str], *, blocks: str | None = None) -> str:
-    """Those scopes with the number of their rows, for the report; empty where there are none.
+def find_gone_scopes(
+    settings: LoadSettings, stream: Stream, seen: frozenset[str], read: frozenset[str], *, blocks: str | None = None
+) -> dict[str, str]:
+    """Those scopes with the number of their rows, for the report: by what is the matter with them.
 
     Args:
         seen: the ids of all that the LMS lists.
+        read: the ids of those that this run was to read.
     """
-    column = table.stream.scope_column
-    if table.column(column) is None:
-        return ""
-    present = f"WHERE {DEPARTED_AT} IS NULL" if table.column(DEPARTED_AT) is not None else ""
+    table = quoted(settings.schema, settings.tables_with(stream)[stream.name])
     with transaction(blocks) as cursor:
-        execute(cursor, "scopes_stored", table=table.quoted, scope_column=quoted(column), present=present)
+        execute(cursor, "columns", {"table": table})
+        columns = {name for name, *_ in cursor.fetchall()}
+        if stream.scope_column not in columns:
+            return {}
+        present = f"WHERE {DEPARTED_AT} IS NULL" if DEPARTED_AT in columns else ""
+        execute(cursor, "scopes_stored", table=table, scope_column=quoted(stream.scope_column), present=present)
         stored = cursor.fetchall()
-    gone = [f"{scope_id} ({rows} {table.stream.items})" for scope_id, rows in stored if scope_id not in seen]
+    rows = {scope_id: f"{scope_id} ({count} {stream.items})" for scope_id, count in stored}
+    gone = [line for scope_id, line in rows.items() if scope_id not in seen]
+    unread = [line for scope_id, line in rows.items() if scope_id in seen - read]
     if gone:
         run_logger().warning(
             "%d %s(s) have rows in %s and are not among those that this account sees: %s", len(gone),
-            table.stream.scope, table.quoted, ", ".join(gone[:NAMED]),
+            stream.scope, table, named(gone),
         )  # fmt: skip
-    return ", ".join(gone[:NAMED]) + (f" and {len(gone) - NAMED} more" if len(gone) > NAMED else "")
+    found = {"In the table, and seen no more": named(gone), "In the table, and not read by this run": named(unread)}
+    return {what: lines for what, lines in found.items() if lines}
+
+
+def named(lines: list[str]) -> str:
+    """The first of them, and how many more there are."""
+    return ", ".join(lines[:NAMED]) + (f" and {len(lines) - NAMED} more" if len(lines) > NAMED else "")

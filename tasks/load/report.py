@@ -1,15 +1,18 @@
 """What `s3_to_rds` did: its page, and the event by which others know of it."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from prefect.runtime import flow_run
 
-from tasks.events import LOADED, emit, table_resource
+from tasks.events import LOADED, RETIRED, emit, table_resource
 from tasks.load.departures import NAMED
 from tasks.load.loaded import Loaded
 from tasks.load.schema import TableSchema
 from tasks.report import RunReport, notes, rate, table
 from tasks.s3 import Snapshot
+from tasks.settings import LoadSettings
+from tasks.streams import Scope
 
 COUNTS = ("read", "inserted", "updated", "unchanged", "duplicates", "rejected", "departed", "returned")
 
@@ -110,3 +113,10 @@ def announce_load(snapshot: Snapshot, table: TableSchema, loaded: Loaded, *, dry
         tags=flow_run.tags or [],
         payload={**loaded.counts(), "object": str(snapshot.object), "flow_run_id": flow_run.id},
     )
+
+
+def announce_empty(scopes: Iterable[Scope], settings: LoadSettings) -> None:
+    """Prefect knows that no load of scopes without rows is to be expected, until they have some."""
+    for scope in scopes:
+        table = settings.tables_with(scope.stream)[scope.stream.name]
+        emit(RETIRED, table_resource(settings.schema, table, scope), tags=flow_run.tags or [])

@@ -3,7 +3,8 @@
 import pytest
 
 from tasks.errors import AuthError, LmsUnavailable, ObjectInvalid, PipelineError, ScopesFailed, SnapshotShrank
-from tasks.outcomes import LONGEST_LINE, MOST_LISTED, Outcomes, ScopesReport
+from tasks.outcomes import MOST_LISTED, Outcomes
+from tasks.scopes_report import LONGEST_LINE, ScopesReport
 from tasks.streams import MEMBERS, Scope
 
 
@@ -12,7 +13,7 @@ def scopes(count: int) -> tuple[Scope, ...]:
 
 
 def run(errors: list[PipelineError | None], *, expanded: bool = False) -> Outcomes:
-    outcomes = Outcomes(scopes(len(errors)), expanded=expanded)
+    outcomes = Outcomes(scopes(len(errors)), "department-sync", expanded=expanded)
     for outcome, error in zip(outcomes.in_turn("trying"), errors, strict=True):
         with outcomes.attempt(outcome):
             if error:
@@ -30,7 +31,7 @@ def unshown(monkeypatch: pytest.MonkeyPatch) -> list[ScopesReport]:
 def test_the_alert_of_thousands_fits_into_what_sns_takes() -> None:
     outcomes = run([ObjectInvalid("x" * 5000).about_one_scope() for _ in range(MOST_LISTED + 70)])
     with pytest.raises(ScopesFailed) as failed:
-        outcomes.finish("department-sync")
+        outcomes.finish()
     assert failed.value.problems[-1] == "and 70 more, which the run's report has"
     assert max(map(len, failed.value.problems)) <= LONGEST_LINE
     assert len(str(failed.value)) < 250_000
@@ -56,7 +57,7 @@ def test_an_empty_department_without_a_past_is_no_failure_when_it_was_found_belo
     empty = SnapshotShrank("none")
     empty.no_baseline = True
     outcomes = run([empty, None], expanded=True)
-    outcomes.finish("lms-to-s3")
+    outcomes.finish()
     assert [each.empty for each in outcomes.found.values()] == [True, False]
     with pytest.raises(SnapshotShrank):
         run([empty])
@@ -67,6 +68,6 @@ def test_the_worst_comes_first(unshown: list[ScopesReport]) -> None:
     quiet, rejecting, _ = outcomes.found.values()
     quiet.loaded, rejecting.loaded = {"rejected": 0, "outcome": "loaded"}, {"rejected": 3, "outcome": "loaded"}
     with pytest.raises(ScopesFailed):
-        outcomes.finish("department-sync")
+        outcomes.finish()
     assert [line[0] for line in unshown[0].lines] == ["`Ward 2`", "`Ward 1`", "`Ward 0`"]
     assert (unshown[0].scopes, unshown[0].failed, unshown[0].rejected) == (3, 1, 3)
