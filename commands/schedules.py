@@ -46,10 +46,14 @@ def compare(client: SyncPrefectClient, deployments: list[dict[str, Any]]) -> Ite
 
     What the file leaves to variables (`{{ … }}`) is not compared.
     """
-    there = {(each.name, each.entrypoint): each for each in all_deployments(client)}
+    there = all_deployments(client)
+    entrypoints = {wanted.get("entrypoint") for wanted in deployments} - {None}
     for wanted in deployments:
-        found = there.pop((wanted["name"], wanted.get("entrypoint")), None)
-        if found is None:
+        same = [each for each in there if each.name == wanted["name"]]
+        found = next((each for each in same if each.entrypoint == wanted.get("entrypoint")), same[0] if same else None)
+        if found is not None:
+            there.remove(found)
+        else:
             yield Finding(wanted["name"], "-", "MISSING", "is not deployed: prefect deploy --all")
             continue
         in_file = [InFile.of(entry) for entry in wanted.get("schedules") or []]
@@ -60,8 +64,8 @@ def compare(client: SyncPrefectClient, deployments: list[dict[str, Any]]) -> Ite
             yield finding(found, schedule, entry)
         for entry in in_file:
             yield Finding(found.name, entry.slug or "-", "MISSING", f"in {FILE}, not scheduled: prefect deploy --all")
-    for found in there.values():
-        if TAG in found.tags:
+    for found in there:
+        if TAG in found.tags or found.entrypoint in entrypoints:
             for schedule in found.schedules:
                 text = f"{described(schedule)}; the deployment is not in {FILE}, and runs on"
                 yield Finding(found.name, schedule.slug or "-", "EXTRA", text, (found.id, schedule.id))

@@ -16,8 +16,8 @@ def in_format(alert_format: str, subject: str, message: str) -> str:
 def shortened(text: str, room: int) -> str:
     """As many lines from the beginning as there is room for, the last one, and how many were left out between.
 
-    >>> shortened("first\\nsecond, longer\\nHelp: page", 38)
-    'first\\n(1 more lines)\\nHelp: page'
+    >>> shortened("first\\nsecond, which is longer\\nthird\\nHelp: page", 42).splitlines()
+    ['first', '(2 more lines)', 'Help: page']
     """
     if len(text) <= room:
         return text

@@ -89,28 +89,28 @@ def list_scopes(session: LmsSession, scopes: tuple[Scope, ...], *, expand: bool 
 def expanded(session: LmsSession, nodes: dict[str, Node], scopes: tuple[Scope, ...]) -> Listed:
     """These scopes and all that lie below them; one that is not in the list stops no other."""
     stream = scopes[0].stream
-    unknown = [
-        ConfigError(
-            f"{scope}: expected among the {len(nodes)} {stream.scope}s that this account sees, found nowhere. Check "
-            f"{stream.scope_setting}, and the rights of the account's role."
-        ).about_one_scope()
-        for scope in scopes
-        if scope.id not in nodes
-    ]
-    if len(unknown) == len(scopes):
-        raise ConfigError(unknown[0].message, [each.message for each in unknown[1:]])
-    unreadable = dict(zip((scope for scope in scopes if scope.id not in nodes), unknown, strict=True))
-    found = []
+    found: list[Scope] = []
+    unreadable: list[tuple[Scope, PipelineError]] = []
+    for scope in scopes:
+        if scope.id not in nodes:
+            error = ConfigError(
+                f"{scope}: expected among the {len(nodes)} {stream.scope}s that this account sees, found nowhere. "
+                f"Check {stream.scope_setting}, and the rights of the account's role."
+            )
+            unreadable.append((scope, error.about_one_scope()))
+    if len(unreadable) == len(scopes):
+        raise ConfigError(str(unreadable[0][1]), [str(error) for _, error in unreadable[1:]])
     for node_id in below(nodes, [scope.id for scope in scopes if scope.id in nodes]):
+        scope = Scope(stream, harmless(node_id)[:LONGEST_NAME], name_of(nodes[node_id]))
         if re.fullmatch(GUID, node_id):
-            found.append(Scope(stream, node_id, name_of(nodes[node_id])))
+            found.append(scope)
         else:
-            scope = Scope(stream, harmless(node_id)[:LONGEST_NAME], name_of(nodes[node_id]))
-            unreadable[scope] = ConfigError(
+            error = ConfigError(
                 f"{scope}: expected an id that is a GUID, found another. Ask Absorb what this {stream.scope} is."
-            ).about_one_scope()
+            )
+            unreadable.append((scope, error.about_one_scope()))
     session.log.info("%d %s(s) to read, of %d that this account sees", len(found), stream.scope, len(nodes))
-    return Listed(tuple(found), frozenset(nodes), tuple(unreadable.items()))
+    return Listed(tuple(found), frozenset(nodes), tuple(unreadable))
 
 
 def with_names(session: LmsSession, scopes: tuple[Scope, ...]) -> Listed:

@@ -2,15 +2,17 @@
 
 from collections import Counter
 
+import httpx
 import pytest
 
 from flows.department_sync import department_sync
 from flows.lms_to_s3 import lms_to_s3
 from sandbox import faults
-from sandbox.people import DEPARTMENT
+from sandbox.people import DEPARTMENT, person
 from sandbox.stack import Sandbox
 from tasks.errors import AuthError, ConfigError, LmsUnavailable, ScopesFailed, SnapshotShrank
 from tasks.options import OnDeparture
+from tasks.streams import Scope
 from tests.support.whole_stack import artifacts
 
 PATH = "members/{department_id}.csv"
@@ -230,3 +232,105 @@ def test_a_run_and_its_messages_have_the_departments_name(in_process: Sandbox) -
         tasks = {each.name for each in client.read_task_runs(limit=50, sort=TaskRunSort.EXPECTED_START_TIME_DESC)}
     assert run.name.startswith("department-sync Sandbox 2")
     assert {"fetch-pages Sandbox", "write-csv Sandbox", "upsert-snapshot Sandbox"} <= tasks
+
+
+def members_of(box: Sandbox, department_id: str) -> list[str]:
+    return [key for key, each in box.lms.members.items() if each["departmentId"].lower() == department_id]
+
+
+def test_who_moved_to_a_department_that_was_read_and_not_published_has_not_left(
+    in_process: Sandbox, many: dict[str, str]
+) -> None:
+    department_sync(create_table=True)
+    mover = members_of(in_process, many["Sales"])[0]
+    for gone in members_of(in_process, many["IT"])[:20]:
+        in_process.lms.remove(gone)
+    in_process.lms.edit(mover, departmentId=many["IT"])
+    with pytest.raises(ScopesFailed, match="SnapshotShrank"):
+        department_sync(on_departure="delete")
+    assert in_process.query(f"SELECT count(*) FROM department_members WHERE lms_user_id = '{mover}'") == [(1,)]
+
+
+def test_an_lms_that_goes_away_leaves_what_was_read_before_loaded(in_process: Sandbox, many: dict[str, str]) -> None:
+    sales, nursing, *away = many.values()
+    real = in_process.lms._users
+    unavailable = faults.Answer(503, b"{}")
+    in_process.lms._users = lambda query: (  # type: ignore[method-assign]
+        unavailable if any(each in query.get("_filter", "") for each in away) else real(query)
+    )
+    with pytest.raises(LmsUnavailable, match="of 4, 2 had been published by then, and 2 loaded") as stopped:
+        department_sync(create_table=True)
+    assert "Nothing was published" not in str(stopped.value)
+    assert stored(in_process) == Counter({sales: 12, nursing: 7})
+    [alert] = in_process.aws.alerts()
+    assert alert["Subject"].endswith("(LmsUnavailable)")
+    [page] = [artifact.data for artifact in artifacts("department-sync")[:1]]
+    assert "`Sales` | 12 |" in page and "`not read`" in page
+
+
+def test_the_alert_of_an_unexpected_error_names_who_had_failed_before(
+    in_process: Sandbox, many: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_process.lms.denied.add(many["Sales"])
+
+    def broken(each: object, scope: Scope, *_: object) -> None:
+        raise ZeroDivisionError(scope.id)
+
+    monkeypatch.setattr("flows.department_sync.back_from_s3", broken)
+    with pytest.raises(ZeroDivisionError):
+        department_sync(create_table=True)
+    [alert] = in_process.aws.alerts()
+    assert "An unexpected ZeroDivisionError" in alert["Message"]
+    assert f"  - department Sales ({many['Sales']}): AuthError" in alert["Message"]
+
+
+def test_what_prefect_does_not_take_hides_no_failure(
+    in_process: Sandbox, many: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: object, **__: object) -> None:
+        raise httpx.ConnectError("away")
+
+    monkeypatch.setattr("tasks.report.create_markdown_artifact", away)
+    assert len(department_sync(create_table=True)["s3_to_rds"]) == 4
+    in_process.lms.denied.add(many["Sales"])
+    with pytest.raises(ScopesFailed, match=many["Sales"]):
+        department_sync()
+
+
+def test_a_members_keys_that_collide_stop_no_other_department(in_process: Sandbox, many: dict[str, str]) -> None:
+    in_process.lms.add({**person(77, many["Nursing"]), "foo": {"bar": 1}, "foo.bar": 2})
+    with pytest.raises(ScopesFailed, match=r"Nursing .* both become the column"):
+        department_sync(create_table=True)
+    assert stored(in_process) == sizes(many) - Counter({many["Nursing"]: 7})
+
+
+def test_an_empty_department_stays_only_reported_though_it_was_published_empty_once(
+    in_process: Sandbox, many: dict[str, str]
+) -> None:
+    in_process.lms.add_department("Empty", DEPARTMENT)
+    department_sync(department_id=DEPARTMENT, expand_subdepartments=True, create_table=True, allow_shrink=True)
+    department_sync(department_id=DEPARTMENT, expand_subdepartments=True)
+    assert in_process.aws.alerts() == []
+
+
+@pytest.mark.parametrize("path", ["m/all.csv", "m/{department_id:.0}all.csv", "m/{department_id:.4}.csv"])
+def test_a_path_that_may_be_the_same_for_two_is_refused(in_process: Sandbox, many: dict[str, str], path: str) -> None:
+    with pytest.raises(ConfigError, match="must hold {department_id}"):
+        department_sync(path=path)
+
+
+def test_a_department_below_another_root_now_is_named(in_process: Sandbox, many: dict[str, str]) -> None:
+    department_sync(department_id=DEPARTMENT, expand_subdepartments=True, create_table=True)
+    in_process.lms.departments[many["Sales"]]["parentId"] = in_process.lms.add_department("Another root")
+    in_process.lms.add({**person(78, many["IT"]), "brandNew": "x"})
+    department_sync(department_id=DEPARTMENT, expand_subdepartments=True, schema_contract="evolve")
+    [page] = [artifact.data for artifact in artifacts("department-sync")[:1]]
+    assert f"not read by this run: {many['Sales']} (12 members)" in page
+
+
+def test_progress_over_departments_is_shown_in_prefect(
+    in_process: Sandbox, many: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tasks.progress.EVERY_S", 0.0)
+    lms_to_s3()
+    assert [each.description for each in artifacts("scopes-progress")][:1] == ["reading"]

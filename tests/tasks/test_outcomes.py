@@ -2,8 +2,16 @@
 
 import pytest
 
-from tasks.errors import AuthError, LmsUnavailable, ObjectInvalid, PipelineError, ScopesFailed, SnapshotShrank
-from tasks.outcomes import MOST_LISTED, Outcomes
+from tasks.errors import (
+    AuthError,
+    ConfigError,
+    LmsUnavailable,
+    ObjectInvalid,
+    PipelineError,
+    ScopesFailed,
+    SnapshotShrank,
+)
+from tasks.outcomes import LOADING, MOST_LISTED, READING, Outcomes, failed_so_far
 from tasks.scopes_report import LONGEST_LINE, ScopesReport
 from tasks.streams import MEMBERS, Scope
 
@@ -14,7 +22,7 @@ def scopes(count: int) -> tuple[Scope, ...]:
 
 def run(errors: list[PipelineError | None], *, expanded: bool = False) -> Outcomes:
     outcomes = Outcomes(scopes(len(errors)), "department-sync", expanded=expanded)
-    for outcome, error in zip(outcomes.in_turn("trying"), errors, strict=True):
+    for outcome, error in zip(outcomes.in_turn(READING), errors, strict=False):
         with outcomes.attempt(outcome):
             if error:
                 raise error
@@ -41,14 +49,54 @@ def test_the_alert_of_thousands_fits_into_what_sns_takes() -> None:
 def test_an_unavailable_lms_counts_only_in_a_row() -> None:
     down = LmsUnavailable("down")
     assert [each.error for each in run([down, None, down]).found.values()] == [down, None, down]
-    with pytest.raises(LmsUnavailable, match="failed before that"):
-        run([down, LmsUnavailable("still down"), None])
+    stopped = run([None, down, LmsUnavailable("still down"), None])
+    done, *_ = stopped.found.values()
+    done.extracted = {"outcome": "published"}
+    assert [each.scope.label for each in stopped.in_turn(LOADING)] == ["Ward 0"]
+    with pytest.raises(LmsUnavailable, match="still down") as error:
+        stopped.finish()
+    assert error.value.problems[0] == "of 4, 1 had been published by then, and 0 loaded; they stay"
+    assert error.value.problems[2].startswith("department Ward 1")
+
+
+def test_an_empty_department_between_two_shows_that_the_lms_answers() -> None:
+    empty = SnapshotShrank("none")
+    empty.no_baseline = True
+    outcomes = run([LmsUnavailable("down"), empty, LmsUnavailable("down"), None], expanded=True)
+    assert [bool(each.error) for each in outcomes.found.values()] == [True, False, True, False]
+
+
+def test_an_lms_that_gave_no_names_either_is_unavailable_at_the_first_department() -> None:
+    outcomes = Outcomes(scopes(3), "department-sync", was_unavailable=True)
+    tried = 0
+    for outcome in outcomes.in_turn(READING):
+        tried += 1
+        with outcomes.attempt(outcome):
+            raise LmsUnavailable("down")
+    assert tried == 1
+    with pytest.raises(LmsUnavailable):
+        outcomes.finish()
+
+
+def test_what_cannot_be_read_is_a_failure_of_its_own() -> None:
+    [*known, odd] = scopes(3)
+    outcomes = Outcomes(tuple(known), "department-sync", unreadable=((odd, ConfigError("no such")),), expanded=True)
+    assert [each.scope.label for each in outcomes.in_turn(READING)] == ["Ward 0", "Ward 1"]
+    with pytest.raises(ScopesFailed, match=r"(?s)1 of 3 departments.*Ward 2.*no such"):
+        outcomes.finish()
+
+
+def test_a_run_that_ends_by_another_error_leaves_the_failures_for_its_alert(unshown: list[ScopesReport]) -> None:
+    with pytest.raises(OSError, match="disk"):
+        run([SnapshotShrank("few"), OSError("disk")])  # type: ignore[list-item]
+    assert [line[:17] for line in failed_so_far[None]] == ["department Ward 0"]
+    assert unshown[-1].failed == 1
 
 
 def test_what_is_of_all_stops_the_run_with_what_had_failed_before() -> None:
     with pytest.raises(AuthError) as stopped:
         run([SnapshotShrank("few"), AuthError("the database"), None])
-    assert stopped.value.problems[1].startswith(
+    assert stopped.value.problems[2].startswith(
         "department Ward 0 (00000000-0000-4000-8000-000000000000): SnapshotShrank"
     )
 

@@ -13,12 +13,14 @@ from prefect.client.schemas.objects import StateType
 
 from blocks.environment import alert_topic_from, read_environment
 from sandbox.aws import SimulatedAws
+from tasks.errors import ConfigError
+from tasks.streams import MEMBERS
 from tasks.task_options import HEARTBEAT_S
 from tests.webhooks.test_alerts import served
 from webhooks.automations import WatchTimes, automations
 from webhooks.objects import Watched
 from webhooks.service import Settings, WatchSettings
-from webhooks.watch import BLOCK, apply, main, take_down
+from webhooks.watch import BLOCK, apply, expect_loads, main, take_down
 
 URL, KEY = "http://127.0.0.1:9", "a key of some length"
 
@@ -162,3 +164,17 @@ def test_a_service_that_hears_the_watch_is_said_to(
         assert main(["--url", address.removesuffix("/watch")]) == 0
     assert "/watch hears the watch" in capsys.readouterr().out
     assert aws.alerts() == []
+
+
+@pytest.mark.parametrize("value", ["{5B0C9F5E-3D0A-4F0B-9A53-0A4F6A0C7D11}", "x, y", "5b0c9f5e"])
+def test_no_load_is_expected_of_what_is_no_department(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    expected: list[Any] = []
+    monkeypatch.setattr("webhooks.watch.emit", lambda *arguments, **_: expected.append(arguments))
+    with pytest.raises(ConfigError, match="DEPARTMENT_ID must be a GUID"):
+        expect_loads({"DEPARTMENT_ID": value}, MEMBERS)
+    assert expected == []
+    department = "5B0C9F5E-3D0A-4F0B-9A53-0A4F6A0C7D11"
+    assert f"{department.lower()} into public.department_members" in expect_loads(
+        {"DEPARTMENT_ID": department}, MEMBERS
+    )
+    assert len(expected) == 1
