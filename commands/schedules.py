@@ -1,6 +1,6 @@
-"""What is scheduled, beside what prefect.yaml says: `python -m commands.schedules [--remove]`.
+"""Compare the schedules in Prefect with prefect.yaml: `python -m commands.schedules [--remove]`.
 
-Prefect keeps a schedule that was taken out of the file or got another slug, and takes parameters of any name.
+Prefect keeps schedules that were removed from the file or renamed, and does not check parameter names.
 """
 
 import argparse
@@ -24,14 +24,14 @@ FILE = Path("prefect.yaml")
 
 @dataclass(frozen=True)
 class Finding:
-    """One schedule, and how it stands to the file."""
+    """One schedule, and how it compares with the file."""
 
     deployment: str
     slug: str
     verdict: str
     text: str
     extra: tuple[UUID, UUID] | None = None
-    """Of a schedule that the file has no more: the deployment's id and its own."""
+    """For a schedule that is no longer in the file: the deployment's id and the schedule's id."""
 
     def line(self) -> str:
         """As it is printed."""
@@ -45,7 +45,7 @@ def compare(client: SyncPrefectClient, deployments: list[dict[str, Any]]) -> Ite
         try:
             found = client.read_deployment_by_name(name)
         except ObjectNotFound:
-            yield Finding(name, "-", "MISSING", "is not deployed: prefect deploy --all")
+            yield Finding(name, "-", "MISSING", "is not deployed; run prefect deploy --all")
             continue
         parameters = set(found.parameter_openapi_schema.get("properties", {}) if found.parameter_openapi_schema else {})
         in_file = {str(schedule.get("slug", "-")): schedule for schedule in wanted.get("schedules", [])}
@@ -55,22 +55,22 @@ def compare(client: SyncPrefectClient, deployments: list[dict[str, Any]]) -> Ite
             what += "" if schedule.active else ", paused"
             unknown = sorted({*schedule.parameters} - parameters)
             if slug not in in_file:
-                yield Finding(name, slug, "EXTRA", f"{what}; not in {FILE}, and runs on", (found.id, schedule.id))
+                yield Finding(name, slug, "EXTRA", f"{what}; not in {FILE}, but still scheduled", (found.id, schedule.id))
             elif unknown:
                 yield Finding(name, slug, "WRONG", f"{what}; the flow has no parameter {', '.join(unknown)}")
             else:
                 yield Finding(name, slug, "ok", what)
         for slug in in_file.keys() - there.keys():
-            yield Finding(name, slug, "MISSING", f"in {FILE}, not scheduled: prefect deploy --all")
+            yield Finding(name, slug, "MISSING", f"in {FILE}, but not scheduled; run prefect deploy --all")
 
 
 def main() -> int:
     """Exit 0 if both agree, else 1."""
     parser = argparse.ArgumentParser(prog="python -m commands.schedules", description=(__doc__ or "").partition(":")[0])
-    parser.add_argument("--remove", action="store_true", help="remove schedules that the file has no more")
+    parser.add_argument("--remove", action="store_true", help="remove schedules that are no longer in the file")
     options = parser.parse_args()
     if PREFECT_API_URL.value() is None:
-        sys.stderr.write("PREFECT_API_URL is not set: no Prefect to look at\n")
+        sys.stderr.write("PREFECT_API_URL is not set; set it to the Prefect server to check\n")
         return 1
     deployments = yaml.safe_load(FILE.read_text(encoding="utf-8"))["deployments"]
     agree = True
@@ -84,7 +84,7 @@ def main() -> int:
                 elif finding.verdict != "ok":
                     agree = False
     except httpx.HTTPError as error:
-        sys.stderr.write(f"Prefect could not be asked ({type(error).__name__}). Check PREFECT_API_URL.\n")
+        sys.stderr.write(f"Prefect did not answer ({type(error).__name__}). Check PREFECT_API_URL.\n")
         return 1
     return 0 if agree else 1
 

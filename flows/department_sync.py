@@ -1,4 +1,4 @@
-"""LMS to S3 to PostgreSQL in one run: lms_to_s3 and s3_to_rds in a row.
+"""LMS to S3 to PostgreSQL in one run: lms_to_s3, then s3_to_rds.
 
 python flows/department_sync.py --help
 """
@@ -65,10 +65,9 @@ def department_sync(
     show_values: parameters.ShowValues = False,
     blocks: parameters.Blocks = None,
 ) -> dict[str, dict[str, Any]]:
-    """Bring the members of one department, or of many, up to date with the LMS, by way of S3.
+    """Update the members of one or more departments from the LMS, through S3.
 
-    The two stories run as one flow, not as two flows inside it: a failure is told of once, and a
-    retry repeats one task.
+    Extract and load run as one flow, not as two subflows, so that a failure sends one alert.
     """
     resolver = Resolver(blocks)
     extract = extract_settings(
@@ -121,12 +120,12 @@ def publish_and_apply(
     expand: bool = False,
     include_subdepartments: bool = False,
 ) -> dict[str, dict[str, Any]]:
-    """Both stories in a row, for any stream; what is loaded is what S3 gives back. A dry run writes no object.
+    """Extract, then load, for any stream; the load reads the object back from S3. A dry run writes no object.
 
-    Everything is read before anything is loaded: who moved to another of the scopes is then not taken for a leaver.
+    All scopes are read before any is loaded, so that a member who moved between them does not count as a leaver.
 
     Args:
-        names: of the flow, and of its first half; their reports are called so.
+        names: the names of the flow and of its extract; used as report keys.
     """
     whole, half = names
     with run_folder() as folder:
@@ -158,7 +157,7 @@ def publish_and_apply(
                 outcome.loaded = outcomes.report("s3-to-rds", report)
         remarks = {}
         if outcomes.expanded and outcomes.seen is not None and table is not None:
-            remarks["In the table, and seen no more"] = find_gone_scopes(table, outcomes.seen, blocks=blocks)
+            remarks["In the table but no longer listed by the LMS"] = find_gone_scopes(table, outcomes.seen, blocks=blocks)
         outcomes.finish(whole, remarks)
     return {half.replace("-", "_"): outcomes.extracted, "s3_to_rds": outcomes.loaded}
 

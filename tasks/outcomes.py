@@ -1,4 +1,4 @@
-"""What became of each scope of a run: one that fails by its own fault does not stop the others, and is told of once."""
+"""The outcome of each scope of a run: a scope's own failure does not stop the others, and one alert lists them all."""
 
 import time
 import traceback
@@ -33,7 +33,7 @@ class Outcome:
     """The values of the two halves' reports."""
     error: PipelineError | None = None
     empty: bool = False
-    """It has no rows and never had any; nothing was published of it."""
+    """It has no rows and never had any; nothing was published for it."""
     seconds: float = 0.0
 
     @property
@@ -100,9 +100,9 @@ class Outcomes:
 
     @contextmanager
     def attempt(self, outcome: Outcome) -> Iterator[None]:
-        """What is done with one scope; its failure is noted, and raised only if it is not of that scope alone.
+        """Work on one scope; a failure is recorded, and raised only if it affects more than that scope.
 
-        An LMS that is unavailable for two scopes in a row is taken for unavailable.
+    If the LMS is unavailable for two scopes in a row, it counts as unavailable for all.
         """
         began = time.monotonic()
         try:
@@ -112,7 +112,7 @@ class Outcomes:
             if self.expanded and isinstance(error, SnapshotShrank) and error.no_baseline:
                 outcome.empty = True
                 self.log.warning(
-                    "%s has no %s, and nothing was published of it before", outcome.scope, outcome.scope.stream.items
+                    "%s has no %s, and nothing was ever published for it", outcome.scope, outcome.scope.stream.items
                 )
                 return
             unavailable = isinstance(error, LmsUnavailable)
@@ -130,7 +130,7 @@ class Outcomes:
         if not failures:
             return error
         whole = type(error)(
-            error.message, [*error.problems, "failed before that, each for its own reason:", *listed(failures)]
+            error.message, [*error.problems, "failed earlier, each for its own reason:", *listed(failures)]
         )
         return whole.with_traceback(error.__traceback__)
 
@@ -194,18 +194,18 @@ class ScopesReport(RunReport):
             **counts,
             remarks="; ".join(f"{what}: {text}" for what, text in remarks.items() if text),
             lines=tuple(map(line_of, outcomes)),
-            heads=(stream.scope, stream.items, "before", "joined", "left", "changed", "rejected", "seconds", "outcome"),
+            heads=(stream.scope, stream.items, "before", "inserted", "departed", "updated", "rejected", "seconds", "outcome"),
         )
 
     def page(self) -> str:
-        """All scopes in five seconds: which failed and why, how many came, went and changed."""
+        """All scopes at a glance: which failed and why, how many rows were added, removed and changed."""
         return "\n".join([
             f"# {self.outcome}",
             f"{self.read:,} rows read; {self.inserted:,} inserted, {self.updated:,} updated, "
             f"{self.unchanged:,} unchanged, {self.departed:,} departed, {self.rejected:,} rejected.",
             "",
             *table(self.heads, self.lines),
-            *notes({"To look at": self.remarks}),
+            *notes({"To check": self.remarks}),
         ])  # fmt: skip
 
 
@@ -213,14 +213,14 @@ def what_failed(outcomes: list[Outcome]) -> str:
     """How many failed, and what to do."""
     kind = outcomes[0].scope.stream.scope
     ids = [outcome.scope.id for outcome in outcomes if outcome.error]
-    alone = f"; --{kind}-id {','.join(ids)} reads these alone" if len(ids) <= MOST_IDS else ""
-    return f"{len(ids)} of {len(outcomes)} {kind}s failed; the others are done. Correct each, then run again{alone}."
+    alone = f"(add --{kind}-id {','.join(ids)} for only these)" if len(ids) <= MOST_IDS else ""
+    return f"{len(ids)} of {len(outcomes)} {kind}s failed; the others succeeded. Fix each one, then run again{alone}."
 
 
 def listed(failures: list[str]) -> list[str]:
     """As many failures as an alert can hold, and how many more there are."""
     more = len(failures) - MOST_LISTED
-    return failures if more <= 0 else [*failures[:MOST_LISTED], f"and {more} more, which the run's report has"]
+    return failures if more <= 0 else [*failures[:MOST_LISTED], f"and {more} more; see the run's report"]
 
 
 def line_of(outcome: Outcome) -> tuple[str, ...]:
@@ -245,9 +245,9 @@ def line_of(outcome: Outcome) -> tuple[str, ...]:
 def step_of(error: object) -> str:
     """The task in which an error was raised, by its traceback."""
     if isinstance(error, ScopesFailed):
-        return "each as listed"
+        return "see each failure"
     if isinstance(error, BaseException):
         for frame, _ in traceback.walk_tb(error.__traceback__):
             if isinstance(frame.f_globals.get(frame.f_code.co_name), Task):
                 return frame.f_code.co_name
-    return "before or between the tasks"
+    return "outside the tasks"

@@ -1,4 +1,4 @@
-"""The scopes of one run: which departments or courses are read, by what names, and which lie below those asked for."""
+"""The scopes of a run: which departments or courses are read, their names, and those below the requested ones."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -53,11 +53,10 @@ class Listed:
 
 @task(name="list-scopes", **IN_MEMORY, **ONCE)
 def list_scopes(session: LmsSession, scopes: tuple[Scope, ...], *, expand: bool = False) -> Listed:
-    """The scopes with their names; with `expand` also all that lie below them, after the one that they belong to.
+    """The scopes with their names; with `expand`, also all scopes below them, each after its parent.
 
-    A name is for people to read: where the account may not read it, the id does. A limited administrator sees a part
-    of the tree: who names a parent that is not listed counts as a root. Cycles end, and what is listed twice counts
-    once.
+    Names are only for display; if the account may not read one, the id is shown. An account may see only part of the
+    tree: a scope whose parent is not listed counts as a root. Cycles are broken, and duplicates count once.
 
     Raises:
         ConfigError: with `expand`, one of the scopes is not in the list.
@@ -77,8 +76,8 @@ def list_scopes(session: LmsSession, scopes: tuple[Scope, ...], *, expand: bool 
         return Listed(scopes)
     if expand and (unknown := [str(scope) for scope in scopes if scope.id not in nodes]):
         raise ConfigError(
-            f"{', '.join(unknown)}: expected among the {len(nodes)} {stream.scope}s that this account sees, found "
-            f"nowhere. Check {stream.scope_setting}, and the rights of the account's role."
+            f"{', '.join(unknown)}: not found among the {len(nodes)} {stream.scope}s that this account can see. Check "
+            f"{stream.scope_setting} and the permissions of the account's role."
         )
     ids = below(nodes, [scope.id for scope in scopes]) if expand else [scope.id for scope in scopes]
     if expand:
@@ -87,7 +86,7 @@ def list_scopes(session: LmsSession, scopes: tuple[Scope, ...], *, expand: bool 
 
 
 def read_name(session: LmsSession, scope: Scope) -> str:
-    """A scope's name, or nothing: no run fails for a name."""
+    """A scope's name, or an empty string if it cannot be read; that never fails a run."""
     try:
         path = f"{scope.stream.scopes_path}/{scope.id}"
         return name_of(session.get(path, {}, msgspec.json.Decoder(Node).decode, str(scope), TRIES_FOR_A_NAME))
@@ -111,7 +110,7 @@ def read_list(session: LmsSession, stream: Stream) -> dict[str, Node]:
         if not found or len(nodes) >= total:
             break
     if len(nodes) < total:
-        raise IncompleteSnapshot(f"{what}: expected {total} as it says, found {len(nodes)}. Run again.")
+        raise IncompleteSnapshot(f"{what}: expected {total} entries, as its total says, found {len(nodes)}. Run again.")
     return nodes
 
 
@@ -123,8 +122,8 @@ def listed_in(body: bytes, stream: Stream, what: str) -> tuple[list[Node], int]:
         page: Any = msgspec.json.decode(body, type=msgspec.defstruct("ScopesPage", fields))
     except msgspec.ValidationError as error:
         raise IncompleteSnapshot(
-            f"{what}: expected an envelope with `{stream.scopes_list}`, each with an `id`, and `totalItems`, found "
-            f"otherwise ({error})."
+            f"{what}: expected a response with `totalItems` and `{stream.scopes_list}`, each with an `id`; found an "
+            f"invalid one ({error})."
         ) from None
     return getattr(page, str(stream.scopes_list)), page.totalItems
 

@@ -1,4 +1,4 @@
-"""Scopes that the table has rows of and that the LMS lists no more: a closed department's members stay as they are."""
+"""Scopes that have rows in the table but are no longer listed by the LMS; their rows are not changed."""
 
 from prefect import task
 
@@ -29,7 +29,7 @@ def find_gone_scopes(table: TableSchema, seen: frozenset[str], *, blocks: str | 
     gone = [f"{scope_id} ({rows} {table.stream.items})" for scope_id, rows in stored if scope_id not in seen]
     if gone:
         run_logger().warning(
-            "%d %s(s) have rows in %s and are not among those that this account sees: %s", len(gone),
+            "%d %s(s) have rows in %s but are not visible to this account: %s", len(gone),
             table.stream.scope, table.quoted, ", ".join(gone[:NAMED]),
         )  # fmt: skip
     return ", ".join(gone[:NAMED]) + (f" and {len(gone) - NAMED} more" if len(gone) > NAMED else "")
