@@ -1,4 +1,4 @@
-"""One Prefect block a credential: `prefect block register -m blocks`, `python -m blocks.save`."""
+"""One Prefect block per credential: `prefect block register -m blocks`, `python -m blocks.save`."""
 
 from blocks.alerts import AlertTopic
 from blocks.lms import LmsAccount

@@ -25,15 +25,17 @@ class AlertTopic(Block):
     topic_arn: str = Field(title="Topic ARN", description="arn:aws:sns:REGION:ACCOUNT:NAME")
     credentials: AwsCredentials = Field(default_factory=AwsCredentials)
     alert_format: Literal["text", "chat"] = Field(
-        default="text", description="text for e-mail; chat for Slack and Teams by Amazon Q Developer."
+        default="text", description="text for e-mail; chat for Slack and Teams through Amazon Q Developer."
     )
-    endpoint_url: str | None = Field(default=None, description="Where SNS is, if not where the credentials say.")
+    endpoint_url: str | None = Field(
+        default=None, description="The SNS endpoint, if it differs from the one in the credentials."
+    )
 
     @field_validator("topic_arn")
     @classmethod
     def _is_a_topic(cls, arn: str) -> str:
         if TOPIC_ARN.fullmatch(arn.removesuffix(FIFO)) and arn.endswith(FIFO):
-            raise ValueError("is a FIFO topic, which no mail or chat can subscribe to; name a standard topic")
+            raise ValueError("is a FIFO topic, which e-mail and chat cannot subscribe to; use a standard topic")
         if not TOPIC_ARN.fullmatch(arn):
             raise ValueError("is not a topic ARN like arn:aws:sns:eu-west-1:123456789012:alerts")
         return arn

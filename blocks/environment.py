@@ -1,6 +1,6 @@
-"""The environment's names (and those of a `.env`), read into blocks and plain settings.
+"""Read environment variables (and a `.env` file) into blocks and plain settings.
 
-A problem names the variable, never its value, and every problem of a run is told at once.
+A problem names the variable, never its value, and all problems of a run are reported together.
 """
 
 import os
@@ -51,14 +51,14 @@ def read_environment() -> dict[str, str]:
     What `.env` holds joins the process's environment, since boto3, requests and libpq read their own names there.
 
     Raises:
-        UnreadableFile: `.env` is there, and no text that this user may read.
+        UnreadableFile: `.env` exists but is not text that this user can read.
     """
     path = Path.cwd() / ".env"
     try:
         load_dotenv(path, override=False, interpolate=False)
     except (OSError, ValueError) as error:  # UTF-16 is no UTF-8; a null byte is no value
         raise UnreadableFile(
-            f"{path} cannot be read ({type(error).__name__}). Save it as UTF-8, readable to this user."
+            f"{path} cannot be read ({type(error).__name__}). Save it as UTF-8 and make it readable by this user."
         ) from None
     return {name: value for name, value in os.environ.items() if value}
 
@@ -119,8 +119,8 @@ def database_from(environment: Mapping[str, str], problems: list[str]) -> SqlAlc
         missing.append("BUSINESS_TRACKING_SSLMODE")
     elif password is None and sslmode not in ENCRYPTED_MODES:
         problems.append(
-            f"BUSINESS_TRACKING_PASSWORD is not set, and RDS's IAM sign-in, which serves then, needs TLS: "
-            f"set the password, or BUSINESS_TRACKING_SSLMODE to one of {', '.join(ENCRYPTED_MODES)}"
+            f"BUSINESS_TRACKING_PASSWORD is not set, so the connection signs in with RDS IAM, which needs TLS: set "
+            f"the password, or set BUSINESS_TRACKING_SSLMODE to one of {', '.join(ENCRYPTED_MODES)}"
         )
         missing.append("BUSINESS_TRACKING_SSLMODE")
     if missing:
@@ -143,8 +143,8 @@ def database_from(environment: Mapping[str, str], problems: list[str]) -> SqlAlc
 def aws_credentials_from(environment: Mapping[str, str]) -> AwsCredentials:
     """AWS's keys to be saved in a block; empty, for the worker's own role, where there are none that last.
 
-    A session token is short-lived and Prefect would show it in the clear, so it is never saved; nor are the keys that
-    work with it alone.
+    A session token is short-lived and Prefect would show it in plain text, so it is never saved; nor are the keys that
+    only work with it.
     """
     keys: dict[str, Any] = {}
     if "AWS_SESSION_TOKEN" not in environment and "AWS_SECRET_ACCESS_KEY" in environment:

@@ -8,28 +8,28 @@ from pydantic import Field, SecretStr, field_validator
 from urllib3.util import parse_url
 
 SHORTEST_HASH_KEY = 16
-TOO_SHORT = f"must have {SHORTEST_HASH_KEY} characters or more"
+TOO_SHORT = f"must have at least {SHORTEST_HASH_KEY} characters"
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 
 class LmsAccount(Block):
-    """One administrator account of an Absorb LMS, for this pipeline alone.
+    """One administrator account of an Absorb LMS, used only by this pipeline.
 
-    A sign-in ends the account's former session, so an account that a person or another job uses
-    too would keep logging both out.
+    Each sign-in ends the account's previous session, so sharing it with a person or another job would keep signing
+    both out.
     """
 
     _block_type_name = "LMS Account"
     _block_type_slug = "lms-account"
-    _description = "An Absorb LMS administrator account and where its API lies."
+    _description = "An Absorb LMS administrator account and the address of its API."
 
     rest_api_url: str = Field(title="REST API URL", description="https://rest.myabsorb.com, .ca, .eu, .com.au")
     username: str = Field(min_length=1, description="The administrator's user name.")
     password: SecretStr = Field(min_length=1, description="The administrator's password.")
     private_key: SecretStr = Field(min_length=1, description="The portal's private API key.")
-    hash_key: SecretStr | None = Field(default=None, description="For columns that are hashed: 16 characters or more.")
-    page_size: int = Field(default=1000, ge=1, le=1000, description="Members a page.")
-    max_connections: int = Field(default=8, ge=1, le=64, description="Pages read at once.")
+    hash_key: SecretStr | None = Field(default=None, description="The key for hashed columns: at least 16 characters.")
+    page_size: int = Field(default=1000, ge=1, le=1000, description="Members per page.")
+    max_connections: int = Field(default=8, ge=1, le=64, description="Pages read concurrently.")
 
     @field_validator("rest_api_url")
     @classmethod
@@ -49,9 +49,9 @@ class LmsAccount(Block):
     @classmethod
     def _fits_a_header(cls, key: SecretStr) -> SecretStr:
         if any(ord(c) < 32 or ord(c) == 127 for c in key.get_secret_value()):
-            raise ValueError("holds a line break or another control character")
+            raise ValueError("contains a line break or another control character")
         if key.get_secret_value() != key.get_secret_value().strip():
-            raise ValueError("begins or ends with a blank")
+            raise ValueError("begins or ends with whitespace")
         return key
 
     @field_validator("hash_key")

@@ -1,8 +1,8 @@
-"""Save every block from the environment: `python -m blocks.save [--name NAME]`.
+"""Save all blocks from environment variables: `python -m blocks.save [--name NAME]`.
 
-Each of the blocks lms-account, s3-bucket, aws-credentials, sqlalchemy-connector and alert-topic is
-saved under the one name, which a deployment then gives as its `blocks` parameter. Saving again
-overwrites; a second environment takes a second name.
+Saves the blocks lms-account, s3-bucket, aws-credentials, sqlalchemy-connector and alert-topic under one name; a
+deployment refers to that name in its `blocks` parameter. Saving again overwrites them. Use a second name for a
+second environment.
 """
 
 import argparse
@@ -38,7 +38,7 @@ def save_all(name: str) -> list[str]:
                 topic.endpoint_url = sns_endpoint(topic)
     except (BotoCoreError, OSError, ValueError) as error:
         raise SystemExit(
-            f"Nothing was saved:\n  AWS's client does not take its settings ({type(error).__name__}). Check "
+            f"Nothing was saved:\n  the AWS client rejected its settings ({type(error).__name__}). Check "
             "AWS_PROFILE, AWS_CONFIG_FILE, AWS_CA_BUNDLE, AWS_DEFAULT_REGION and AWS_ENDPOINT_URL."
         ) from None
     credentials.save(name, overwrite=True)
@@ -54,7 +54,11 @@ def save_all(name: str) -> list[str]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line of `python -m blocks.save`."""
     parser = argparse.ArgumentParser(prog="python -m blocks.save", description=__doc__)
-    parser.add_argument("--name", default=DEFAULT_NAME, help="lower-case letters, digits and dashes")
+    parser.add_argument(
+        "--name",
+        default=DEFAULT_NAME,
+        help="the name to save the blocks under: lower-case letters, digits and dashes (default department-members)",
+    )
     options = parser.parse_args(arguments)
     with temporary_settings(LOCAL_SERVER):
         for slug in save_all(options.name):
@@ -68,11 +72,11 @@ def keys_left_out(environment: Mapping[str, str]) -> str:
     if "AWS_SESSION_TOKEN" in environment:
         return (
             "AWS keys were NOT saved: AWS_SESSION_TOKEN is set, so they expire with their session. Runs with these "
-            "blocks use the worker's own role or environment."
+            "blocks use the worker's own role or environment variables."
         )
     if "AWS_SECRET_ACCESS_KEY" in environment:
-        return "AWS keys were saved, in aws-credentials"
-    return "AWS keys were not saved, since none are in the environment. Runs use the worker's own role or environment."
+        return "AWS keys were saved in aws-credentials"
+    return "AWS keys were not saved, since none are set. Runs use the worker's own role or environment variables."
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Try every credential and right without writing anything: `python -m tasks.check [--blocks NAME]`.
+"""Test every credential and permission without writing anything: `python -m tasks.check [--blocks NAME]`.
 
-A line for each: `ok`, `FAIL` with what to do, or `?` where AWS does not let one look.
+Prints a line for each: `ok`, `FAIL` with what to do, or `?` if AWS does not permit the check.
 """
 
 import argparse
@@ -33,7 +33,7 @@ from tasks.text import one_line, without_user
 
 
 class CannotLook(Exception):
-    """The right may be there; looking needs another one."""
+    """The permission may exist, but checking it needs another one."""
 
 
 def check_lms(settings: ExtractSettings, blocks: str | None) -> Iterator[str]:
@@ -51,49 +51,51 @@ def check_scope(session: LmsSession, scope: Scope) -> Iterator[str]:
     named = session.get(f"{scope.stream.scopes_path}/{scope.id}", {}, msgspec.json.decode, where)
     page = session.get(*page_request(scope, 0, 1), msgspec.json.decode, where)
     if not isinstance(named, dict) or not isinstance(page, dict) or type(page.get("totalItems")) is not int:
-        raise IncompleteSnapshot(f"{where}: expected the LMS's objects with `name` and `totalItems`, found others.")
+        raise IncompleteSnapshot(f"{where}: expected LMS responses with `name` and `totalItems`, found something else.")
     if not page["totalItems"]:
         raise ConfigError(
-            f"{where} has no {scope.stream.items} that this account sees. "
-            f"Check {scope.stream.scope_setting} and its role."
+            f"{where} has no {scope.stream.items} that this account can see. Check {scope.stream.scope_setting} and "
+            f"the account's role."
         )
     size = f"{page['totalItems']:,} {scope.stream.items}"
     yield f"{where} is {str(named.get('name'))!r} with {size}"
 
 
 def check_bucket(settings: ExtractSettings, blocks: str | None) -> Iterator[str]:
-    """Look at the snapshot that lies there, and begin an upload that is given up: nothing appears."""
+    """Read the existing snapshot's metadata, and start an upload and abort it, so that nothing is written."""
     if not settings.scopes:
-        raise CannotLook("without a scope, no object is known that a run would write")
+        raise CannotLook("{settings.path_template} was not tested, since no department or course is set")
     key = object_key(settings.path_template, settings.scopes[0], datetime.now(UTC))
     target = S3Object(settings.bucket, key)
     with s3_access(target, blocks) as client:
         upload = client.create_multipart_upload(Bucket=target.bucket, Key=target.key + ".check")
         client.abort_multipart_upload(Bucket=target.bucket, Key=target.key + ".check", UploadId=upload["UploadId"])
-        yield f"may put objects into s3://{target.bucket}"
+        yield f"can write objects to s3://{target.bucket}"
         if any(entry["Key"] == target.key for entry in listed(client, target.bucket, target.key)):
             client.head_object(Bucket=target.bucket, Key=target.key)
-            yield f"may list and get {target}"
+            yield f"can list and read {target}"
         else:
-            yield f"may list; {target} is not there yet"
+            yield f"can list; {target} does not exist yet"
 
 
 def check_topic(blocks: str | None) -> Iterator[str]:
     """The alert topic exists."""
     topic = alert_topic(blocks)
     if topic is None:
-        raise ConfigError("SNS_TOPIC_ARN is not set: failures would only be logged.")
+        raise ConfigError("SNS_TOPIC_ARN is not set, so failures are only logged.")
     try:
         found = topic.client().get_topic_attributes(TopicArn=topic.topic_arn)["Attributes"]
     except ClientError as error:
         code = str(error.response.get("Error", {}).get("Code"))
         if code in {"AuthorizationError", "AuthorizationErrorException", "AccessDenied"}:
-            raise CannotLook(f"{topic.topic_arn}: publishing may be allowed though looking is not") from None
+            raise CannotLook(
+                f"{topic.topic_arn}: not permitted to read the topic's attributes; publishing may still be allowed"
+            ) from None
         raise ConfigError(f"{topic.topic_arn}: SNS answered {code}. Check SNS_TOPIC_ARN and its region.") from None
     except AWS_ERRORS as error:
         raise aws_trouble(error, topic.topic_arn, "SNS") from None
     confirmed = found.get("SubscriptionsConfirmed", "?")
-    yield f"{topic.topic_arn} is there; confirmed subscribers: {confirmed}"
+    yield f"{topic.topic_arn} exists; confirmed subscribers: {confirmed}"
     yield f"alerts go out as {topic.alert_format} (ALERT_FORMAT)"
 
 
@@ -115,15 +117,17 @@ def check_database(settings: LoadSettings, stream: Stream, blocks: str | None) -
         if not held
     ]
     if missing:
-        raise AuthError(f"the database user lacks {'; '.join(missing)}. Grant it.")
-    yield "may write, stage and record" + ("" if may_delete else "; may not DELETE, so not with on_departure delete")
+        raise AuthError(f"the database user lacks {'; '.join(missing)}. Grant these permissions.")
+    yield "can write, stage and record loads" + (
+        "" if may_delete else "; lacks DELETE, so on_departure delete will fail"
+    )
 
 
 def check_prefect(blocks: str | None) -> Iterator[str]:
     """The Prefect API answers. A script without one starts its own."""
     url = PREFECT_API_URL.value()
     if url is None:
-        yield "no PREFECT_API_URL: scripts start a Prefect of their own"
+        yield "PREFECT_API_URL is not set: each script starts its own Prefect server"
         return
     url = without_user(url)
     with get_client(sync_client=True) as client:
@@ -132,18 +136,18 @@ def check_prefect(blocks: str | None) -> Iterator[str]:
             raise ConfigError(f"{url} does not answer ({type(problem).__name__}). Check PREFECT_API_URL.")
         try:
             client.read_global_concurrency_limits(limit=1)  # health is open to all; this is asked as a run asks
-            yield f"{url} answers, version {client.api_version()}"
+            yield f"{url} is up, version {client.api_version()}"
         except httpx.HTTPStatusError as error:
             raise AuthError(
                 f"{url} answered {error.response.status_code}. Check PREFECT_API_KEY or PREFECT_API_AUTH_STRING."
             ) from None
         except httpx.HTTPError as error:
             raise ConfigError(f"{url} does not answer ({type(error).__name__}). Check PREFECT_API_URL.") from None
-    yield f"one run per LMS account at a time, by the concurrency limit {limit_name(lms_account(blocks))}"
+    yield f"one run per LMS account at a time, through the concurrency limit {limit_name(lms_account(blocks))}"
 
 
 def run(blocks: str | None) -> bool:
-    """Print a line for each finding; whether nothing failed."""
+    """Print a line for each finding; return whether nothing failed."""
     resolver = Resolver(blocks)
     streams = [
         stream for stream in STREAMS.values() if stream is MEMBERS or stream.scope_setting in resolver.environment
@@ -187,7 +191,7 @@ def say(verdict: str, what: str, text: str) -> None:
 def main() -> int:
     """Exit 0 if nothing failed, else 1."""
     parser = argparse.ArgumentParser(prog="python -m tasks.check", description=(__doc__ or "").split("`")[0])
-    parser.add_argument("--blocks", help="the name under which the blocks are saved; else the environment")
+    parser.add_argument("--blocks", help="the name of the saved blocks; default: environment variables")
     options = parser.parse_args()
     logging.disable(logging.WARNING)
     with temporary_settings(LOCAL_SERVER):

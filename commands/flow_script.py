@@ -1,4 +1,4 @@
-"""A flow as a script: every parameter a flag. Exit 0 on success, 1 on a failed run, 2 on bad flags."""
+"""Run a flow as a script, with a flag for every parameter. Exit code 0: success; 1: failed run; 2: invalid flags."""
 
 import argparse
 import errno
@@ -33,7 +33,7 @@ NEW_DATABASE = 2 << 20
 def main(flow: Flow[..., Any], arguments: Sequence[str] | None = None) -> int:
     """Run `flow` with the command line's flags; returns the exit code.
 
-    A failure is published by the run's own hook, or here, where the run never reached Prefect.
+    The run's own hook sends the alert for a failure; this function sends it if the run never reached Prefect.
     """
     parameters = vars(parser(flow).parse_args(arguments))
     for name in ("prefect.flow_runs", "prefect.task_runs"):
@@ -58,8 +58,8 @@ def last_words(error: BaseException) -> str:
     if isinstance(error, PipelineError):
         return f"failed. {type(error).__name__}: {error}"
     if isinstance(error, KeyboardInterrupt):
-        return "was interrupted; what was not committed is undone."
-    return f"failed by an unexpected {type(error).__name__}; see the log above."
+        return "was interrupted; uncommitted work was rolled back."
+    return f"failed with an unexpected {type(error).__name__}; see the log above."
 
 
 def check_home() -> None:
@@ -77,8 +77,8 @@ def check_home() -> None:
     except OSError as error:
         name = errno.errorcode.get(error.errno or 0, type(error).__name__)
         raise ConfigError(
-            f"Prefect's home {home} takes no files ({name}). Free some room there, or name another "
-            "directory in PREFECT_HOME, or a running server in PREFECT_API_URL."
+            f"cannot write to Prefect's home {home} ({name}). Free some space there, set PREFECT_HOME to another "
+            "directory, or set PREFECT_API_URL to a running server."
         ) from None
 
 
@@ -87,30 +87,30 @@ def prefect_problem(error: BaseException) -> PipelineError | None:
     if isinstance(error, (PipelineError, KeyboardInterrupt)):
         return None
     found = list(chain(error))
-    address = without_user(PREFECT_API_URL.value() or "of the script's own")
+    address = without_user(PREFECT_API_URL.value() or "started by the script")
     for each in found:
         if isinstance(each, httpx.HTTPStatusError) and each.response.status_code in (401, 403):
             return AuthError(
-                f"Prefect's API {address} answered {each.response.status_code}. Check PREFECT_API_KEY, or "
-                "PREFECT_API_AUTH_STRING, and PREFECT_API_URL."
+                f"Prefect's API {address} answered {each.response.status_code}. Check PREFECT_API_URL, and "
+                "PREFECT_API_KEY or PREFECT_API_AUTH_STRING."
             )
     if any(isinstance(each, ImportError) and "socks" in str(each).lower() for each in found):
         return ConfigError(
-            "ALL_PROXY, HTTPS_PROXY or HTTP_PROXY names a SOCKS proxy, for which this installation has no support. "
-            "Name an HTTP proxy, or leave Prefect's address out of it with NO_PROXY."
+            "ALL_PROXY, HTTPS_PROXY or HTTP_PROXY names a SOCKS proxy, which this installation does not support. Use "
+            "an HTTP proxy, or exclude Prefect's address with NO_PROXY."
         )
     if any(isinstance(each, httpx.InvalidURL) or "scheme for proxy" in str(each) for each in found):
         return ConfigError("a proxy's address is malformed. Check ALL_PROXY, HTTPS_PROXY and HTTP_PROXY.")
     if isinstance(error, OSError) and not os.path.exists(os.environ.get("SSL_CERT_FILE", os.devnull)):
-        return ConfigError("the CA bundle that SSL_CERT_FILE names is not there.")
+        return ConfigError("the CA bundle named in SSL_CERT_FILE does not exist.")
     if problem := next((full_disk(name) for name in map(disk_error, found) if name), None):
         return ConfigError(f"Prefect's home {PREFECT_HOME.value()} or the temporary directory: {problem}")
     if any(isinstance(each, httpx.TransportError) or "Failed to reach API" in str(each) for each in found):
-        return ConfigError(f"Prefect's API {address} is out of reach. Is its server up? Check PREFECT_API_URL.")
+        return ConfigError(f"Prefect's API {address} cannot be reached. Is its server running? Check PREFECT_API_URL.")
     if any("ephemeral Prefect API server" in str(each) for each in found):
         return ConfigError(
-            f"Prefect could not start a server for this script. Has {PREFECT_HOME.value()} room, and may this user "
-            "write there? Check PREFECT_HOME, or name a running server in PREFECT_API_URL."
+            f"Prefect could not start a server for this script. Is there free space in {PREFECT_HOME.value()}, and "
+            "may this user write there? Check PREFECT_HOME, or set PREFECT_API_URL to a running server."
         )
     return None
 
@@ -146,7 +146,7 @@ def flag(kind: Any) -> dict[str, Any]:
 
 
 def _without_known_traceback(record: logging.LogRecord) -> bool:
-    """An error of our own tree says what to do; forty lines of frames would bury it."""
+    """Hide the traceback of a PipelineError: the message says what to do, and forty lines of frames would bury it."""
     if record.exc_info and isinstance(record.exc_info[1], PipelineError):
         record.exc_info = None
     return True

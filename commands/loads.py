@@ -23,9 +23,9 @@ def last_loads(schema: str, count: int, blocks: str | None) -> list[dict[str, An
 def main() -> int:
     """Print the last loads as a table."""
     parser = argparse.ArgumentParser(prog="python -m tasks.ledger", description="Show the last loads.")
-    parser.add_argument("--last", type=int, default=10, metavar="N")
-    parser.add_argument("--schema-name", help="else BUSINESS_TRACKING_SCHEMA")
-    parser.add_argument("--blocks", help="the name under which the blocks are saved; else the environment")
+    parser.add_argument("--last", type=int, default=10, metavar="N", help="how many loads to show (default 10)")
+    parser.add_argument("--schema-name", help="the schema of the ledger; default: BUSINESS_TRACKING_SCHEMA")
+    parser.add_argument("--blocks", help="the name of the saved blocks; default: environment variables")
     options = parser.parse_args()
     logging.disable(logging.WARNING)
     try:

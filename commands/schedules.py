@@ -1,6 +1,6 @@
-"""What is scheduled, beside what prefect.yaml says: `python -m commands.schedules [--remove]`.
+"""Compare the schedules in Prefect with prefect.yaml: `python -m commands.schedules [--remove]`.
 
-Prefect keeps a schedule that was taken out of the file or got another slug, and takes parameters of any name.
+Prefect keeps schedules that were removed from the file or renamed, and does not check parameter names.
 """
 
 import argparse
@@ -27,14 +27,14 @@ PAGE = 200
 
 @dataclass(frozen=True)
 class Finding:
-    """One schedule, and how it stands to the file."""
+    """One schedule, and how it compares with the file."""
 
     deployment: str
     slug: str
     verdict: str
     text: str
     extra: tuple[UUID, UUID] | None = None
-    """Of a schedule that the file has no more: the deployment's id and its own."""
+    """For a schedule that is no longer in the file: the deployment's id and the schedule's id."""
 
     def line(self) -> str:
         """As it is printed."""
@@ -42,7 +42,7 @@ class Finding:
 
 
 def compare(client: SyncPrefectClient, deployments: list[dict[str, Any]]) -> Iterator[Finding]:
-    """Every schedule of these deployments, as the file has it, as Prefect has it, or both; and what else is scheduled.
+    """Every schedule of these deployments, in the file, in Prefect or in both; and other schedules of ours.
 
     What the file leaves to variables (`{{ … }}`) is not compared.
     """
@@ -54,7 +54,7 @@ def compare(client: SyncPrefectClient, deployments: list[dict[str, Any]]) -> Ite
         if found is not None:
             there.remove(found)
         else:
-            yield Finding(wanted["name"], "-", "MISSING", "is not deployed: prefect deploy --all")
+            yield Finding(wanted["name"], "-", "MISSING", "is not deployed; run prefect deploy --all")
             continue
         in_file = [InFile.of(entry) for entry in wanted.get("schedules") or []]
         for schedule in found.schedules:
@@ -63,11 +63,13 @@ def compare(client: SyncPrefectClient, deployments: list[dict[str, Any]]) -> Ite
                 in_file.remove(entry)
             yield finding(found, schedule, entry)
         for entry in in_file:
-            yield Finding(found.name, entry.slug or "-", "MISSING", f"in {FILE}, not scheduled: prefect deploy --all")
+            yield Finding(
+                found.name, entry.slug or "-", "MISSING", f"in {FILE}, but not scheduled; run prefect deploy --all"
+            )
     for found in there:
         if TAG in found.tags or found.entrypoint in entrypoints:
             for schedule in found.schedules:
-                text = f"{described(schedule)}; the deployment is not in {FILE}, and runs on"
+                text = f"{described(schedule)}; the deployment is not in {FILE}, but still scheduled"
                 yield Finding(found.name, schedule.slug or "-", "EXTRA", text, (found.id, schedule.id))
 
 
@@ -98,11 +100,11 @@ class InFile:
         return cls(slug, known.get("cron"), known.get("timezone"), known.get("active"), own)
 
     def is_same(self, schedule: DeploymentSchedule) -> bool:
-        """Whether that is this one: by its slug, and where it has none, by its time."""
+        """Whether that is this schedule: by its slug, or without one, by its content."""
         return self.slug == schedule.slug and (self.slug is not None or not self.differences(schedule))
 
     def differences(self, schedule: DeploymentSchedule) -> list[str]:
-        """In what Prefect's schedule is another than the file's."""
+        """What differs between Prefect's schedule and the file's."""
         pairs = {
             "cron": (self.cron, getattr(schedule.schedule, "cron", None)),
             "timezone": (self.timezone, getattr(schedule.schedule, "timezone", None)),
@@ -113,16 +115,16 @@ class InFile:
 
 
 def finding(deployment: DeploymentResponse, schedule: DeploymentSchedule, entry: InFile | None) -> Finding:
-    """How one of Prefect's schedules stands to the file's, if it has one."""
+    """One of Prefect's schedules compared with the file's, if the file has it."""
     slug, what = schedule.slug or "-", described(schedule)
     if entry is None:
-        text = f"{what}; not in {FILE}, and runs on"
+        text = f"{what}; not in {FILE}, but still scheduled"
         return Finding(deployment.name, slug, "EXTRA", text, (deployment.id, schedule.id))
     parameters = (deployment.parameter_openapi_schema or {}).get("properties", {})
     if unknown := sorted({*schedule.parameters} - {*parameters}):
         return Finding(deployment.name, slug, "WRONG", f"{what}; the flow has no parameter {', '.join(unknown)}")
     if differences := entry.differences(schedule):
-        text = f"{what}; differs from {FILE} in {', '.join(differences)}: prefect deploy --all"
+        text = f"{what}; differs from {FILE} in {', '.join(differences)}; run prefect deploy --all"
         return Finding(deployment.name, slug, "DIFFERS", text)
     return Finding(deployment.name, slug, "ok", what)
 
@@ -136,10 +138,10 @@ def described(schedule: DeploymentSchedule) -> str:
 def main() -> int:
     """Exit 0 if both agree, else 1."""
     parser = argparse.ArgumentParser(prog="python -m commands.schedules", description=(__doc__ or "").partition(":")[0])
-    parser.add_argument("--remove", action="store_true", help="remove schedules that the file has no more")
+    parser.add_argument("--remove", action="store_true", help="remove schedules that are no longer in the file")
     options = parser.parse_args()
     if PREFECT_API_URL.value() is None:
-        sys.stderr.write("PREFECT_API_URL is not set: no Prefect to look at\n")
+        sys.stderr.write("PREFECT_API_URL is not set; set it to the Prefect server to check\n")
         return 1
     deployments = yaml.safe_load(FILE.read_text(encoding="utf-8"))["deployments"]
     agree = True
@@ -153,7 +155,7 @@ def main() -> int:
                 elif finding.verdict != "ok":
                     agree = False
     except httpx.HTTPError as error:
-        sys.stderr.write(f"Prefect could not be asked ({type(error).__name__}). Check PREFECT_API_URL.\n")
+        sys.stderr.write(f"Prefect did not answer ({type(error).__name__}). Check PREFECT_API_URL.\n")
         return 1
     return 0 if agree else 1
 

@@ -1,6 +1,6 @@
-"""Before Prefect is imported by a script: what would break that import is said, and published, in our own words.
+"""Runs before a script imports Prefect: reports, and alerts on, anything that would break that import.
 
-Imports nothing of Prefect's, which reads `.env` and its home while it is imported.
+Imports nothing from Prefect, which reads `.env` and its home directory on import.
 """
 
 import atexit
@@ -17,14 +17,14 @@ from tasks.text import subject_line
 
 
 def begin(script: str) -> None:
-    """From now on a script that fails before its run begins exits with 1, a plain last line, and an alert."""
+    """Make a script that fails before its run starts exit with code 1, a plain last line and an alert."""
     name = Path(script).stem.replace("_", "-")
 
     def failed(kind: type[BaseException], error: BaseException, at: TracebackType | None) -> None:
         ours = isinstance(error, PipelineError)
         if not ours:
             sys.__excepthook__(kind, error, at)
-        what = str(error) if ours else f"An unexpected {kind.__name__} before the run began; see the script's output."
+        what = str(error) if ours else f"An unexpected {kind.__name__} before the run started; see the script's output."
         say(f"\n{name} failed. {kind.__name__}: {what}")
         publish(subject_line(f"{name} failed ({kind.__name__})"), body(name, kind.__name__, what, ours=ours))
         flush_output()
@@ -32,13 +32,13 @@ def begin(script: str) -> None:
             os._exit(1)  # Python would end itself by a signal, whose exit code is another
 
     sys.excepthook = failed
-    atexit.register(flush_output)  # what others write while Python ends may come later than the last line
+    atexit.register(flush_output)  # other code may still write after the last line while Python exits
     end_in_order()
     check_env_file(Path.cwd() / ".env")
 
 
 def end_in_order() -> None:
-    """Told to stop, or its terminal closed, a run cleans up and publishes; a second signal does not cut that short."""
+    """Let a run clean up and send its alert when it is stopped or its terminal closes; ignore further signals meanwhile."""
     names = [name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
     heeded = [number for name in names if signal.getsignal(number := getattr(signal, name)) != signal.SIG_IGN]
 
@@ -69,14 +69,14 @@ def check_env_file(path: Path) -> None:
             raise ValueError("a null byte")
     except (OSError, ValueError) as error:
         raise ConfigError(
-            f"{path} cannot be read ({type(error).__name__}). Save it as UTF-8, readable to this user."
+            f"{path} cannot be read ({type(error).__name__}). Save it as UTF-8 and make it readable by this user."
         ) from None
 
 
 def body(name: str, kind: str, what: str, *, ours: bool) -> str:
     """The message."""
-    lines = [f"Flow: {name}", "Run:  a script that failed before its run began", "", f"{kind}: {what}", ""]
-    lines += ["Look: the output of the script, on the machine that ran it"]
+    lines = [f"Flow: {name}", "Run:  a script that failed before its run started", "", f"{kind}: {what}", ""]
+    lines += ["Look: at the script's output, on the machine that ran it"]
     return "\n".join([*lines, f"Help: docs/runbook/{kind if ours else 'Unexpected'}.md"])
 
 
@@ -93,7 +93,7 @@ def publish(subject: str, message: str) -> None:
         text = in_format(os.environ.get("ALERT_FORMAT", "text"), subject, message)
         client.publish(TopicArn=arn, Subject=subject, Message=text)
     except Exception as error:
-        say(f"the failure could not be published: {type(error).__name__}. Check SNS_TOPIC_ARN.")
+        say(f"the alert could not be published: {type(error).__name__}. Check SNS_TOPIC_ARN.")
 
 
 def say(text: str) -> None:

@@ -1,4 +1,4 @@
-"""The job template of an ECS work pool for this pipeline: prefect-aws's own, with our values as its defaults.
+"""Print the job template of an ECS work pool: prefect-aws's template with this pipeline's values as defaults.
 
 python deploy/ecs_job_template.py --image … --cluster … --execution-role … --task-role … --region … > ecs.json
 prefect work-pool create department-members --type ecs --base-job-template ecs.json
@@ -43,10 +43,14 @@ def job_template(image: str, cluster: str, execution_role: str, task_role: str, 
 def main() -> int:
     """Print the template."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--image", required=True, help="the image of deploy/Dockerfile, with its registry and tag")
+    parser.add_argument("--image", required=True, help="the image built from deploy/Dockerfile, with registry and tag")
     parser.add_argument("--cluster", required=True, help="the ECS cluster's name or ARN")
-    parser.add_argument("--execution-role", required=True, help="by it ECS pulls the image and writes logs")
-    parser.add_argument("--task-role", required=True, help="by it runs reach S3, SNS and RDS: SyncRoleArn of aws.yaml")
+    parser.add_argument(
+        "--execution-role", required=True, help="the role with which ECS pulls the image and writes logs"
+    )
+    parser.add_argument(
+        "--task-role", required=True, help="the role with which runs access S3, SNS and RDS: SyncRoleArn in aws.yaml"
+    )
     parser.add_argument("--region", required=True, help="the AWS region of the database")
     options = parser.parse_args()
     json.dump(job_template(**vars(options)), sys.stdout, indent=2)

@@ -1,4 +1,4 @@
--- Two tables of members, column by column: how many of the members in both differ, and how.
+-- Compare two member tables column by column: of the members in both, how many differ, and how.
 --   psql "…" -v old=department_members -v new=department_members_next -f docs/compare_tables.sql
 -- Every value is compared as JSON, so types do not matter where values agree. No value is shown.
 WITH pair AS (

@@ -1,4 +1,4 @@
-"""LMS to S3 to PostgreSQL for the enrollments of courses: course_to_s3 and s3_to_rds in a row.
+"""LMS to S3 to PostgreSQL for course enrollments: course_to_s3, then s3_to_rds.
 
 python flows/course_sync.py --help
 """
@@ -55,7 +55,7 @@ def course_sync(
     show_values: parameters.ShowValues = False,
     blocks: parameters.Blocks = None,
 ) -> dict[str, dict[str, Any]]:
-    """Bring the enrollments of one course, or of several, up to date with the LMS, by way of S3."""
+    """Update the enrollments of one or more courses from the LMS, through S3."""
     resolver = Resolver(blocks)
     extract = extract_settings(
         resolver, ENROLLMENTS, course_id, bucket, path, column_names, exclude_columns, hash_columns

@@ -1,4 +1,4 @@
-"""LMS to S3: each course's enrollments, proved complete, as one CSV.
+"""LMS to S3: each course's enrollments, verified complete, as one CSV.
 
 python flows/course_to_s3.py --help
 """
@@ -45,7 +45,7 @@ def course_to_s3(
     dry_run: parameters.DryRun = False,
     blocks: parameters.Blocks = None,
 ) -> dict[str, Any]:
-    """Publish all enrollments of each course, historical ones included, as one CSV in S3, or nothing of it."""
+    """Publish all enrollments of each course, including historical ones, as one CSV in S3, or nothing if they are not complete."""
     resolver = Resolver(blocks)
     settings = extract_settings(
         resolver, ENROLLMENTS, course_id, bucket, path, column_names, exclude_columns, hash_columns

@@ -1,4 +1,4 @@
-"""LMS to S3 to PostgreSQL in one run: lms_to_s3 and s3_to_rds in a row.
+"""LMS to S3 to PostgreSQL in one run: lms_to_s3, then s3_to_rds.
 
 python flows/department_sync.py --help
 """
@@ -67,10 +67,9 @@ def department_sync(
     show_values: parameters.ShowValues = False,
     blocks: parameters.Blocks = None,
 ) -> dict[str, dict[str, Any]]:
-    """Bring the members of one department, or of many, up to date with the LMS, by way of S3.
+    """Update the members of one or more departments from the LMS, through S3.
 
-    The two stories run as one flow, not as two flows inside it: a failure is told of once, and a
-    retry repeats one task.
+    Extract and load run as one flow, not as two subflows, so that a failure sends one alert.
     """
     resolver = Resolver(blocks)
     extract = extract_settings(
@@ -123,12 +122,12 @@ def publish_and_apply(
     expand: bool = False,
     include_subdepartments: bool = False,
 ) -> dict[str, dict[str, Any]]:
-    """Both stories in a row, for any stream; what is loaded is what S3 gives back. A dry run writes no object.
+    """Extract, then load, for any stream; the load reads the object back from S3. A dry run writes no object.
 
-    Everything is read before anything is loaded: who moved to another of the scopes is then not taken for a leaver.
+    All scopes are read before any is loaded, so that a member who moved between them does not count as a leaver.
 
     Args:
-        names: of the flow, and of its first half; their reports are called so.
+        names: the names of the flow and of its extract; used as report keys.
     """
     whole, half = names
     with run_folder() as folder:
@@ -160,30 +159,30 @@ def publish_and_apply(
 
 
 def back_from_s3(each: Extracted, scope: Scope, options: LoadOptions, blocks: str | None) -> Snapshot:
-    """The snapshot that was published, as S3 gives it back; in a dry run as it would be.
+    """The published snapshot, read back from S3; in a dry run, as it would have been.
 
     Raises:
-        ObjectInvalid: another scope's object lies there since.
+        ObjectInvalid: another scope's object has replaced it.
     """
     if options.dry_run:
         return unpublished(each.flat, each.published)
     snapshot = read_object(each.published.object, each.flat.path, blocks=blocks)
     if snapshot.scope != scope:
         raise ObjectInvalid(
-            f"{snapshot.object}: expected the snapshot of {scope} that this run has published, found that of "
+            f"{snapshot.object}: expected the snapshot of {scope} that this run published, found the snapshot of "
             f"{snapshot.scope}. Nothing was loaded. Give each its own path."
         )
     return replace(snapshot, scope=scope)  # the same, with its name
 
 
 def unlisted(outcomes: Outcomes, load: LoadSettings, blocks: str | None) -> dict[str, str]:
-    """What the report says of scopes that the table has rows of, and that the LMS lists no more."""
+    """For the report: scopes that have rows in the table but that the LMS no longer lists."""
     if not outcomes.expanded or outcomes.seen is None:
         return {}
     try:
         return find_gone_scopes(load, outcomes.stream, outcomes.seen, frozenset(outcomes.found), blocks=blocks)
-    except PipelineError as error:  # everything is loaded, and they can be found the next time
-        return {"What is seen no more": f"could not be looked for ({type(error).__name__})"}
+    except PipelineError as error:  # everything is loaded; the next run can report them
+        return {"No longer listed by the LMS": f"could not be checked ({type(error).__name__})"}
 
 
 if __name__ == "__main__":

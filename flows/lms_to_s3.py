@@ -1,4 +1,4 @@
-"""LMS to S3: each department's members, proved complete, as one CSV.
+"""LMS to S3: each department's members, verified complete, as one CSV.
 
 python flows/lms_to_s3.py --help
 """
@@ -53,7 +53,7 @@ def lms_to_s3(
     dry_run: parameters.DryRun = False,
     blocks: parameters.Blocks = None,
 ) -> dict[str, Any]:
-    """Publish each department's complete member list as one CSV in S3, or nothing of it."""
+    """Publish each department's member list as one CSV in S3, or nothing if it is not complete."""
     resolver = Resolver(blocks)
     settings = extract_settings(
         resolver,
@@ -96,13 +96,13 @@ def publish_snapshots(
     expand: bool = False,
     include_subdepartments: bool = False,
 ) -> tuple[Outcomes, dict[str, Extracted]]:
-    """The story of the extract: sign in; for each scope fetch every page, flatten, write.
+    """The steps of the extract: sign in; then, for each scope, fetch all pages, flatten and write.
 
     Args:
         report_key: of each scope's report.
-        flow_key: of the report of several scopes, where that is another.
+        flow_key: of the report about several scopes, if different.
 
-    Returns what became of each scope, and by its id the snapshot of each that did not fail.
+    Returns the outcome of each scope, and the snapshots of the scopes that did not fail, by scope id.
     """
     extracted = {}
     with one_run_an_account(blocks), authenticate(blocks) as session:

@@ -1,4 +1,4 @@
-"""The flows' parameters: each type and its explanation once, for signatures, Prefect's form and the command line."""
+"""The flows' parameters: each type and help text defined once, for signatures, Prefect's form and the command line."""
 
 import inspect
 from collections.abc import Callable
@@ -17,70 +17,76 @@ def documented(function: FlowFunction) -> FlowFunction:
     return function
 
 
-DepartmentId = Annotated[str | None, "the department's GUID, or several with commas between; else DEPARTMENT_ID."]
-Bucket = Annotated[str | None, "where the CSV goes; else the saved block's, else S3_BUCKET_NAME."]
+DepartmentId = Annotated[str | None, "the department's GUID, or several separated by commas; default: DEPARTMENT_ID."]
+Bucket = Annotated[str | None, "the bucket to write the CSV to; default: the saved block's bucket, or S3_BUCKET_NAME."]
 Path = Annotated[
     str | None,
-    "the CSV's key, which may hold {department_id} and {snapshot_at:%Y/%m/%d}; else S3_DEPARTMENT_MEMBERS_PATH.",
+    "the CSV's key, which may contain {department_id} and {snapshot_at:%Y/%m/%d}; default: S3_DEPARTMENT_MEMBERS_PATH.",
 ]
-CourseId = Annotated[str | None, "the course's GUID, or several with commas between; else COURSE_ID."]
-ExpandSubdepartments = Annotated[bool, "read every department below them too, each as a snapshot of its own."]
+CourseId = Annotated[str | None, "the course's GUID, or several separated by commas; default: COURSE_ID."]
+ExpandSubdepartments = Annotated[bool, "also read every department below the given ones, each as its own snapshot."]
 IncludeSubdepartments = Annotated[
-    bool, "take rows that the LMS gives from departments below into the department's own snapshot."
+    bool, "keep rows of departments below that the LMS returns for a department, as part of its snapshot."
 ]
-AllowShrink = Annotated[bool, "publish even no rows, or less than half of those last published."]
+AllowShrink = Annotated[bool, "publish even if there are no rows, or less than half as many as last published."]
 CoursePath = Annotated[
     str | None,
-    "the CSV's key, which may hold {course_id} and {snapshot_at:%Y/%m/%d}; else "
-    "S3_COURSE_ENROLLMENTS_PATH, else course_enrollments/{course_id}.csv.",
+    "the CSV's key, which may contain {course_id} and {snapshot_at:%Y/%m/%d}; default: "
+    "S3_COURSE_ENROLLMENTS_PATH, or course_enrollments/{course_id}.csv.",
 ]
 ColumnNames = Annotated[
     dict[str, str] | None,
-    "LMS key to column, over the built-in names; else LMS_COLUMN_NAMES.",
+    "column names by LMS key, overriding the built-in names; default: LMS_COLUMN_NAMES.",
 ]
-ExcludeColumns = Annotated[list[str] | None, "keys or columns to leave out; else LMS_EXCLUDE_COLUMNS."]
+ExcludeColumns = Annotated[list[str] | None, "LMS keys or columns to leave out; default: LMS_EXCLUDE_COLUMNS."]
 HashColumns = Annotated[
     list[str] | None,
-    "keys or columns whose values are replaced by hashes, custom_fields.KEY among them; else LMS_HASH_COLUMNS.",
+    "LMS keys or columns whose values are replaced by hashes, including custom_fields.KEY; default: LMS_HASH_COLUMNS.",
 ]
-AllowHashChange = Annotated[bool, "publish though LMS_HASH_KEY has changed, or nothing is hashed any more."]
-SourceBucket = Annotated[str | None, "where the CSV lies; else the saved block's, else S3_BUCKET_NAME."]
-SourceKey = Annotated[str | None, "the CSV's key, as the S3 event gives it; else S3_DEPARTMENT_MEMBERS_PATH."]
-VersionId = Annotated[str | None, "the object's version, as the S3 event gives it; else the newest."]
-SchemaName = Annotated[str | None, "the table's schema; else BUSINESS_TRACKING_SCHEMA."]
+AllowHashChange = Annotated[bool, "publish even if LMS_HASH_KEY has changed, or if columns are no longer hashed."]
+SourceBucket = Annotated[
+    str | None, "the bucket that holds the CSV; default: the saved block's bucket, or S3_BUCKET_NAME."
+]
+SourceKey = Annotated[str | None, "the CSV's key, as given in the S3 event; default: S3_DEPARTMENT_MEMBERS_PATH."]
+VersionId = Annotated[str | None, "the object's version id, as given in the S3 event; default: the newest version."]
+SchemaName = Annotated[str | None, "the table's schema; default: BUSINESS_TRACKING_SCHEMA."]
 TableName = Annotated[
     str | None,
-    "the table; else BUSINESS_TRACKING_TABLE, for enrollments BUSINESS_TRACKING_ENROLLMENTS_TABLE.",
+    "the table; default: BUSINESS_TRACKING_TABLE, or BUSINESS_TRACKING_ENROLLMENTS_TABLE for enrollments.",
 ]
 CreateTable = Annotated[
     bool,
-    "create the table, as in tasks/load/sql, where it is missing; and the view over both tables.",
+    "create the table (from tasks/load/sql) if it is missing, and the view department_course_progress once both tables exist.",
 ]
 Contract = Annotated[
     SchemaContract,
-    "columns that the table lacks are left out (ignore), added (evolve), or an error (fail).",
+    "what to do with columns that the table lacks: leave them out (ignore), add them (evolve) or fail (fail).",
 ]
 MaxRejected = Annotated[
     str | None,
-    "rows that may be refused, as a number or a percentage; else 1 %, at least 10.",
+    "the most rows that may be rejected, as a number or a percentage; default: 1 %, at least 10.",
 ]
 Departure = Annotated[
     OnDeparture,
-    "rows whose member or enrollment is gone are kept, marked in departed_at, or deleted.",
+    "what to do with rows whose member or enrollment is gone: keep, mark (in departed_at) or delete.",
 ]
-MaxDepartures = Annotated[str, "the most rows that may go at once, as a number or a percentage."]
+MaxDepartures = Annotated[str, "the most rows that may be marked or deleted in one load, as a number or a percentage."]
 MaxEmptied = Annotated[
     str | None,
-    "the most stored values of a column that may become null, or a percentage; else 50 %, at least 10.",
+    "the most stored values of a column that may become null, as a number or a percentage; default: 50 %, at least 10.",
 ]
 History = Annotated[
     bool,
-    "keep every state of each row, with its times, in a second table: that of the table's name and _history.",
+    "keep every version of each row, with its period of validity, in a second table, <table>_history.",
 ]
-Replay = Annotated[bool, "apply a snapshot again, or an older one; even so no row gives way to an older edit."]
-DryRun = Annotated[bool, "do everything but write to S3 or the table: real counts and the first differences."]
-ShowValues = Annotated[bool, "let the differences show values, which are personal data."]
+Replay = Annotated[
+    bool, "load a snapshot again, or load an older one; even then, no row is replaced by one with an older edit date."
+]
+DryRun = Annotated[
+    bool, "do everything except write to S3 or the table; reports the real counts and the first differences."
+]
+ShowValues = Annotated[bool, "show values in the first differences of a dry run; these are personal data."]
 Blocks = Annotated[
     str | None,
-    "the name under which this environment's blocks are saved; without it, the environment.",
+    "the name of the saved blocks to use; default: environment variables instead of blocks.",
 ]

@@ -1,4 +1,4 @@
-"""S3 to PostgreSQL: one snapshot's CSV, applied to its stream's table once and in order.
+"""S3 to PostgreSQL: load one snapshot's CSV into its table, once and in order.
 
 python flows/s3_to_rds.py --help
 """
@@ -59,7 +59,7 @@ def s3_to_rds(
     show_values: parameters.ShowValues = False,
     blocks: parameters.Blocks = None,
 ) -> dict[str, Any]:
-    """Apply one snapshot's CSV to its stream's table, whole, or change nothing."""
+    """Load one snapshot's CSV into its table completely, or change nothing."""
     resolver = Resolver(blocks)
     source = source_object(resolver, MEMBERS, bucket, key, version_id)
     settings = load_settings(resolver, schema_name, table_name)
@@ -83,11 +83,11 @@ def apply_snapshot(
     held: Held | None = None,
     known: TableSchema | None = None,
 ) -> tuple[LoadReport, TableSchema | None]:
-    """The story of the load: inspect the table, then align, stage and upsert in one transaction.
+    """The steps of the load: inspect the table, then align, stage and upsert in one transaction.
 
     Args:
-        held: the ids that this run's snapshots hold; none of them has left.
-        known: the table, where this run has inspected it already; returned so, unless the load has altered it.
+        held: the ids in all snapshots of this run; none of these members has left.
+        known: the table, if this run has already inspected it; returned for the next call unless the load altered it.
     """
     stream = stream_of(snapshot)
     tables = settings.tables_with(stream)

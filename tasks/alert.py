@@ -1,4 +1,4 @@
-"""One SNS message per failed run, with nothing secret, nothing personal and no forged line in it."""
+"""One SNS alert per failed run, without secrets, personal data or forged lines."""
 
 import logging
 import re
@@ -28,7 +28,7 @@ unsent: list[tuple[str, str]] = []
 
 
 def alert_of_failure(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
-    """Publish one message for a failed or crashed run; a flow called inside another leaves it to the outer one.
+    """Send one alert for a failed or crashed run; a flow called by another leaves it to the outer flow.
 
     Whatever goes wrong here is logged and never hides the run's own error.
     """
@@ -41,10 +41,10 @@ def alert_of_failure(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any])
 
 
 def outer_run_alerts(own: FlowRunContext | None) -> bool:
-    """Whether the flow that called this one, in this very process, publishes failures too.
+    """Whether the flow that called this one, in the same process, also sends alerts.
 
-    A run that another flow started by `run_deployment` has a parent run as well, but in another process, and nobody
-    knows whether that one alerts anybody. Prefect keeps the caller's context only in the context variable's token.
+    A run started by `run_deployment` has a parent run too, but in another process, and it is not known whether that
+    parent sends alerts. Prefect keeps the caller's context only in the context variable's token.
     """
     outer = getattr(getattr(own, "_token", None), "old_value", None)
     return isinstance(outer, FlowRunContext) and alert_of_failure in (
@@ -53,7 +53,7 @@ def outer_run_alerts(own: FlowRunContext | None) -> bool:
 
 
 def alert_of_script(flow_name: str, blocks: str | None, error: BaseException) -> None:
-    """Publish the failure of a script whose run's own hook did not: it may never have reached Prefect."""
+    """Send the alert for a failed script if its run's hook did not; the run may never have reached Prefect."""
     if published:
         return
     log = OneLine(_LOG, {})
@@ -63,13 +63,13 @@ def alert_of_script(flow_name: str, blocks: str | None, error: BaseException) ->
     kind = type(error).__name__
     body = [
         f"Flow: {flow_name}",
-        "Run:  a script whose run did not begin, or could not end in order",
+        "Run:  a script whose run did not start or could not finish cleanly",
         "",
         *said(
-            kind, error, f"An unexpected {kind} before the run began, or while it ended. The script's output has it."
+            kind, error, f"An unexpected {kind} before the run started or while it was ending. See the script's output."
         ),
         "",
-        "Look: the output of the script, on the machine that ran it",
+        "Look: at the script's output, on the machine that ran it",
         f"Help: docs/runbook/{page_of(error)}.md",
     ]
     publish(subject_line(f"{flow_name} failed ({kind})"), "\n".join(body), blocks, "script", log)
@@ -81,17 +81,17 @@ def publish(subject: str, body: str, blocks: str | None, run: str, log: Logger) 
         topic = topic_of(blocks)
         if topic is None:
             published.add(run)
-            log.warning("no alert topic is set (SNS_TOPIC_ARN), so nobody is told of this failure")
+            log.warning("no alert topic is set (SNS_TOPIC_ARN), so no alert was sent for this failure")
             return False
         topic.publish(subject, in_format(topic.alert_format, subject, body))
     except Exception as error:
         unsent.append((subject, body))
         log.error(
-            "the failure could not be published: %s. Check SNS_TOPIC_ARN and the AWS rights.", type(error).__name__
+            "the alert could not be published: %s. Check SNS_TOPIC_ARN and the AWS permissions.", type(error).__name__
         )
         return False
     published.add(run)
-    log.info("the failure was published to %s", topic.topic_arn)
+    log.info("the alert was published to %s", topic.topic_arn)
     return True
 
 
@@ -107,41 +107,39 @@ def topic_of(blocks: str | None) -> AlertTopic | None:
 
 
 def message(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> tuple[str, str]:
-    """Subject and body. An error that is not ours may say anything, so only its type is told."""
+    """Subject and body. The text of an unexpected error may contain personal data, so only its type is included."""
     error = state.result(raise_on_failure=False) if state.is_failed() else None
     kind = type(error).__name__ if isinstance(error, BaseException) else state.name or "Crashed"
     if state.is_crashed():
-        what = f"The run was ended from outside{exit_code(state)} before it was done. What was not committed is undone."
+        what = f"The run was ended from outside{exit_code(state)} before it finished. Uncommitted work was rolled back."
     else:
         what = f"An unexpected {kind}. The run's log has the details."
     lines = [
         f"Flow: {harmless(flow.name)}",
         f"Run:  {harmless(flow_run.name)} ({flow_run.id})",
-        f"Step: {step_of(error) if state.is_failed() else 'not known'}",
+        f"Step: {step_of(error) if state.is_failed() else 'unknown'}",
         "",
         *said(kind, error, what),
         *failed_before(str(flow_run.id)),
         "",
-        f"Look: {without_user(url_for(flow_run) or 'the log of the machine that ran it')}",
+        f"Look: {without_user(url_for(flow_run) or 'at the log on the machine that ran it')}",
         f"Help: docs/runbook/{page(error, state)}.md",
     ]
     return subject_line(f"{flow.name} failed ({kind})"), "\n".join(lines)
 
 
 def said(kind: str, error: object, otherwise: str) -> list[str]:
-    """What an error of ours says, a line for each of its problems; of any other, our own words."""
+    """The message of a PipelineError, with a line per problem; for any other error, `otherwise`."""
     if not isinstance(error, PipelineError):
         return [f"{kind}: {otherwise}"]
     return [f"{kind}: {harmless(error.message)}", *(f"  - {harmless(problem)}" for problem in error.problems)]
 
 
 def failed_before(run: str) -> list[str]:
-    """The departments or courses that had failed when a run ended by something else."""
+    """The departments or courses that had failed before a run ended with another error."""
     failures = listed(failed_so_far.pop(run, []))
     return (
-        ["", "Failed before that, each for its own reason:", *(f"  - {harmless(f)}" for f in failures)]
-        if failures
-        else []
+        ["", "Failed earlier, each for its own reason:", *(f"  - {harmless(f)}" for f in failures)] if failures else []
     )
 
 

@@ -1,4 +1,4 @@
-"""An alert in the form that its subscribers can show: text for mail, a custom notification for Slack and Teams."""
+"""Alerts in a format that subscribers can display: text for e-mail, a custom notification for Slack and Teams."""
 
 import json
 import re

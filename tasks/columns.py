@@ -10,9 +10,9 @@ from tasks.streams import MEMBERS, STREAMS, Stream
 SECRET_KEYS = frozenset({"password"})
 DEPARTED_AT = "departed_at"
 REJECT_COLUMNS = ("rejected_line", "rejected_column", "rejected_reason")
-"""They head a reject file; a corrected one is loaded with them still there."""
+"""The first columns of a reject file; they may stay in a corrected file."""
 RESERVED = frozenset({DEPARTED_AT, *REJECT_COLUMNS})
-"""Columns that the load writes or reads for itself; a key of such a name becomes `lms_…`."""
+"""Columns that the load itself writes or reads; an LMS key with such a name becomes `lms_…`."""
 
 _DATE = re.compile(r"(^|[_.])date([_.]|$)")
 _WORD_START = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
@@ -27,7 +27,7 @@ def snake_case(key: str) -> str:
 
 
 def prefixes(key: str) -> list[str]:
-    """A dotted key, and before it the objects that it lies within.
+    """A dotted key, preceded by the objects that contain it.
 
     >>> prefixes("phone.home.area")
     ['phone', 'phone.home', 'phone.home.area']
@@ -52,19 +52,21 @@ class ColumnNames:
     def __post_init__(self) -> None:
         for name in self.renamed.values():
             if not name or not name.isprintable() or name in RESERVED:
-                raise ConfigError(f"{name!r} cannot be a column of the CSV: it is empty, reserved, or not printable.")
+                raise ConfigError(
+                    f"{name!r} cannot be a CSV column: it is empty, reserved or contains unprintable characters."
+                )
         for name in self.excluded | self.hashed:
             if not re.fullmatch(r"\w[\w. -]*", name):
-                raise ConfigError(f"{name!r} is not the name of a key or a column; give names with commas between.")
+                raise ConfigError(f"{name!r} is not a valid key or column name; separate names with commas.")
         key, column = self.stream.id_key, self.stream.key_column
         if self.renamed.get(key, column) != column or self.excluded & {key, column}:
-            raise ConfigError(f"the LMS's `{key}` must stay the column {column}: the table is keyed on it.")
+            raise ConfigError(f"the LMS key `{key}` must be kept as the column {column}, since it is the table's key.")
         for name in self.hashed:
             kept = any(self._spelled(each, {name}) for each in (key, self.stream.scope_key))
             if kept or _DATE.search(snake_case(name)) and not self.custom_field(name):
                 raise ConfigError(
-                    f"{name!r} cannot be hashed: rows are matched on the key, belong to the scope, and are ordered by "
-                    "dates. Leave it out with LMS_EXCLUDE_COLUMNS if it must not be kept."
+                    f"{name!r} cannot be hashed: the load needs the real keys, department or course ids, and dates. "
+                    "If it must not be stored, leave it out with LMS_EXCLUDE_COLUMNS."
                 )
 
     def column(self, key: str) -> str | None:
@@ -93,7 +95,7 @@ class ColumnNames:
         return self._spelled(key, self.excluded)
 
     def hashing(self, key: str) -> set[str]:
-        """The names by which a key's values are hashed: its own, or an object's that it lies within."""
+        """The configured names that make a key's values hashed: its own name, or that of an object that contains it."""
         return self._spelled(key, self.hashed)
 
     def hashes_field(self, field_name: str) -> bool:
@@ -112,11 +114,11 @@ class ColumnNames:
         return self.stream.custom_fields is not None and bool(self.hashing(self.stream.custom_fields))
 
     def unmatched(self, keys: Iterable[str]) -> list[str]:
-        """Exclusions that none of these keys, nor one of any stream, is left out by."""
+        """Exclusions that match none of these keys and no known key of any stream."""
         return sorted(self.excluded.difference(*map(self.excluding, self._known(keys))))
 
     def unhashed(self, keys: Iterable[str]) -> list[str]:
-        """Names to hash by which none of these keys, nor one of any stream, is hashed; custom fields apart."""
+        """Configured names that match none of these keys and no known key of any stream; custom fields are not checked."""
         names = {name for name in self.hashed if not self.custom_field(name)}
         return sorted(names.difference(*map(self.hashing, self._known(keys))))
 
@@ -146,7 +148,7 @@ class ColumnNames:
         for key, name in kept.items():
             if taken.setdefault(name, key) != key:
                 raise ConfigError(
-                    f"the LMS's keys {taken[name]!r} and {key!r} would both become the column {name!r}. "
+                    f"the LMS keys {taken[name]!r} and {key!r} would both become the column {name!r}. "
                     "Rename one with LMS_COLUMN_NAMES, or leave one out with LMS_EXCLUDE_COLUMNS."
                 ).about_one_scope()
         return kept

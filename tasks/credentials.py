@@ -40,7 +40,7 @@ def lms_account(blocks: str | None) -> LmsAccount:
 
 
 def hash_key(blocks: str | None) -> str | None:
-    """The key by which columns are hashed: of the block set `blocks`, else of the environment, else None."""
+    """The hash key of the block set `blocks`, or of the environment; None if neither has one."""
     if (saved := lms_account(blocks).hash_key) is not None:
         return saved.get_secret_value()
     key = read_environment().get("LMS_HASH_KEY")
@@ -98,7 +98,7 @@ def _resolve(
         if saved is None:
             raise ConfigError(
                 f"no block {block_type.get_block_type_slug()}/{blocks} is saved. "
-                f"Save it with `python -m blocks.save --name {blocks}`, or leave `blocks` out to use the environment."
+                f"Save it with `python -m blocks.save --name {blocks}`, or leave `blocks` out to use environment variables."
             )
         return saved
     problems: list[str] = []

@@ -4,12 +4,12 @@
     ├── ConfigError         correct the setting, block or address that the message names
     ├── AuthError           correct the account, key or right that was refused
     ├── LmsUnavailable      nothing to correct here: run again when the LMS answers
-    ├── IncompleteSnapshot  the LMS contradicted itself: run again, then look at the page it names
-    ├── SnapshotShrank      look whether so many people really left; then allow_shrink
+    ├── IncompleteSnapshot  the LMS list was inconsistent: run again, then look at the page it names
+    ├── SnapshotShrank      check whether so many members really left; then allow_shrink
     ├── ObjectInvalid       the S3 object is not what was published: extract again
     ├── SchemaMismatch      change the table, or the columns, as the message says
     ├── TooManyRejected     correct the rows or the table; then run again, or raise max_rejected
-    ├── TooManyDepartures   look whether so many people really left; then raise max_departures
+    ├── TooManyDepartures   check whether so many members really left; then raise max_departures
     ├── ColumnEmptied       see whether the LMS still sends the field; then raise max_emptied
     ├── LoadFailed          S3 or the database stayed out of reach: run again
     └── ScopesFailed        some of a run's departments or courses failed: each is listed with its own error
@@ -45,7 +45,7 @@ class PipelineError(Exception):
         super().__init__(self.message, self.problems)
 
     def about_one_scope(self) -> Self:
-        """Itself; the cause lies in one department's or course's rows or rights, where its kind does not say so."""
+        """Mark this error as caused by one department's or course's rows or permissions, and return it."""
         self.of_one_scope = True
         return self
 
@@ -72,15 +72,15 @@ class IncompleteSnapshot(PipelineError):
 
 
 class SnapshotShrank(PipelineError):
-    """The department has no members, or less than half of those last published."""
+    """The department or course has no rows, or less than half as many as last published."""
 
     of_one_scope = True
     no_baseline = False
-    """Whether it has no members, and nothing was ever published of it."""
+    """Whether it has no rows and nothing was ever published for it."""
 
 
 class ObjectInvalid(PipelineError):
-    """The object in S3 is missing, cut, changed, or not such a CSV."""
+    """The object in S3 is missing, truncated, changed, or not a valid CSV."""
 
     of_one_scope = True
 
@@ -116,6 +116,6 @@ class ScopesFailed(PipelineError):
 
 
 class Unreachable(LoadFailed):
-    """A LoadFailed that another try may cure: refused, dropped, restarted, locked, deadlocked."""
+    """A LoadFailed that a retry may fix: connection refused or dropped, server restarted, table locked, deadlock."""
 
     retriable = True

@@ -1,9 +1,9 @@
-"""Prefect events of this pipeline's own: what the watch, or an automation of yours, may wait for.
+"""Prefect events that this pipeline emits, for the watch and for your own automations.
 
 department-members.loaded        a load was committed; the resource is the table, the payload its counts
-department-members.failure-told  somebody was told of a failed run; the resource is the run
+department-members.failure-told  an alert was sent for a failed run; the resource is the run
 department-members.watched       loads of a department are expected from now on; the resource is the table
-department-members.retired       no load of a department is expected any more; the resource is the table
+department-members.retired       loads of a department are no longer expected; the resource is the table
 """
 
 import uuid
@@ -28,7 +28,7 @@ TAG = "department-members"
 
 
 def failure_told(failed: FlowRun, by: str) -> None:
-    """Nobody else need tell of that run."""
+    """Emit the event that says that the run's failure needs no further alert."""
     resource = {"prefect.resource.id": f"prefect.flow-run.{failed.id}", "prefect.resource.name": failed.name}
     emit(FAILURE_TOLD, resource, tags=failed.tags, payload={"by": by})
 
@@ -46,10 +46,10 @@ def scope_label(stream: Stream) -> str:
 
 
 def emit(event: str, resource: dict[str, str], *, tags: Iterable[str], payload: dict[str, Any] | None = None) -> None:
-    """Prefect has the event when this returns; where it does not take it, the log says so and nothing else happens.
+    """Send an event to Prefect and wait until it is accepted; on failure, log a warning and continue.
 
-    Not by Prefect's own `emit_event`, which leaves it to a thread that a killed process takes with it. A run that
-    has a Prefect of its own has nobody to tell.
+    Prefect's `emit_event` is not used, since it sends from a thread that dies with a killed process. Does nothing in a
+    script that starts its own Prefect server.
     """
     if PREFECT_API_URL.value() is None:
         return
@@ -66,4 +66,4 @@ def emit(event: str, resource: dict[str, str], *, tags: Iterable[str], payload: 
         with get_client(sync_client=True) as client:
             client.request("POST", "/events", json=[told])
     except httpx.HTTPError as error:
-        run_logger().warning("Prefect did not take the event %s (%s)", event, type(error).__name__)
+        run_logger().warning("Prefect did not accept the event %s (%s)", event, type(error).__name__)

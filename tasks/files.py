@@ -1,4 +1,4 @@
-"""The run's own temporary directory: what lies there is personal data, for this user alone, and is deleted."""
+"""The run's temporary directory: it holds personal data, so it has mode 0700 and is deleted after the run."""
 
 import fcntl
 import hashlib
@@ -18,12 +18,12 @@ PREFIX = "department-members-run-"
 
 @contextmanager
 def run_folder() -> Iterator[Path]:
-    """A new directory of mode 0700, deleted with all in it however the run ends.
+    """A new directory of mode 0700, deleted with its contents however the run ends.
 
     After a SIGKILL the next run deletes it: each run holds a lock on its own directory, which ends with its process.
 
     Raises:
-        ConfigError: the temporary directory takes no files, or has no room.
+        ConfigError: the temporary directory is not writable or is full.
     """
     try:
         remove_dead_runs(Path(tempfile.gettempdir()))
@@ -81,7 +81,9 @@ def disk_problem(error: OSError) -> ConfigError:
     """The error of ours for a temporary directory that cannot be used."""
     if name := disk_error(error):
         return ConfigError(full_disk(name))
-    return ConfigError(f"no temporary directory can be used ({type(error).__name__}). Check TMPDIR and its rights.")
+    return ConfigError(
+        f"no temporary directory can be used ({type(error).__name__}). Check TMPDIR and its permissions."
+    )
 
 
 def create_private(path: Path) -> BinaryIO:

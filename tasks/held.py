@@ -1,4 +1,4 @@
-"""Which ids the snapshots of one run hold, in 16 bytes each: who moved from one department to another has not left."""
+"""The ids in one run's snapshots, in 16 bytes each, since a member who moved between departments has not left."""
 
 import hashlib
 from collections.abc import Iterable, Sequence

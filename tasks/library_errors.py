@@ -1,7 +1,7 @@
-"""What an exception of requests, urllib3, botocore or the operating system means: a wrong setting, or bad luck.
+"""What an exception from requests, urllib3, botocore or the operating system means: a wrong setting or a temporary fault.
 
-A wrong setting is a ConfigError or AuthError that names it, at once. Only what another try may cure is tried again:
-a server that is down or slow, a connection that was cut. Messages are built from exception types, errno names and our
+A wrong setting at once becomes a ConfigError or AuthError that names it. Only temporary faults are retried: a server
+that is down or slow, a connection that was cut. Messages are built from exception types, errno names and our
 own words, since an exception's own text may quote a key, a password or a whole header.
 """
 
@@ -29,7 +29,7 @@ MACHINE = {
     *DISK, errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP,
     errno.EMFILE, errno.ENFILE, errno.EINVAL, errno.EFBIG, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT,
 }  # fmt: skip
-"""What an operating system says of its own files and limits; everything else it says of another machine."""
+"""Errors about this machine's own files and limits; all other OS errors are about another machine."""
 NO_SUCH_HOST = {socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)}
 PROXY_PARTS = (urllib3_errors.ProxyError, requests.exceptions.ProxyError, boto.ProxyConnectionError)
 BAD_PROXY = (
@@ -80,7 +80,7 @@ def aws_trouble(error: BaseException, target: object, service: str = "S3") -> Pi
         )
     if any(isinstance(each, DEAD_LOGIN) for each in found) and not isinstance(found[-1], boto.MetadataRetrievalError):
         return AuthError(
-            f"{target}: AWS gave no credentials ({type(error).__name__}). Sign in again (`aws sso login`), or check "
+            f"{target}: AWS credentials could not be obtained ({type(error).__name__}). Sign in again (`aws sso login`), or check "
             "the profile that AWS_PROFILE names and its credential_process."
         )
     for kinds, words in _AWS_SETTINGS:
@@ -90,30 +90,30 @@ def aws_trouble(error: BaseException, target: object, service: str = "S3") -> Pi
         return ConfigError(f"{target}: {problem}")
     if any(isinstance(each, BAD_HEADER) or "nvalid header" in str(each) for each in found):
         return ConfigError(
-            f"{target}: AWS_ACCESS_KEY_ID, AWS_SESSION_TOKEN or AWS_DEFAULT_REGION holds a line break. Copy it again."
+            f"{target}: AWS_ACCESS_KEY_ID, AWS_SESSION_TOKEN or AWS_DEFAULT_REGION contains a line break. Copy it again."
         )
     if isinstance(error, (*PASSING_AWS, OSError)):
         return Unreachable(
-            f"{target}: {service} is out of reach ({type(error).__name__}). Nothing was changed; run again."
+            f"{target}: {service} cannot be reached ({type(error).__name__}). Nothing was changed; run again."
         )
     if isinstance(error, ValueError):
         return ConfigError(
-            f"{target}: AWS's client does not take its settings ({type(error).__name__}). Check that AWS_ENDPOINT_URL "
-            "is an address like https://s3.example.org, and the credential_process of the profile that AWS_PROFILE "
-            "names, and AWS_CONTAINER_CREDENTIALS_FULL_URI."
+            f"{target}: the AWS client rejected its settings ({type(error).__name__}). Check AWS_ENDPOINT_URL (an "
+            "address like https://s3.example.org), AWS_CONTAINER_CREDENTIALS_FULL_URI, and the credential_process of "
+            "the profile that AWS_PROFILE names."
         )
     return ConfigError(
-        f"{target}: AWS's client does not take its settings ({type(error).__name__}). Check the AWS_ variables and the "
+        f"{target}: the AWS client rejected its settings ({type(error).__name__}). Check the AWS_ variables and the "
         "profile that AWS_PROFILE names."
     )
 
 
 _AWS_SETTINGS: tuple[tuple[Any, str], ...] = (
     (boto.ProfileNotFound, "there is no AWS profile of that name. Check AWS_PROFILE"),
-    (NO_REGION, "the AWS region is missing or is none. Check AWS_DEFAULT_REGION"),
+    (NO_REGION, "the AWS region is missing or invalid. Check AWS_DEFAULT_REGION"),
     (boto.ConfigParseError, "AWS's configuration file cannot be read. Check AWS_CONFIG_FILE"),
-    (boto.EndpointProviderError, "no address could be made. Check AWS_ENDPOINT_URL and AWS_DEFAULT_REGION"),
-    (boto.ConfigNotFound, "AWS's configuration file is not there. Check AWS_CONFIG_FILE"),
+    (boto.EndpointProviderError, "no endpoint could be determined. Check AWS_ENDPOINT_URL and AWS_DEFAULT_REGION"),
+    (boto.ConfigNotFound, "AWS's configuration file does not exist. Check AWS_CONFIG_FILE"),
 )
 
 
@@ -129,7 +129,7 @@ def connection_problem(found: list[BaseException], address: str, bundle: str) ->
         return "the proxy's address is malformed. Check HTTPS_PROXY, HTTP_PROXY and NO_PROXY."
     if any(isinstance(each, PROXY_PARTS) for each in found):
         passing = any(re.search(r"Tunnel connection failed: 5\d\d", str(each)) for each in found)
-        return None if passing else "the proxy does not let the request through. Check HTTPS_PROXY and NO_PROXY."
+        return None if passing else "the proxy refused the request. Check HTTPS_PROXY and NO_PROXY."
     if any(isinstance(each, PASSING_TLS) for each in found):
         return None
     if any(isinstance(each, ANY_TLS) for each in found):
@@ -137,7 +137,7 @@ def connection_problem(found: list[BaseException], address: str, bundle: str) ->
     if any(isinstance(each, BAD_ADDRESS) for each in found):
         return f"its address is malformed. Check {address}, and HTTPS_PROXY."
     if any(isinstance(each, socket.gaierror) and each.errno in NO_SUCH_HOST for each in found):
-        return f"there is no machine of that name. Check {address}."
+        return f"the host name cannot be resolved. Check {address}."
     return machine_problem(found, bundle)
 
 
@@ -145,15 +145,13 @@ def machine_problem(found: list[BaseException], bundle: str) -> str | None:
     """What this machine's own files and limits refused, or None."""
     for each in found:
         if type(each) is OSError and each.errno is None and "certificate" in str(each):
-            return f"the CA bundle is not there or cannot be read. Check {bundle}."
+            return f"the CA bundle does not exist or cannot be read. Check {bundle}."
         if not isinstance(each, OSError) or each.errno not in MACHINE:
             continue
         name = errno.errorcode[each.errno]
         if each.errno in DISK:
             return full_disk(name)
-        return (
-            f"this machine refused a file, a program or a connection ({name}). Check {bundle}, TMPDIR and its limits."
-        )
+        return f"this machine refused access to a file, program or connection ({name}). Check {bundle}, TMPDIR and the process limits (ulimit)."
     return None
 
 
@@ -166,4 +164,6 @@ def disk_error(error: BaseException) -> str | None:
 
 def full_disk(name: str) -> str:
     """The sentence for a temporary directory that takes no more."""
-    return f"there is no room in the temporary directory ({name}). Free some, or name another directory in TMPDIR."
+    return (
+        f"the temporary directory is full or read-only ({name}). Free some space, or set TMPDIR to another directory."
+    )

@@ -1,4 +1,4 @@
-"""The metadata of an extract's object: every value is what an extract writes, or the object is refused."""
+"""Checks an object's metadata: an object with any value that no extract writes is rejected."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -39,7 +39,7 @@ def checked_metadata(source: str, metadata: dict[str, str]) -> dict[str, str]:
         expected = ", ".join(f"{name} {value}" for name, value in WRITTEN_BY.items())
         raise ObjectInvalid(
             f"{source}: expected {expected}, stream {' or '.join(STREAMS)}; found {other}. "
-            "Nothing was loaded. Load it with the version of this project that wrote it."
+            "Nothing was loaded. Load it with the version of this project that published it."
         )
     checks = {stream.scope_metadata: A_GUID, **METADATA}
     values = {name: normal(found.get(name, "")) for name, (normal, _) in checks.items()}
@@ -51,7 +51,7 @@ def checked_metadata(source: str, metadata: dict[str, str]) -> dict[str, str]:
     if problems:
         raise ObjectInvalid(
             f"{source}: its metadata is not what an extract writes: {'; '.join(problems)}. Nothing was loaded; extract "
-            "it again, or upload the file without this metadata to load it as a plain file."
+            "it again, or upload the file without metadata to load it as a plain file."
         )
     return {"stream": stream.name, **{name: value for name, value in values.items() if value is not None}}
 

@@ -14,7 +14,7 @@ _LIMIT = re.compile(r"(?P<number>\d+(\.\d+)?)(?P<percent>\s*%)?")
 
 @dataclass(frozen=True)
 class LoadOptions:
-    """What an operator may choose about a load; the defaults are the careful ones."""
+    """The options of a load; the defaults are the safe ones."""
 
     schema_contract: SchemaContract = "ignore"
     max_rejected: str | None = None
@@ -47,7 +47,7 @@ def allowed(limit: str, rows: int) -> int:
     """
     match = _LIMIT.fullmatch(limit.strip())
     if match is None or not match["percent"] and "." in match["number"]:
-        raise ConfigError(f"a limit must be a number of rows such as 500 or a percentage such as 5%, found {limit!r}.")
+        raise ConfigError(f"expected a number of rows such as 500 or a percentage such as 5%, found {limit!r}.")
     number = float(match["number"])
     return math.floor(rows * number / 100) if match["percent"] else int(number)
 

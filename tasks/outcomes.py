@@ -1,4 +1,4 @@
-"""What became of each scope of a run: one that fails by its own fault does not stop the others, and is told of once."""
+"""The outcome of each scope of a run: a scope's own failure does not stop the others, and one alert lists them all."""
 
 import time
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ MOST_IDS = 50
 """Ids that fit on a command line that a person copies."""
 PROGRESS_KEY = "scopes-progress"
 failed_so_far: dict[str | None, list[str]] = {}
-"""By the run's id: each scope that has failed, for the alert of a run that then ends by another error, or is killed."""
+"""The failures of each run by its id, for the alert of a run that then ends with another error or is stopped."""
 
 
 READING, LOADING = "reading", "loading"
@@ -33,8 +33,8 @@ class Outcomes:
         key: of the report.
         expanded: they were found below those asked for, and some may be empty.
         seen: the ids of all scopes of the LMS that the account sees, where they were listed.
-        unreadable: scopes that belong to them and cannot be read, each with the reason.
-        was_unavailable: the LMS was unavailable just before.
+        unreadable: scopes that should be read but cannot be, each with the reason.
+        was_unavailable: the LMS was unavailable for the request before.
     """
 
     def __init__(
@@ -99,10 +99,10 @@ class Outcomes:
 
     @contextmanager
     def attempt(self, outcome: Outcome) -> Iterator[None]:
-        """What is done with one scope; its failure is noted, and raised only if it is not of that scope alone.
+        """Work on one scope; a failure is recorded, and raised only if it affects more than that scope.
 
-        An LMS that is unavailable for two scopes in a row is asked for no more of them. What was read before is done
-        with all the same, and `finish` raises the error.
+        If the LMS is unavailable for two scopes in a row, no more scopes are read. The scopes that were read are still
+        loaded, and `finish` raises the error.
         """
         began = time.monotonic()
         try:
@@ -113,7 +113,7 @@ class Outcomes:
                 outcome.empty = True
                 self._was_unavailable = False
                 self.log.warning(
-                    "%s has no %s, and nothing was published of it before", outcome.scope, outcome.scope.stream.items
+                    "%s has no %s, and nothing was ever published for it", outcome.scope, outcome.scope.stream.items
                 )
                 return
             unavailable = isinstance(error, LmsUnavailable)
@@ -139,14 +139,14 @@ class Outcomes:
         self.log.error("%s", outcome.failure)
 
     def _stopped(self, error: PipelineError) -> PipelineError:
-        """The error that ends the run early; it says how far the run came, and names those that had failed before."""
+        """The error that ends the run early, with how far the run got and what had failed before."""
         if self.alone:
             return error
         published = sum(bool(outcome.extracted) for outcome in self.found.values())
         loaded = sum(bool(outcome.loaded) for outcome in self.found.values())
-        came = f"of {len(self.found)}, {published} had been published by then, and {loaded} loaded; they stay"
+        came = f"of {len(self.found)} {self.stream.scope}s, {published} were published and {loaded} loaded before that"
         failures = [outcome.failure for outcome in self.found.values() if outcome.error]
-        before = ["failed before that, each for its own reason:", *listed(failures)] if failures else []
+        before = ["failed earlier, each for its own reason:", *listed(failures)] if failures else []
         whole = type(error)(error.message, [*error.problems, came, *before])
         failed_so_far.pop(flow_run.id, None)
         return whole.with_traceback(error.__traceback__)
@@ -187,15 +187,15 @@ class Outcomes:
 def what_failed(outcomes: list[Outcome], *, expanded: bool = False) -> str:
     """How many failed, and what to do.
 
-    Of those found below others, none is read alone: the LMS may then give it rows of those below it, too.
+    With `expanded`, no flag for a separate run is offered: read alone, a scope may include rows of those below it.
     """
     kind = outcomes[0].scope.stream.scope
     ids = [outcome.scope.id for outcome in outcomes if outcome.error]
-    alone = f"; --{kind}-id {','.join(ids)} reads these alone" if len(ids) <= MOST_IDS and not expanded else ""
-    return f"{len(ids)} of {len(outcomes)} {kind}s failed; the others are done. Correct each, then run again{alone}."
+    alone = f" (add --{kind}-id {','.join(ids)} for only these)" if len(ids) <= MOST_IDS and not expanded else ""
+    return f"{len(ids)} of {len(outcomes)} {kind}s failed; the others succeeded. Fix each one, then run again{alone}."
 
 
 def listed(failures: list[str]) -> list[str]:
     """As many failures as an alert can hold, and how many more there are."""
     more = len(failures) - MOST_LISTED
-    return failures if more <= 0 else [*failures[:MOST_LISTED], f"and {more} more, which the run's report has"]
+    return failures if more <= 0 else [*failures[:MOST_LISTED], f"and {more} more; see the run's report"]

@@ -1,4 +1,4 @@
-"""How far the fetch is: a bar in a terminal; in Prefect, a log line and a progress artifact every few seconds."""
+"""Progress of the fetch: a bar in a terminal; in Prefect, a log line and a progress artifact every few seconds."""
 
 import sys
 import time
@@ -20,7 +20,7 @@ KEY = "lms-to-s3-progress"
 
 @contextmanager
 def progress(what: str, total: int, log: Logger, key: str = KEY) -> Iterator[Callable[[int], None]]:
-    """Gives a function to call with how many of `total` are done; what is quickly done shows only the bar."""
+    """Yields a function to call with the number done so far; quick work shows only the bar."""
     columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     console = Console(file=sys.stderr)
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
@@ -42,7 +42,7 @@ def progress(what: str, total: int, log: Logger, key: str = KEY) -> Iterator[Cal
 
 
 def show(artifact: UUID | None, what: str, percent: float, log: Logger, key: str) -> UUID | None:
-    """Create or update the artifact of a run; Prefect being out of reach is no reason to stop reading."""
+    """Create or update the run's artifact; if Prefect cannot be reached, the run goes on."""
     if TaskRunContext.get() is None and FlowRunContext.get() is None:
         return None
     try:

@@ -1,4 +1,4 @@
-"""What a run tells at its end: one log line, one artifact to look at, one small report, all with the same numbers."""
+"""The end-of-run report: one log line, one artifact and one return value, all with the same numbers."""
 
 from collections.abc import Iterable
 from dataclasses import asdict, replace
@@ -55,10 +55,10 @@ def table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> list[str]:
 
 
 def notes(found: dict[str, Any]) -> list[str]:
-    """A list item for each thing that there is to say, after an empty line; as code, so that it is no Markdown."""
+    """An empty line, then a list item for each non-empty value, as code so that it is not read as Markdown."""
     return ["", *(f"- **{what}:** `{value}`" for what, value in found.items() if value)]
 
 
 def rate(rows: int, seconds: float) -> str:
-    """Rows a second."""
+    """Rows per second."""
     return f"{rows / seconds:,.0f}" if seconds else ""

@@ -34,7 +34,7 @@ from tasks.streams import Scope, Stream
 from tasks.task_options import IN_MEMORY, RETRIED
 from tasks.text import harmless
 
-# One attempt a request: the task's own retry is the layer that repeats, and it is seen in the UI.
+# One attempt per request: only the task retries, and that is visible in the UI.
 CLIENT_CONFIG = Config(retries={"total_max_attempts": 1}, connect_timeout=10, read_timeout=60)
 DOWNLOAD_CHUNK = 1 << 20
 REFUSED = {
@@ -63,7 +63,7 @@ class S3Object:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """An object's content on this machine's disk, and what its metadata says of it.
+    """An object's content on local disk, and what its metadata says about it.
 
     A file without our metadata (`is_plain`) has no scope, no snapshot time and no order.
     """
@@ -79,7 +79,7 @@ class Snapshot:
 
     @property
     def subject(self) -> str:
-        """What a person knows it by: its scope, or the end of its key."""
+        """A readable name: its scope, or the end of its key."""
         return harmless(self.object.key.rpartition("/")[2]) if self.scope is None else self.scope.label
 
     @property
@@ -90,11 +90,11 @@ class Snapshot:
 
 @task(name="read-object", **IN_MEMORY, **RETRIED)
 def read_object(source: S3Object, path: Path, *, blocks: str | None = None) -> Snapshot:
-    """The object's bytes lie at `path`, and are those that its metadata vouches for.
+    """Download an object to `path` and verify it against its metadata.
 
     Raises:
         ObjectInvalid: no such object, or its SHA-256 or size differs from what was published.
-        AuthError, ConfigError, LoadFailed: S3 refused, is misnamed, or stayed out of reach.
+        AuthError, ConfigError, LoadFailed: S3 refused access, a name is wrong, or S3 could not be reached.
     """
     version = {"VersionId": source.version_id} if source.version_id else {}
     with s3_access(source, blocks) as client:
@@ -127,7 +127,7 @@ def verified(source: S3Object, path: Path, response: dict[str, Any]) -> Snapshot
     if plain.sha256 != expected["sha256"]:
         raise ObjectInvalid(
             f"{source}: expected SHA-256 {expected['sha256']}, found {plain.sha256} in {plain.bytes} bytes. It was "
-            "changed after it was published, or only partly read. Nothing was loaded; extract it again."
+            "changed after it was published, or was only partly downloaded. Nothing was loaded; extract again."
         )
     return replace(
         plain,
@@ -143,8 +143,8 @@ def object_key(path_template: str, scope: Scope, snapshot_at: datetime) -> str:
 
 
 def path_problem(path_template: str, stream: Stream, *, several: bool = False) -> str | None:
-    """What is wrong with a path template, or None; that of `several` scopes names an object for each."""
-    allowed = f"only {{{stream.scope_column}}} and {{snapshot_at:%Y/%m/%d}} may stand in braces"
+    """What is wrong with a path template, or None; with `several` scopes it must name a separate object for each."""
+    allowed = f"the only fields allowed in braces are {{{stream.scope_column}}} and {{snapshot_at:%Y/%m/%d}}"
     try:
         fields = {field for _, field, _, _ in Formatter().parse(path_template) if field is not None}
         object_key(path_template, Scope(stream, ""), datetime(2026, 1, 1))
@@ -154,7 +154,9 @@ def path_problem(path_template: str, stream: Stream, *, several: bool = False) -
         return allowed
     sample = "5b0c9f5e-3d0a-4f0b-9a53-0a4f6a0c7d11"
     if several and sample not in object_key(path_template, Scope(stream, sample), datetime(2026, 1, 1)):
-        return f"must hold {{{stream.scope_column}}}, since several {stream.scope}s are read: each is an object"
+        return (
+            f"must contain {{{stream.scope_column}}}, since several {stream.scope}s are read, each into its own object"
+        )
     if path_template.startswith("/") or re.match(r"s3:", path_template):
         return "must be a key inside the bucket, such as members.csv: no s3://, no leading slash"
     return None
@@ -163,8 +165,8 @@ def path_problem(path_template: str, stream: Stream, *, several: bool = False) -
 def listed(client: Any, bucket: str, prefix: str) -> Iterator[dict[str, Any]]:
     """What S3 lists of every object whose key begins with `prefix`, in the order of their keys.
 
-    The way to find out whether an object is there: of an absent one, HeadObject answers 403 to a role
-    whose s3:ListBucket is limited to a prefix, because a HEAD names none.
+    Use this to find out whether an object exists: for a missing object, HeadObject answers 403 if the role's
+    s3:ListBucket is limited to a prefix, because a HEAD request names no prefix.
     https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html
     """
     for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
@@ -179,7 +181,7 @@ def real_version(response: dict[str, Any]) -> str | None:
 
 @contextmanager
 def s3_access(target: S3Object, blocks: str | None) -> Iterator[Any]:
-    """A boto3 client by the credentials of the block set or the environment; what it raises becomes our errors."""
+    """A boto3 client with the credentials of the block set or the environment; converts its errors to PipelineErrors."""
     credentials = s3_bucket(blocks).credentials
     try:
         yield client_of(credentials, frozenset(item for item in os.environ.items() if item[0].startswith("AWS_")))
@@ -189,7 +191,7 @@ def s3_access(target: S3Object, blocks: str | None) -> Iterator[Any]:
 
 @lru_cache(maxsize=4)
 def client_of(credentials: AwsCredentials | MinIOCredentials, environment: frozenset[tuple[str, str]]) -> Any:
-    """A client for these credentials, in this environment of AWS's own variables; made once, for that takes 100 ms."""
+    """A client for these credentials, in this environment of AWS's own variables; cached, since creating one takes 100 ms."""
     parameters = credentials.aws_client_parameters.get_params_override()
     config = CLIENT_CONFIG.merge(parameters.pop("config", None) or Config())
     return credentials.get_boto3_session().client("s3", config=config, **parameters)
@@ -206,17 +208,19 @@ def pipeline_error(error: Exception, target: S3Object) -> PipelineError:
     code = str(error.response.get("Error", {}).get("Code", ""))
     action = error.operation_name
     if code in REFUSED:
-        absent = " An absent object is refused too, to who may not list." if action in READS else ""
+        absent = " S3 also answers this for a missing object if you lack s3:ListBucket." if action in READS else ""
         return AuthError(
-            f"{target}: {action} was refused ({code}). Check the AWS keys or role, and its rights there.{absent}"
+            f"{target}: {action} was refused ({code}). Check the AWS keys or role and their permissions.{absent}"
         )
     if code == "NoSuchBucket":
         return ConfigError(f"there is no bucket {target.bucket}. Check S3_BUCKET_NAME and the region.")
     if code in OTHER_REGION:
-        return ConfigError(f"{target}: the bucket lies in another region ({code}). Check AWS_DEFAULT_REGION.")
+        return ConfigError(f"{target}: the bucket is in another region ({code}). Check AWS_DEFAULT_REGION.")
     if code in ABSENT:
-        return ObjectInvalid(f"{target}: there is no such object. Check bucket and key, or extract first.")
+        return ObjectInvalid(f"{target}: there is no such object. Check the bucket and key, or run the extract first.")
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     if status >= 500 or status == 429 or code in {"SlowDown", "RequestTimeout"}:
         return Unreachable(f"{target}: {action} answered {status} ({code}). Nothing was changed; run again.")
-    return LoadFailed(f"{target}: {action} answered {status} ({code}). Nothing was changed.")
+    return LoadFailed(
+        f"{target}: {action} answered {status} ({code}). Nothing was changed. Look up this error code in the S3 documentation."
+    )

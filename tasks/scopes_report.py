@@ -27,7 +27,7 @@ class Outcome:
     """The ids that it was found to hold, whether or not it could be published."""
     error: PipelineError | None = None
     empty: bool = False
-    """It has no rows and never had any; nothing was published of it."""
+    """It has no rows and never had any; nothing was published for it."""
     seconds: float = 0.0
 
     @property
@@ -82,18 +82,28 @@ class ScopesReport(RunReport):
             **counts,
             remarks="; ".join(f"{what}: {text}" for what, text in remarks.items() if text),
             lines=tuple(map(line_of, outcomes)),
-            heads=(stream.scope, stream.items, "before", "joined", "left", "changed", "rejected", "seconds", "outcome"),
+            heads=(
+                stream.scope,
+                stream.items,
+                "before",
+                "inserted",
+                "departed",
+                "updated",
+                "rejected",
+                "seconds",
+                "outcome",
+            ),
         )
 
     def page(self) -> str:
-        """All scopes in five seconds: which failed and why, how many came, went and changed."""
+        """All scopes at a glance: which failed and why, how many rows were added, removed and changed."""
         return "\n".join([
             f"# {self.outcome}",
             f"{self.read:,} rows read; {self.inserted:,} inserted, {self.updated:,} updated, "
             f"{self.unchanged:,} unchanged, {self.departed:,} departed, {self.rejected:,} rejected.",
             "",
             *table(self.heads, self.lines),
-            *notes({"To look at": self.remarks}),
+            *notes({"To check": self.remarks}),
         ])  # fmt: skip
 
 
@@ -119,9 +129,9 @@ def line_of(outcome: Outcome) -> tuple[str, ...]:
 def step_of(error: object) -> str:
     """The task in which an error was raised, by its traceback."""
     if isinstance(error, ScopesFailed):
-        return "each as listed"
+        return "see each failure"
     if isinstance(error, BaseException):
         for frame, _ in traceback.walk_tb(error.__traceback__):
             if isinstance(frame.f_globals.get(frame.f_code.co_name), Task):
                 return frame.f_code.co_name
-    return "before or between the tasks"
+    return "outside the tasks"

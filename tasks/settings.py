@@ -1,7 +1,7 @@
-"""What one run works with: a flow parameter, else the saved block, else the environment.
+"""The settings of a run: each from the flow parameter, else the saved block, else the environment variable.
 
-Every missing or malformed value is told at once, before any request. Credentials stay in their
-blocks: here are only names, which may be logged.
+All missing or malformed values are reported together, before any request. Credentials stay in their blocks; this
+module holds only names, which may be logged.
 """
 
 import json
@@ -62,7 +62,7 @@ class Resolver:
         return found or ""
 
     def credentials(self, *kinds: str) -> None:
-        """Each of these blocks can be had: from the block set, or from the environment."""
+        """Check that each of these blocks can be loaded from the block set or the environment."""
         for kind in kinds:
             try:
                 getattr(credentials, kind)(self.blocks)
@@ -70,10 +70,10 @@ class Resolver:
                 self.problems += error.problems or [error.message]
 
     def hash_key(self) -> None:
-        """The key by which columns are hashed can be had."""
+        """Check that a hash key is available."""
         try:
             if credentials.hash_key(self.blocks) is None:
-                self.problems.append("LMS_HASH_COLUMNS names columns, and LMS_HASH_KEY is not set")
+                self.problems.append("LMS_HASH_COLUMNS is set, but LMS_HASH_KEY is not")
         except ConfigError as error:
             self.problems += error.problems or [error.message]
 
@@ -109,9 +109,10 @@ def extract_settings(
 ) -> ExtractSettings:
     """What an extract works with; what is wrong goes to `resolver.problems`.
 
-    Args:
-        scope_id: the scope's id, or several with commas between.
-        expand: more are found below it.
+        Args:
+            scope_id: the scope's id, or several, separated by commas
+    (all 2 places).
+            expand: more are found below it.
     """
     resolver.credentials("lms_account", "alert_topic")
     scopes = scopes_of(resolver, stream, scope_id)
@@ -158,7 +159,7 @@ def source_object(
     template = resolver.value(None, stream.path_setting, stream.default_path)
     if "{snapshot_at" in template:
         resolver.problems.append(
-            f"{stream.path_setting} holds {{snapshot_at}}, so it names no single object: give the key (--key)"
+            f"{stream.path_setting} contains {{snapshot_at}}, so it does not name a single object; give the key (--key)"
         )
     elif problem := path_problem(template, stream):
         resolver.problems.append(f"{stream.path_setting}: {problem}")
@@ -166,8 +167,8 @@ def source_object(
         scopes = scopes_of(resolver, stream, None)
         if len(scopes) > 1:
             resolver.problems.append(
-                f"{stream.scope_setting} names several, so {stream.path_setting} names no single object: give the key "
-                "(--key)"
+                f"{stream.scope_setting} names several, so {stream.path_setting} does not name a single object; give "
+                "the key (--key)"
             )
         template = template.format(**{stream.scope_column: scopes[0].id if scopes else ""})
     return S3Object(name, template, version_id or None)

@@ -1,4 +1,4 @@
-"""The streams: lists of the LMS, each with the table that it becomes. Extract and load know them by these values alone.
+"""The streams: lists in the LMS, each with its table. Extract and load know nothing else about them.
 
 A new stream is one entry here, one file in tasks/load/sql/ that creates its table, and its settings.
 """
@@ -17,9 +17,9 @@ class Stream:
     name: str
     """As the object's metadata has it; with `_`, the default table's name."""
     items: str
-    """What a row is, for messages; in the plural."""
+    """What the rows are called in messages, in the plural."""
     scope: str
-    """What one snapshot is all of, for messages: a department, say."""
+    """What one snapshot covers, for messages: for example a department."""
     path: str
     """The endpoint, which may hold {scope_id}."""
     list_name: str
@@ -53,9 +53,9 @@ class Stream:
     implies_scope: bool = False
     """Items may lack the scope's key, since the request names the scope; the scope is then filled in."""
     default_path: str | None = None
-    """Of the object, where neither a parameter nor the environment says one."""
+    """The object's path if neither a parameter nor the environment gives one."""
     foreign_hint: str = ""
-    """What to say of items of other scopes, after how many there are."""
+    """A hint added to the message about items of other scopes."""
     edited_column: str | None = None
     """The column that tells which of two rows of one key is newer."""
     scopes_path: str = ""
@@ -81,7 +81,7 @@ class Stream:
 
 @dataclass(frozen=True)
 class Scope:
-    """What one snapshot is all of: one department's members, say."""
+    """What one snapshot covers: for example, one department's members."""
 
     stream: Stream
     id: str
@@ -94,7 +94,7 @@ class Scope:
 
     @property
     def label(self) -> str:
-        """What a person knows it by: its name, else its id."""
+        """A readable name: its name, or its id if the name is unknown."""
         return self.name or self.id
 
 
@@ -124,7 +124,7 @@ MEMBERS = Stream(
     scope_key="departmentId",
     key_column="lms_user_id",
     scope_column="department_id",
-    foreign_hint=" (include_subdepartments takes them in)",
+    foreign_hint=" (set include_subdepartments to include them)",
     edited_column="date_edited",
     scopes_path="/departments",
     scopes_list="departments",

@@ -1,4 +1,4 @@
-"""How the tasks run: nothing persisted, and retried only where a retry can help."""
+"""Task options: nothing is persisted, and a task is retried only if a retry can help."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -17,12 +17,12 @@ from tasks.log import run_logger
 from tasks.text import harmless
 
 IN_MEMORY: dict[str, Any] = {"cache_policy": NO_CACHE, "persist_result": False}
-"""A persisted result would lie readable in storage; two secrets would share one cache key."""
+"""A persisted result would be readable in storage, and two secrets could share a cache key."""
 
 ONCE: dict[str, Any] = {"retries": 0, "retry_delay_seconds": 0}
-"""Said, since Prefect's own default is a setting (PREFECT_TASKS_DEFAULT_RETRIES): a wrong password is tried once."""
+"""Set explicitly, since PREFECT_TASKS_DEFAULT_RETRIES could change Prefect's default: a wrong password is tried once."""
 FLOW: dict[str, Any] = {**ONCE, "persist_result": False, "log_prints": False}
-"""For every flow; what Prefect's settings would decide otherwise is said."""
+"""For every flow; set explicitly so that Prefect's settings cannot change it."""
 
 
 def may_help(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool:
@@ -32,11 +32,11 @@ def may_help(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool
 
 
 RETRIED: dict[str, Any] = {"retries": 3, "retry_delay_seconds": [1, 4, 15], "retry_condition_fn": may_help}
-"""S3 or the database out of reach for some seconds; the clients below repeat nothing themselves."""
+"""For S3 or a database that is briefly unreachable; the clients themselves do not retry."""
 
 
 def run_name() -> str:
-    """What the UI calls a run: its flow, what it is about, and when, as `s3-to-rds members.csv 2026-03-01 02:00`."""
+    """The run's name in the UI: flow, subject and time, for example `s3-to-rds members.csv 2026-03-01 02:00`."""
     parameters = flow_run.parameters
     subject = parameters.get("key") or parameters.get("department_id") or parameters.get("course_id") or ""
     return name_about("" if "," in subject else subject.rpartition("/")[2])
@@ -48,7 +48,7 @@ def name_about(subject: str) -> str:
 
 
 def rename_run(subject: str) -> None:
-    """The run is about that, as is known only now; Prefect being out of reach is no reason to end it."""
+    """Rename the run once its subject is known; if Prefect cannot be reached, the run goes on."""
     try:
         with get_client(sync_client=True) as client:
             client.update_flow_run(UUID(str(flow_run.id)), name=name_about(subject))
@@ -57,4 +57,4 @@ def rename_run(subject: str) -> None:
 
 
 HEARTBEAT_S = 30
-"""How often a run says that it lives: the shortest that Prefect allows. prefect.yaml has it for workers."""
+"""Seconds between heartbeats, the shortest that Prefect allows. prefect.yaml sets the same for workers."""

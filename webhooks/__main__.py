@@ -1,8 +1,8 @@
-"""Run the service: `python -m webhooks --port 8300`.
+"""Run the webhook service: `python -m webhooks --port 8300`.
 
-Configured by the environment or `.env`: S3_BUCKET_NAME, S3_DEPARTMENT_MEMBERS_PATH, and Prefect's own PREFECT_API_URL;
-WEBHOOK_TOPIC_ARNS for SNS, WEBHOOK_API_KEY for EventBridge, WATCH_API_KEY and SNS_TOPIC_ARN for the watch (one of the
-three at least). Put TLS in front of it.
+Configure it with environment variables or `.env`: S3_BUCKET_NAME, S3_DEPARTMENT_MEMBERS_PATH and PREFECT_API_URL, and
+at least one of WEBHOOK_TOPIC_ARNS (for SNS), WEBHOOK_API_KEY (for EventBridge), or WATCH_API_KEY with SNS_TOPIC_ARN
+(for the watch). Run it behind a TLS proxy.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from webhooks.settings import check_reach, read_settings
 
 
 def main() -> int:
-    """Serve until told to stop; exit code 1 where a setting is missing."""
+    """Serve until stopped; exit code 1 if a setting is missing or wrong."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8300)
@@ -26,7 +26,7 @@ def main() -> int:
     try:
         settings = read_settings(read_environment())
         if PREFECT_API_URL.value() is None:
-            raise ConfigError("PREFECT_API_URL is not set: no Prefect to hand events to")
+            raise ConfigError("PREFECT_API_URL is not set; set it to the Prefect server that receives the events")
         check_reach()
     except ConfigError as error:
         sys.stderr.write(f"webhooks: {error}\n")

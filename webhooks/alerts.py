@@ -1,4 +1,4 @@
-"""What the watch tells the service, and the message that becomes of each call."""
+"""The calls that the watch makes to the service, and the alert for each of them."""
 
 from datetime import UTC, datetime
 from typing import Annotated, Literal
@@ -12,30 +12,30 @@ from tasks.text import harmless, subject_line, without_user
 TEXTS = {
     "Crashed": (
         "{flow} crashed",
-        "Expected the run to end by itself; found it ended from outside: its process or worker was killed or told to "
-        "stop, or its code could not be started. What was not committed is undone. Read the run's last state message, "
-        "correct what it names, and run it again.",
+        "Expected the run to finish; found that it was ended from outside: its process or worker was killed or "
+        "stopped, or its code could not be started. Uncommitted work was rolled back. Read the run's last state "
+        "message, fix the cause, and run it again.",
     ),
     "Untold": (
-        "{flow} failed, and its own alert did not go out",
-        "Expected the run to publish an alert of its own; found none. Read the run's log: it says why the run failed, "
-        "and why the alert could not be published.",
+        "{flow} failed, and its own alert was not sent",
+        "Expected the run to send its own alert; found none. The run's log says why the run failed and why the alert "
+        "could not be sent.",
     ),
     "Stuck": (
         "{flow} has not ended after {hours:g} hours",
-        "Expected the run to end within {hours:g} hours; found it at work or waiting. It was left alone. Read "
-        "its log for what it waits for; cancel it in the UI if it hangs: what was not committed is undone.",
+        "Expected the run to end within {hours:g} hours; found it still running or waiting. It was not stopped. Its "
+        "log says what it is waiting for; if it is stuck, cancel it in the UI: uncommitted work is rolled back.",
     ),
     "NoLoad": (
         "no load into {table} for {hours:g} hours",
         "Expected a load of {scope} {department} into {table} every {hours:g} hours; found none since {since}. Look "
-        "for the last runs of its extract and of s3-to-rds: did one fail, was none scheduled, or did S3's event not "
+        "at the last runs of its extract and of s3-to-rds: did one fail, was none scheduled, or did the S3 event not "
         "arrive?",
     ),
     "NoWorker": (
         "work pool {pool} has no worker",
-        "Expected a worker that serves the work pool {pool}; found none since {since}. Nothing scheduled runs. Start "
-        "one; what is late then runs by itself.",
+        "Expected a worker for the work pool {pool}; found none since {since}. Scheduled runs do not start. Start a "
+        "worker; late runs then start automatically.",
     ),
 }
 """Subject and text of each alert, by its page in the runbook."""

@@ -1,7 +1,7 @@
-"""The automations of the watch: what Prefect's server looks out for, and what it does then.
+"""The automations of the watch: what the Prefect server looks for, and what it then does.
 
-They tell of what no run can tell of itself: runs that crashed, that hang, that did not happen, and a work pool
-without workers. The server calls the webhook service, and that publishes, so no worker is needed for it.
+They alert on what a run cannot report itself: crashed, stuck and missing runs, and a work pool without workers. The
+server calls the webhook service, which publishes the alert, so no worker is needed.
 """
 
 import json
@@ -44,7 +44,7 @@ class WatchTimes:
     """How long the watch waits before it acts."""
 
     untold: timedelta = timedelta(minutes=1)
-    """For the run's own hook to tell of the failure; a worker's takes some seconds."""
+    """For the run's own hook to send its alert; on a worker this takes some seconds."""
     lifeless: timedelta = timedelta(minutes=2)
     """For a run's next heartbeat: four of them, by tasks/task_options.py."""
     longest: timedelta = timedelta(hours=3)
@@ -52,7 +52,7 @@ class WatchTimes:
     silence: timedelta = timedelta(hours=26)
     """For the next load: a day, and the time in which a late one may still end."""
     workerless: timedelta = timedelta(minutes=2)
-    """For a work pool to have a worker again, after the 90 s in which Prefect misses it: a restart is no incident."""
+    """For a work pool to get a worker again, after the 90 s that Prefect needs to notice; a restart raises no alert."""
 
 
 def automations(times: WatchTimes, webhook: UUID, pool: str = POOL) -> list[AutomationCore]:
@@ -62,7 +62,7 @@ def automations(times: WatchTimes, webhook: UUID, pool: str = POOL) -> list[Auto
         *(about_loads(times, webhook, stream) for stream in STREAMS.values()),
         AutomationCore(
             name="department-members: no worker",
-            description="The work pool has no worker: nothing scheduled will run.",
+            description="The work pool has no worker, so scheduled runs do not start.",
             trigger=absence(
                 {"prefect.work-pool.not-ready"},
                 {"prefect.work-pool.ready"},
@@ -76,11 +76,11 @@ def automations(times: WatchTimes, webhook: UUID, pool: str = POOL) -> list[Auto
 
 
 def about_loads(times: WatchTimes, webhook: UUID, stream: Stream) -> AutomationCore:
-    """A scope of that stream was loaded, or put under watch, and neither loaded nor retired since."""
+    """A scope of that stream that was loaded or is expected has not been loaded or retired since."""
     scope = scope_label(stream)
     return AutomationCore(
         name="department-members: no load" + ("" if stream is MEMBERS else f" of {stream.items}"),
-        description=f"A {stream.scope} was loaded, or put under watch, and neither loaded nor retired since.",
+        description=f"A {stream.scope} that was loaded or is expected has not been loaded or retired since.",
         trigger=absence(
             {LOADED, WATCHED},
             {LOADED, RETIRED},
@@ -102,33 +102,33 @@ def about_loads(times: WatchTimes, webhook: UUID, stream: Stream) -> AutomationC
 
 
 def about_runs(times: WatchTimes, webhook: UUID) -> list[AutomationCore]:
-    """Runs that ended untold of, whose process is gone, or that do not end."""
+    """Runs that failed without an alert, whose process is gone, or that do not end."""
     return [
         AutomationCore(
-            name="department-members: a failure that nobody was told of",
-            description="A run failed or crashed, and its own hook has not said that it published: crashes without "
-            "a hook (a killed worker, code that cannot be imported), and hooks that could not publish.",
+            name="department-members: a failure without an alert",
+            description="A run failed or crashed, and its own hook did not confirm an alert: either no hook ran (a "
+            "killed worker, code that cannot be imported), or the hook could not publish.",
             trigger=absence(FAILED, {FAILURE_TOLD, COMPLETED}, times.untold, match=RUN),
             actions=[call(webhook, "untold", **RUN_FIELDS, state=label("prefect.state-name"))],
         ),
         AutomationCore(
-            name="department-members: a run without a sign of life",
-            description="A run's heartbeats ended before it did: its process or worker is gone. It becomes Crashed, "
-            "so its places in concurrency limits are free, and the watch tells of it as of any crash.",
+            name="department-members: a run without heartbeats",
+            description="A run's heartbeats stopped before the run ended: its process or worker is gone. It is marked "
+            "Crashed, which frees its concurrency slots, and an alert is sent as for any crash.",
             trigger=absence({HEARTBEAT}, {HEARTBEAT, *ENDED}, times.lifeless, match=RUN),
             actions=[
                 ChangeFlowRunState(
                     state=StateType.CRASHED,
                     force=False,
                     name="Crashed",
-                    message=f"No sign of life for {times.lifeless.total_seconds():.0f} s: the process or its "
-                    "worker is gone. What was not committed is undone.",
+                    message=f"No heartbeat for {times.lifeless.total_seconds():.0f} s: the process or its worker is "
+                    "gone. Uncommitted work was rolled back.",
                 )
             ],
         ),
         AutomationCore(
             name="department-members: a run that takes too long",
-            description="A run started, lives, and has not ended. It is left alone.",
+            description="A run has been running for too long. It is not stopped.",
             trigger=absence(STARTED, ENDED, times.longest, match=RUN),
             actions=[call(webhook, "stuck", **RUN_FIELDS, hours=hours(times.longest))],
         ),
@@ -144,7 +144,7 @@ def absence(
     each: set[str] = EACH,
     related: Labels = OURS,
 ) -> EventTrigger:
-    """What fires once where, for one resource, none of `expect` follows one of `after` in time."""
+    """A trigger that fires once if, for one resource, no event of `expect` follows one of `after` in time."""
     return EventTrigger(
         after=after,
         expect=expect,
@@ -162,7 +162,7 @@ def hours(time: timedelta) -> str:
 
 
 def call(webhook: UUID, alert: str, **fields: str) -> CallWebhook:
-    """Tell the webhook service. `fields` are templates whose outcome is JSON; since when comes with each."""
+    """Call the webhook service. `fields` are templates that render to JSON; `since` is added to each call."""
     fields = {"alert": json.dumps(alert), "since": "{{ event.occurred.isoformat()|tojson }}", **fields}
     payload = ", ".join(f"{json.dumps(name)}: {template}" for name, template in fields.items())
     return CallWebhook(block_document_id=webhook, payload=f"{{{payload}}}")

@@ -7,23 +7,23 @@ import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 LONGEST_REQUEST_S = 30.0
-"""AWS sends a request at once; whoever takes longer only holds the connection."""
+"""AWS sends a request at once; a client that takes longer is only blocking the connection."""
 LONGEST_ANSWER_S = 30.0
-"""As long an answer may take to be made and to be read."""
+"""How long it may take to produce an answer and for the client to read it."""
 MOST_OPEN = 800
 """Below the 1,024 files that a process may usually have open."""
 MOST_HELD = 100 << 20
 """Bytes of requests that are not answered yet, all together."""
 ONE_REQUEST = [("connection", "close")]
-"""For every answer: one request a connection, so that all bounds are those of the connection itself."""
+"""Sent with every answer: one request per connection, so that the connection's limits cover everything."""
 
 
 class BoundedProtocol(H11Protocol):
     """uvicorn's protocol, which has no such bounds.
 
-    A request that is incomplete after 30 s is closed, and so is an answer that is not read in as long. Of too many
-    connections, or too many bytes, the incomplete request that began first is closed: one that is being sent takes
-    milliseconds. Where all are complete, the newest is closed.
+    A connection is closed if its request is incomplete after 30 s, or its answer unread after another 30 s. If there
+    are too many connections or bytes, the oldest incomplete request is closed, since a genuine one takes milliseconds;
+    if all are complete, the newest is closed.
     """
 
     incomplete: ClassVar[dict["BoundedProtocol", None]] = {}

@@ -1,4 +1,4 @@
-"""What S3 tells, by SNS or by EventBridge, as one kind of object; and the Prefect event of each."""
+"""S3 notifications, from SNS or EventBridge, as one kind of object, and the Prefect event for each."""
 
 import uuid
 from dataclasses import asdict, dataclass
@@ -82,7 +82,7 @@ class _Object(BaseModel):
 
 
 class _Told(BaseModel):
-    """What both say of an object; SNS's spelling first, then EventBridge's."""
+    """What both formats say about an object; SNS's spelling first, then EventBridge's."""
 
     bucket: _Bucket
     object: _Object
@@ -114,12 +114,12 @@ class _Event(BaseModel):
 
 
 def created_objects(message: Any) -> tuple[list[CreatedObject], int]:
-    """The objects that a message says were created; and how many of its records are not formed as S3's.
+    """The objects that a message says were created, and the number of malformed records in it.
 
-    None in a test event, a deletion or another service's.
+    A test event, a deletion or another service's event has none.
 
     Raises:
-        pydantic.ValidationError: the message says that it is S3's, and is not formed so.
+        pydantic.ValidationError: the message claims to be from S3 but does not have its format.
     """
     if not isinstance(message, dict):
         return [], 0
@@ -128,7 +128,7 @@ def created_objects(message: Any) -> tuple[list[CreatedObject], int]:
         for entry in _Notification.model_validate(message).Records:
             try:
                 record = _Record.model_validate(entry)
-            except ValidationError:  # the others are told of all the same
+            except ValidationError:  # the other records still become events
                 malformed += 1
                 continue
             if record.eventName.removeprefix("s3:").startswith("ObjectCreated:"):

@@ -1,4 +1,4 @@
-"""What the service does to the world: it reads from Amazon, and hands events to Prefect."""
+"""The service's outgoing calls: it fetches from Amazon and sends events to Prefect."""
 
 import asyncio
 import os
@@ -18,11 +18,11 @@ MOST_IN_A_POST = 200
 AS_IT_IS = {"Accept-Encoding": "identity"}  # 64 KB of gzip may hold 64 MB
 CA_BUNDLES = ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 NEVER = {400, 413, 422}
-"""Prefect's answers to an event that it will not take whenever it comes; any other may be another some day."""
+"""The statuses with which Prefect permanently refuses an event; any other status is worth a retry."""
 
 
 class Refused(Exception):
-    """Prefect will never take some of the events; it has the others."""
+    """Prefect permanently refused some of the events; it accepted the others."""
 
     def __init__(self, refused: list[tuple[dict[str, Any], int, str]]) -> None:
         super().__init__(refused)
@@ -44,7 +44,7 @@ def trusted() -> ssl.SSLContext:
 
 
 class Amazon:
-    """Reads from Amazon, by one client that stays open: building one takes long, and nothing is answered meanwhile."""
+    """Fetches from Amazon with one client that stays open: building one is slow and blocks all other requests."""
 
     def __init__(self) -> None:
         self._client: httpx.AsyncClient | None = None
@@ -60,7 +60,7 @@ class Amazon:
         """The body at an address of Amazon's: a certificate, the answer to a confirmation.
 
         Raises:
-            OSError: there is none to be had, in 10 s and 64 KB.
+            OSError: it could not be fetched within 10 s and 64 KB.
         """
         if self._client is None:
             raise RuntimeError("expected fetch to be called within opened()")
@@ -71,18 +71,18 @@ class Amazon:
                 async for part in answer.aiter_raw():
                     found += part
                     if len(found) > LONGEST_ANSWER:
-                        raise OSError("an answer of more than 64 KB")
+                        raise OSError("a response of more than 64 KB")
         except httpx.HTTPError as error:
             raise OSError(type(error).__name__) from None
         except TimeoutError:
-            raise OSError("no whole answer within 10 s") from None
+            raise OSError("no complete response within 10 s") from None
         return bytes(found)
 
 
 class PrefectEvents:
-    """Hands events to Prefect, by one client of Prefect's own, which knows all of its settings and stays open.
+    """Sends events to Prefect through one Prefect client, which knows all of Prefect's settings and stays open.
 
-    Not by `emit_event`, which returns before anyone has the event.
+    `emit_event` is not used, since it returns before the event has been accepted.
     """
 
     def __init__(self) -> None:
@@ -125,7 +125,7 @@ class PrefectEvents:
             raise Refused(refused)
 
     async def _post(self, events: list[dict[str, Any]]) -> tuple[int, str]:
-        """Post some events; the status and text of an answer by which Prefect has them, or never will.
+        """Post some events; returns the status and text of a final answer: accepted or permanently refused.
 
         Raises:
             httpx.HTTPStatusError: any other answer: of a proxy's sign-in page, say, which may well have status 200.

@@ -1,7 +1,7 @@
 """The web service: `POST /sns` and `POST /eventbridge` become Prefect events, `POST /watch` an alert.
 
-Answers 200 once Prefect, or SNS, has what it was given; 4xx for what no repetition betters; 503 while Prefect,
-Amazon's certificate or SNS is out of reach, so that AWS delivers again. Prefect calls once and does not repeat.
+Answers 200 once Prefect or SNS has accepted the event or alert; 4xx if a retry would not help; 503 while Prefect,
+Amazon's certificate or SNS cannot be reached, so that AWS delivers again. Prefect itself does not retry its calls.
 """
 
 import hmac
@@ -32,9 +32,9 @@ from webhooks.sns import Envelope, Fetch, Forged, Verifier
 
 LARGEST_BODY = 512 * 1024  # SNS and EventBridge send 256 KB at most, before JSON escapes it
 MOST_PUBLISHING = 4
-"""Alerts that are being published at once, so that an SNS that hangs holds up none of the other threads."""
+"""How many alerts are published concurrently, so that a hanging SNS call cannot block all threads."""
 Emit = Callable[[list[dict[str, Any]]], Awaitable[None]]
-"""Hands events to Prefect; raises httpx.HTTPError where Prefect does not take them now, Refused where it never will."""
+"""Sends events to Prefect; raises httpx.HTTPError if Prefect does not accept them now, Refused if it never will."""
 
 log = OneLine(logging.getLogger("webhooks"), {})
 
@@ -65,29 +65,29 @@ class Settings:
 
 
 def create_app(settings: Settings, *, fetch: Fetch, emit: Emit, lifespan: Lifespan[FastAPI] | None = None) -> FastAPI:
-    """The service, with the two things it does to the world as arguments; `lifespan` opens what they need."""
+    """The service, with its two outgoing calls as arguments; `lifespan` opens what they need."""
     title = "department-members webhooks"
     app = FastAPI(title=title, lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     verifier = Verifier(settings.topics, fetch)
     prefect_answered: datetime | None = None
 
     async def take(message: Any) -> dict[str, int]:
-        """Emit one event for each snapshot that a message tells of."""
+        """Emit one event for each snapshot named in a message."""
         nonlocal prefect_answered
         refuse_unwrapped(message)
         try:
             # One message may name thousands of objects; in a thread, others are answered meanwhile.
             events, ignored, malformed = await run_in_threadpool(events_of, message, settings.watched)
         except ValidationError:
-            raise HTTPException(400, "expected S3's notification, found another form") from None
+            raise HTTPException(400, "expected an S3 notification, found another format") from None
         if events:
             await hand_over(emit, events)
             prefect_answered = datetime.now(UTC)
         await run_in_threadpool(log_objects, events, ignored)
         if malformed:
-            raise HTTPException(400, f"expected S3's records, found {malformed} of another form; the others are done")
+            raise HTTPException(400, f"expected S3 records, found {malformed} malformed; the others were processed")
         if not events and not ignored:
-            log.info("a message that tells of no new object, ignored")
+            log.info("ignored a message without new objects")
         return {"events": len(events)}
 
     @app.exception_handler(HTTPException)
@@ -100,7 +100,11 @@ def create_app(settings: Settings, *, fetch: Fetch, emit: Emit, lifespan: Lifesp
         try:
             return await call_next(request)
         except Exception as error:
-            log.error("%s: an unexpected %s; deliver again", request.url.path, type(error).__name__)
+            log.error(
+                "%s: an unexpected %s; answered 503 so that it is delivered again",
+                request.url.path,
+                type(error).__name__,
+            )
             return JSONResponse({"detail": "an unexpected error; deliver again"}, 503)
 
     @app.get("/health")
@@ -120,7 +124,7 @@ def create_app(settings: Settings, *, fetch: Fetch, emit: Emit, lifespan: Lifesp
             envelope = Envelope.model_validate_json(body)
         except ValidationError:
             refuse_raw(parsed(body))
-            raise HTTPException(400, "expected SNS's JSON, found another form") from None
+            raise HTTPException(400, "expected an SNS message in JSON, found another format") from None
         try:
             await verifier.verify(envelope)
             if envelope.Type == "SubscriptionConfirmation":
@@ -129,7 +133,7 @@ def create_app(settings: Settings, *, fetch: Fetch, emit: Emit, lifespan: Lifesp
         except Forged as reason:
             raise HTTPException(403, f"refused: {reason}") from None
         except OSError as error:
-            raise HTTPException(503, f"Amazon is out of reach ({error}); deliver again") from None
+            raise HTTPException(503, f"Amazon cannot be reached ({error}); deliver again") from None
         return await take(parsed(envelope.Message)) if envelope.Type == "Notification" else {"events": 0}
 
     if settings.watch is not None:
@@ -157,38 +161,40 @@ def log_objects(events: list[dict[str, Any]], ignored: list[str]) -> None:
 
 
 async def hand_over(emit: Emit, events: list[dict[str, Any]]) -> None:
-    """Prefect has the events when this returns; else 503, so that AWS delivers again, or 422 where that cannot help."""
+    """Returns once Prefect has accepted the events; otherwise raises 503, so that AWS delivers again, or 422 if that would not help."""
     try:
         await emit(events)
     except Refused as error:
         for event, status, text in error.refused:
             uri = event["resource"]["prefect.resource.id"]
             log.error("%s: Prefect answered its event with %d: %s", uri, status, text[:500])
-        raise HTTPException(422, "Prefect refused an event, see the service's log; it has the others") from None
+        raise HTTPException(422, "Prefect refused an event (see the service's log); it accepted the others") from None
     except httpx.HTTPStatusError as error:
         log.error("Prefect answered an event with %d: %s", error.response.status_code, error.response.text[:500])
-        raise HTTPException(503, "Prefect did not take the event; deliver again") from None
+        raise HTTPException(503, "Prefect did not accept the event; deliver again") from None
     except httpx.HTTPError as error:
-        log.error("Prefect did not take the event (%s); AWS will deliver again", type(error).__name__)
-        raise HTTPException(503, "Prefect is out of reach; deliver again") from None
+        log.error("Prefect did not accept the event (%s); AWS will deliver it again", type(error).__name__)
+        raise HTTPException(503, "Prefect cannot be reached; deliver again") from None
 
 
 def refuse_unwrapped(message: Any) -> None:
-    """400 for EventBridge's bare detail, which names an object and not what became of it."""
+    """Raise 400 for an EventBridge event reduced to its detail, which names an object but not what happened to it."""
     if isinstance(message, dict) and {"bucket", "object"} <= message.keys() and "detail" not in message:
-        log.warning("refused EventBridge's bare detail. Remove InputPath and InputTransformer from the rule's target.")
-        raise HTTPException(400, "expected EventBridge's whole event, found its detail alone")
+        log.warning(
+            "refused an EventBridge event reduced to its detail. Remove InputPath and InputTransformer from the rule's target."
+        )
+        raise HTTPException(400, "expected the whole EventBridge event, found only its detail")
 
 
 def refuse_raw(message: Any) -> None:
-    """400 for what SNS delivers raw, without the envelope that holds its signature."""
+    """Raise 400 for a raw SNS message, which lacks the envelope with the signature."""
     if isinstance(message, dict) and ("Records" in message or message.get("source") == "aws.s3" or "Event" in message):
-        log.warning("refused a raw message of SNS. Set RawMessageDelivery of the subscription to false.")
-        raise HTTPException(400, "expected SNS's envelope with its signature, found a raw message")
+        log.warning("refused a raw SNS message. Set RawMessageDelivery to false on the subscription.")
+        raise HTTPException(400, "expected a signed SNS message, found a raw one")
 
 
 def take_alerts(app: FastAPI, settings: WatchSettings) -> None:
-    """Let the app publish what the watch's automations call it with."""
+    """Add the endpoint that publishes alerts from the watch's automations."""
     publishing = CapacityLimiter(MOST_PUBLISHING)
 
     @app.post("/watch")
@@ -197,22 +203,24 @@ def take_alerts(app: FastAPI, settings: WatchSettings) -> None:
         try:
             subject, text = message(ALERT.validate_json(await bounded_body(request)))
         except ValidationError:
-            raise HTTPException(400, "expected an alert of webhooks/automations.py, found another form") from None
+            raise HTTPException(400, "expected an alert from webhooks/automations.py, found another format") from None
         try:
             text = in_format(settings.topic.alert_format, subject, text)
             await to_thread.run_sync(settings.topic.publish, subject, text, limiter=publishing)
         except ReadTimeoutError:
-            log.error("%s: SNS did not say in time whether it published it", subject)
-            raise HTTPException(503, "SNS did not answer; it may have published the message") from None
+            log.error("%s: SNS did not answer in time, so the alert may or may not have been published", subject)
+            raise HTTPException(503, "SNS did not answer; it may have published the alert") from None
         except (ClientError, BotoCoreError, ValueError) as error:
-            log.error("%s: not published (%s). Check SNS_TOPIC_ARN and the AWS rights", subject, type(error).__name__)
-            raise HTTPException(503, "SNS did not take the message") from None
+            log.error(
+                "%s: not published (%s). Check SNS_TOPIC_ARN and the AWS permissions", subject, type(error).__name__
+            )
+            raise HTTPException(503, "SNS did not accept the alert") from None
         log.info("published: %s", subject)
         return {"alerts": 1}
 
 
 def check_key(request: Request, expected: str | None, name: str) -> None:
-    """Return if the request brings that key as x-api-key; else 401."""
+    """Raise 401 unless the request has that key as x-api-key."""
     given = request.headers.get("x-api-key", "").encode("latin-1")  # the bytes as they were sent
     if expected is None or not hmac.compare_digest(given, expected.encode()):
         raise HTTPException(401, f"expected {name} as x-api-key")
@@ -227,12 +235,12 @@ async def bounded_body(request: Request) -> bytes:
             if len(body) > LARGEST_BODY:
                 raise HTTPException(413, f"expected at most {LARGEST_BODY} bytes")
     except ClientDisconnect:
-        raise HTTPException(400, "expected a whole body, found the connection closed") from None
+        raise HTTPException(400, "expected a complete body, but the connection was closed") from None
     return bytes(body)
 
 
 def parsed(text: str | bytes) -> Any:
-    """The JSON, or 400; also for text in it that is none, since an escape stands for half a character."""
+    """The parsed JSON, or 400; also 400 if a string in it contains half a surrogate pair."""
     try:
         found = json.loads(text)
         if (b"\\u" if isinstance(text, bytes) else "\\u") in text:  # type: ignore[operator]

@@ -24,12 +24,12 @@ Fetch = Callable[[str], Coroutine[Any, Any, bytes]]
 """Reads an address of Amazon's; raises OSError where it cannot."""
 
 MOST_FETCHES = 4
-"""Certificates that are read at once. There is one a region; who names many has made them up."""
+"""How many certificates are fetched concurrently. Each region has one; a sender that names many is forging them."""
 KEPT, MISSES_KEPT = 10, 100
 MISS_KEPT_S = 60.0
-"""As long a certificate that could not be read is not asked for again."""
+"""How long to wait before a certificate that could not be fetched is requested again."""
 OLDEST = timedelta(hours=24)
-"""SNS tries for an hour to deliver over HTTP; what is older is a message that somebody kept and sends again."""
+"""SNS retries HTTP delivery for an hour; a much older message has been kept and replayed by somebody."""
 _ARN = re.compile(r"arn:(?P<partition>[a-z-]+):sns:(?P<region>[a-z0-9-]+):\d{12}:[\w-]+(\.fifo)?")
 _CERTIFICATE = re.compile(r"/SimpleNotificationService-[0-9a-f]{1,64}\.pem")
 _SIGNED = {
@@ -90,7 +90,7 @@ class Verifier:
         if envelope.TopicArn not in self._topics:
             raise Forged("a topic that is not among WEBHOOK_TOPIC_ARNS")
         if envelope.Type not in _SIGNED or envelope.SignatureVersion not in _HASHES:
-            raise Forged("a type or a signature version that SNS does not have")
+            raise Forged("an unknown message type or signature version")
         check_age(envelope.Timestamp)
         key = await self._key(envelope)
         try:
@@ -100,12 +100,12 @@ class Verifier:
             raise Forged("a signature that is not Amazon's") from None
 
     async def confirm(self, envelope: Envelope) -> None:
-        """Take up the subscription that a verified message offers."""
+        """Confirm the subscription offered in a verified message."""
         url, address = envelope.SubscribeURL or "", f"https://{sns_host(envelope.TopicArn)}/?"
         if not url.startswith(address):
-            raise Forged("a confirmation at an address that is not SNS's")
+            raise Forged("a confirmation address that is not SNS's")
         if parse_qs(url.removeprefix(address)).get("Action") != ["ConfirmSubscription"] or "#" in url:
-            raise Forged("a confirmation that asks for something else")
+            raise Forged("a confirmation address with a different action")
         await self._fetch(url)
 
     async def _key(self, envelope: Envelope) -> rsa.RSAPublicKey:
@@ -113,12 +113,12 @@ class Verifier:
         host, url = sns_host(envelope.TopicArn), envelope.SigningCertURL
         path = url.removeprefix(f"https://{host}")
         if path == url or not _CERTIFICATE.fullmatch(path):
-            raise Forged("a certificate that does not lie where the topic's SNS keeps its own")
+            raise Forged("a certificate address that is not SNS's for this topic")
         if url not in self._certificates:
             try:
                 certificate = x509.load_pem_x509_certificate(await self._read(url))
             except ValueError:
-                raise Forged("a certificate that is none") from None
+                raise Forged("an unreadable certificate") from None
             self._certificates = {**dict(list(self._certificates.items())[1 - KEPT :]), url: certificate}
         return checked_key(self._certificates[url], host)
 
@@ -130,10 +130,10 @@ class Verifier:
         """
         now = time.monotonic()
         if now - self._missed.get(url, -MISS_KEPT_S) < MISS_KEPT_S:
-            raise OSError("its certificate could not be read a moment ago")
+            raise OSError("its certificate could not be fetched within the last minute")
         if url not in self._reading:
             if len(self._reading) >= MOST_FETCHES:
-                raise OSError("too many certificates are being read")
+                raise OSError("too many certificates are being fetched")
             self._reading[url] = asyncio.ensure_future(self._fetch(url))
             self._reading[url].add_done_callback(lambda _: self._reading.pop(url, None))
         try:
@@ -144,7 +144,7 @@ class Verifier:
 
 
 def sns_host(topic_arn: str) -> str:
-    """The host of SNS in the topic's region and partition, the one whose messages of that topic are.
+    """The SNS host in the topic's region and partition, which signs the topic's messages.
 
     >>> sns_host("arn:aws-eusc:sns:eusc-de-east-1:123456789012:objects")
     'sns.eusc-de-east-1.amazonaws.eu'
@@ -154,7 +154,7 @@ def sns_host(topic_arn: str) -> str:
     """
     found = _ARN.fullmatch(topic_arn)
     if found is None or found["partition"] not in partitions():
-        raise Forged("a topic in no partition of AWS")
+        raise Forged("a topic that is in no AWS partition")
     return f"sns.{found['region']}.{partitions()[found['partition']]}"
 
 
@@ -175,12 +175,12 @@ def checked_key(certificate: x509.Certificate, host: str) -> rsa.RSAPublicKey:
     """
     names = {name.value for name in certificate.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)}
     if not names & {host, f"sns.{host.split('.', 2)[2]}"}:
-        raise Forged("a certificate for another name than SNS's")
+        raise Forged("a certificate for a name other than SNS's")
     if not certificate.not_valid_before_utc <= datetime.now(UTC) <= certificate.not_valid_after_utc:
         raise Forged("a certificate that is not valid now")
     key = certificate.public_key()
     if not isinstance(key, rsa.RSAPublicKey):
-        raise Forged("a certificate of another kind than SNS's")
+        raise Forged("a certificate without an RSA key")
     return key
 
 
@@ -189,6 +189,6 @@ def check_age(timestamp: str) -> None:
     try:
         sent = datetime.strptime(timestamp, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
     except ValueError:
-        raise Forged("a time that SNS does not write") from None
+        raise Forged("a timestamp that is not in SNS's format") from None
     if abs(datetime.now(UTC) - sent) > OLDEST:
-        raise Forged("a message of more than 24 hours ago, or ahead")
+        raise Forged("a timestamp more than 24 hours in the past or future")

@@ -1,7 +1,7 @@
-"""Put the watch up, or bring it up to date: `python -m webhooks.watch --url https://hooks.example.org`.
+"""Set up or update the watch: `python -m webhooks.watch --url https://hooks.example.org`.
 
-Run it where Prefect's settings and the pipeline's environment are, once for each Prefect server or workspace.
-WEBHOOK_URL is where the webhook service is, as the Prefect server reaches it; WATCH_API_KEY is the key it expects.
+Run it once per Prefect server or workspace, where Prefect's settings and the pipeline's environment variables are set.
+WEBHOOK_URL is the webhook service's address as seen from the Prefect server; WATCH_API_KEY is the key it expects.
 """
 
 import argparse
@@ -34,10 +34,10 @@ BLOCK = "department-members-watch"
 
 
 def apply(url: str, key: str, times: WatchTimes, pool: str = POOL) -> list[str]:
-    """The automations are as webhooks/automations.py says, and the block by which they call the service at `url`.
+    """Create or update the automations of webhooks/automations.py, and the block through which they call `url`.
 
-    Returns what became of each. One that is so already is left alone, since an update makes Prefect forget what it
-    waits for; one that was paused stays so.
+    Returns a line for each. An automation that is up to date is not touched, since an update makes Prefect forget what
+    it is waiting for; one that was paused stays paused.
     """
     block = Webhook(url=SecretStr(f"{url.rstrip('/')}/watch"), headers=SecretDict({"x-api-key": key}))
     webhook = cast(UUID, block.save(BLOCK, overwrite=True))
@@ -46,24 +46,24 @@ def apply(url: str, key: str, times: WatchTimes, pool: str = POOL) -> list[str]:
 
 
 def put_up(wanted: AutomationCore) -> str:
-    """One automation is there once, and as it should be."""
+    """Make sure that one automation exists exactly once and is up to date."""
     with get_client(sync_client=True) as client:
         found = client.read_automations_by_name(wanted.name)
         for copy in found[1:]:
             client.delete_automation(copy.id)
         if not found:
             client.create_automation(wanted)
-            return "made"
+            return "created"
         wanted.enabled = found[0].enabled
-        paused = "" if wanted.enabled else ", and is paused"
+        paused = "" if wanted.enabled else ", but paused"
         if AutomationCore.model_validate(found[0].model_dump()) == wanted:
-            return "is there" + paused
+            return "up to date" + paused
         client.update_automation(found[0].id, wanted)
         return "updated" + paused
 
 
 def take_down() -> list[str]:
-    """None of the automations is there."""
+    """Delete all the automations."""
     with get_client(sync_client=True) as client:
         ours = automations(WatchTimes(), webhook=UUID(int=0))
         found = [each for core in ours for each in client.read_automations_by_name(core.name)]
@@ -73,32 +73,34 @@ def take_down() -> list[str]:
 
 
 def hearing(url: str, key: str) -> str:
-    """Whether the service hears the watch, asked by a call that says nothing.
+    """Probe the service with an empty request.
 
     Raises:
-        ConfigError: it does not, and would not hear Prefect either.
+        ConfigError: the service would not accept alerts from Prefect.
     """
     address = f"{url.rstrip('/')}/watch"
     try:
         status = httpx.post(address, json={}, headers={"x-api-key": key}, timeout=5).status_code
     except httpx.HTTPError as error:
-        return f"{address} is out of reach from here ({type(error).__name__}); Prefect's server must reach it"
+        return f"{address} cannot be reached from here ({type(error).__name__}); make sure that the Prefect server can reach it"
     if status == 400:
-        return f"{address} hears the watch"
+        return f"{address} accepts the watch's key"
     raise ConfigError(
-        f"{address} answered {status}: expected the webhook service with the same WATCH_API_KEY. Set it there, restart "
-        "the service, and run this again."
+        f"{address} answered {status}: expected the webhook service with the same WATCH_API_KEY. Set that key in the "
+        "service's environment, restart the service, and run this again."
     )
 
 
 def expect_loads(environment: Mapping[str, str], stream: Stream) -> str:
-    """From now on a load of each of the environment's scopes is expected, even though none has been yet.
+    """Expect loads of the configured departments or courses from now on, even if there has been none yet.
 
     Raises:
-        ConfigError: one of them is no GUID.
+        ConfigError: one of them is not a GUID.
     """
     if stream.scope_setting not in environment:
-        return f"{stream.scope_setting} is not set, so a missing load is told of from the first load on"
+        return (
+            f"{stream.scope_setting} is not set, so missing {stream.scope} loads raise alerts only after the first load"
+        )
     scopes = scopes_of(resolver := Resolver(None, environment), stream, None)
     if resolver.problems:
         raise ConfigError("fix these settings:", resolver.problems)
@@ -116,18 +118,18 @@ def table_of(environment: Mapping[str, str], stream: Stream) -> tuple[str, str]:
 
 
 def retire(environment: Mapping[str, str], scope_id: str) -> list[str]:
-    """No load of that department or course is expected any more, until it is loaded again.
+    """Stop expecting loads of that department or course, until it is loaded again.
 
     Raises:
         ConfigError: that is no GUID.
     """
     if not re.fullmatch(GUID, scope_id):
-        raise ConfigError("--retire takes a GUID like 5b0c9f5e-3d0a-4f0b-9a53-0a4f6a0c7d11, as the message has it.")
+        raise ConfigError("--retire takes a GUID like 5b0c9f5e-3d0a-4f0b-9a53-0a4f6a0c7d11, as shown in the alert.")
     done = []
     for stream in STREAMS.values():
         (schema, table), scope = table_of(environment, stream), Scope(stream, scope_id.lower())
         emit(RETIRED, table_resource(schema, table, scope), tags=[TAG])
-        done.append(f"no load of {scope} into {schema}.{table} is expected any more")
+        done.append(f"loads of {scope} into {schema}.{table} are no longer expected")
     return done
 
 
@@ -148,19 +150,25 @@ def settings(environment: Mapping[str, str], url: str | None) -> tuple[str, str]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit 0 once the watch is up, or down with --remove; 1 where a setting is missing or Prefect refuses."""
+    """Exit 0 once the watch is set up (or removed, with --remove); 1 if a setting is missing or Prefect refuses."""
     parser = argparse.ArgumentParser(prog="python -m webhooks.watch", description=(__doc__ or "").partition("`")[0])
-    parser.add_argument("--url", help="the webhook service, as Prefect's server reaches it; else WEBHOOK_URL")
-    parser.add_argument("--pool", default=POOL, help="the work pool that needs a worker")
-    parser.add_argument("--silence-hours", type=float, default=26, help="tell if there was no load for so long (26)")
-    parser.add_argument("--longest-run-hours", type=float, default=3, help="tell of a run that takes longer (3)")
-    parser.add_argument("--remove", action="store_true", help="take the watch down")
-    parser.add_argument("--retire", metavar="ID", help="expect no more loads of this department or course")
+    parser.add_argument(
+        "--url", help="the webhook service's address as seen from the Prefect server; default: WEBHOOK_URL"
+    )
+    parser.add_argument("--pool", default=POOL, help="the work pool to watch")
+    parser.add_argument(
+        "--silence-hours", type=float, default=26, help="alert after this many hours without a load (default 26)"
+    )
+    parser.add_argument(
+        "--longest-run-hours", type=float, default=3, help="alert on a run that takes longer than this (default 3)"
+    )
+    parser.add_argument("--remove", action="store_true", help="remove the watch")
+    parser.add_argument("--retire", metavar="ID", help="stop expecting loads of this department or course")
     options = parser.parse_args(arguments)
     environment = read_environment()
     try:
         if PREFECT_API_URL.value() is None:
-            raise ConfigError("PREFECT_API_URL is not set: no Prefect to watch")
+            raise ConfigError("PREFECT_API_URL is not set; set it to the Prefect server to watch")
         if options.remove:
             done = take_down()
         elif options.retire:

@@ -1,9 +1,9 @@
-"""The account lock: one run per LMS account at a time, whatever deployment or department it is of.
+"""The account lock: one run per LMS account at a time, across deployments and departments.
 
-It is one global concurrency limit of Prefect with a single slot, whose slot decays: it frees itself two minutes after
-it was last refreshed, and the run that holds it refreshes it every 20 seconds. So it lives in the server's database
-alone. Prefect's own leases, which `prefect.concurrency` uses, live in the server's memory by default: after a restart
-nobody frees such a slot, and no client can learn who holds it.
+It is a global Prefect concurrency limit with one slot that decays: the slot frees itself two minutes after its last
+refresh, and the run that holds it refreshes it every 20 seconds. So the lock exists only in the server's database.
+Prefect's leases, which `prefect.concurrency` uses, are kept in the server's memory by default: after a restart nobody
+frees such a slot, and no client can find out who holds it.
 """
 
 import contextvars
@@ -27,11 +27,11 @@ from tasks.log import Logger, run_logger
 
 LONGEST_WAIT_S = 3600.0
 DEAD_AFTER_S = 120.0
-"""How long after its last refresh a slot still counts as held: what a dead run, worker, machine or server costs."""
+"""How long after its last refresh a slot still counts as held, and so how long a dead run blocks the next one."""
 REFRESH_S = 20.0
 POLL_S = 2.0
 FREED_WITHIN_S, FREED_AT_THE_END_S = 0.3, 10.0
-"""As long a run waits for its lock to be freed; a server that is busy or down is asked on while the run goes on."""
+"""How long a run waits for its lock to be freed; after that, freeing it continues in the background."""
 PREFECT_ERRORS = (httpx.HTTPError, ObjectNotFound, RuntimeError)
 """What Prefect's client raises where the server is down, restarting, or refuses."""
 
@@ -40,19 +40,19 @@ PREFECT_ERRORS = (httpx.HTTPError, ObjectNotFound, RuntimeError)
 def one_run_an_account(blocks: str | None) -> Iterator[None]:
     """Hold the account lock (made on first use); wait for it, an hour at most.
 
-    A run that dies frees it within two minutes. A run that outlives a restart of Prefect's server keeps it. If the
-    server cannot be asked for two minutes, the run goes on without the lock and logs a warning: two runs that sign in
-    with one account renew their sessions in turn, and both end with the right data. A script that starts a Prefect of
-    its own has nobody to wait for, and does not.
+    The lock of a dead run is freed within two minutes. A run that survives a restart of the Prefect server keeps it. If
+    the server does not answer for two minutes, the run continues without the lock and logs a warning: two runs with one
+    account renew their sessions in turn, and both end with correct data. A script that starts its own Prefect server
+    does not wait.
 
     Raises:
-        LmsUnavailable: other runs, alive, held the account all that time.
+        LmsUnavailable: other live runs held the account lock all that time.
     """
     if PREFECT_API_URL.value() is None:
         yield
         return
     name, log = limit_name(lms_account(blocks)), run_logger()
-    log.info("one run per LMS account at a time: taking the account lock (concurrency limit %s)", name)
+    log.info("waiting for the account lock, since only one run per LMS account is allowed (concurrency limit %s)", name)
     if not acquired(name, log):
         yield
         return
@@ -61,7 +61,7 @@ def one_run_an_account(blocks: str | None) -> Iterator[None]:
 
 
 def acquired(name: str, log: Logger) -> bool:
-    """Wait for the lock; False where Prefect could not be asked for so long that no run is known to be alive."""
+    """Wait for the lock; False if Prefect did not answer for so long that the holder may be dead."""
     end = time.monotonic() + LONGEST_WAIT_S
     answered, told = time.monotonic(), False
     while True:
@@ -73,32 +73,35 @@ def acquired(name: str, log: Logger) -> bool:
         except PREFECT_ERRORS as error:
             if refused(error) or time.monotonic() - answered > DEAD_AFTER_S:
                 log.warning(
-                    "Prefect did not give the account lock (%s): going on without it; a run of this account that lives "
-                    "all the same renews its session, and so does this one",
+                    "could not get the account lock from Prefect (%s); continuing without it. If another run uses "
+                    "this account, the two may end each other's session; both sign in again",
                     type(error).__name__,
                 )
                 return False
         if time.monotonic() > end:
             raise LmsUnavailable(
                 f"other runs used this LMS account for {LONGEST_WAIT_S / 60:.0f} minutes (concurrency limit {name}). "
-                "Nothing was read. End the run that hangs, or give the pipeline more time between its schedules."
+                "Nothing was read. Cancel the run that is stuck, or leave more time between scheduled runs."
             )
         if not told:
-            log.info("another run holds the account lock; if it died, the lock is free within %.0f s", DEAD_AFTER_S)
+            log.info(
+                "another run holds the account lock; if that run has died, the lock is freed within %.0f s",
+                DEAD_AFTER_S,
+            )
             told = True
         time.sleep(random.uniform(POLL_S / 2, POLL_S))  # noqa: S311
 
 
 def refused(error: Exception) -> bool:
-    """Whether Prefect answered, and says no: this API key may not use concurrency limits."""
+    """Whether Prefect refused the request: this API key may not use concurrency limits."""
     return isinstance(error, httpx.HTTPStatusError) and error.response.status_code in (401, 403, 405, 422)
 
 
 def take(client: SyncPrefectClient, name: str) -> bool:
     """Take the slot if it is free.
 
-    Reads first: the server notes a refused attempt in the limit's row, whose time stamp the decay counts from, so that
-    runs which only try would keep a dead run's slot alive for ever.
+    Reads first: a refused attempt updates the timestamp in the limit's row, from which the decay is counted, so
+    repeated attempts would keep a dead run's slot alive for ever.
     """
     with suppress(ObjectAlreadyExists):
         client.upsert_global_concurrency_limit_by_name(name, 1, slot_decay_per_second=1 / DEAD_AFTER_S)
@@ -125,13 +128,13 @@ def refreshed(name: str, log: Logger) -> Iterator[None]:
                 with get_client(sync_client=True) as client:
                     client.update_global_concurrency_limit(name, GlobalConcurrencyLimitUpdate(active_slots=1))
             except PREFECT_ERRORS as error:
-                log.warning("the account lock could not be refreshed (%s); reading on", type(error).__name__)
+                log.warning("the account lock could not be refreshed (%s); continuing", type(error).__name__)
         try:
             with get_client(sync_client=True) as client:
                 client.release_concurrency_slots(names=[name], slots=1, occupancy_seconds=1)
         except PREFECT_ERRORS as error:
             log.warning(
-                "the account lock could not be freed (%s); it is free within %.0f s", type(error).__name__, DEAD_AFTER_S
+                "the account lock could not be freed (%s); it expires within %.0f s", type(error).__name__, DEAD_AFTER_S
             )
         finally:
             freed.set()
@@ -147,9 +150,10 @@ def refreshed(name: str, log: Logger) -> Iterator[None]:
 
 
 def wait_through_signals(event: threading.Event, seconds: float) -> None:
-    """Wait for an event; a signal that comes meanwhile is heeded afterwards, or the process would end before it.
+    """Wait for an event; a signal that arrives meanwhile is raised only afterwards.
 
-    Not for a thread's end: a `join` that a signal interrupts takes a living thread for ended (CPython 3.11 and 3.12).
+    Do not use it with `Thread.join`: interrupted by a signal, `join` treats a running thread as finished (CPython 3.11
+    and 3.12).
     """
     end, interrupted = time.monotonic() + seconds, None
     while not event.is_set() and (left := end - time.monotonic()) > 0:

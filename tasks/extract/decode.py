@@ -43,8 +43,8 @@ _TEXT_OR_MINUS_ZERO = re.compile(rb'"(?:[^"\\]|\\.)*"|(?<![0-9eE])(?P<zero>-0)(?
 class PageDecoder:
     """Decodes a stream's pages by a type that has exactly the keys met so far.
 
-    So msgspec does the work in C, drops the custom fields that are null, and stumbles over a key
-    that is new: it is learned, and the page decoded again. Not for several threads at once.
+    msgspec then does the work in C and drops null custom fields. On an unknown key, the key is added and the page is
+    decoded again. Not thread-safe.
     """
 
     def __init__(self, stream: Stream) -> None:
@@ -84,7 +84,7 @@ class PageDecoder:
         return new
 
     def _learn(self, body: bytes) -> bool:
-        """Take in the keys of a page; whether one was new."""
+        """Add the keys of a page; return whether any was new."""
         items = self._any.decode(body).items or []
         keys = self._keys.union(*items)
         fields = (item.get(self.stream.custom_fields) for item in items)
@@ -116,7 +116,7 @@ def _struct(name: str, keys: Iterable[str], types: Mapping[Any, Any] = {}, *, om
             name, fields, rename=names, omit_defaults=omit_defaults, forbid_unknown_fields=True, gc=False, kw_only=True
         )
     except ValueError:
-        raise msgspec.ValidationError("a key with a quote, a backslash or a control character in it") from None
+        raise msgspec.ValidationError("a key that contains a quote, a backslash or a control character") from None
 
 
 def _envelope(name: str, stream: Stream, item: Any) -> Any:
@@ -125,7 +125,7 @@ def _envelope(name: str, stream: Stream, item: Any) -> Any:
 
 
 def item_columns(items: Sequence[Any], stream: Stream, *, may_hold_secret: bool = True) -> dict[str, pa.Array]:
-    """Key to a column of text, null where an item has none; without any password, wherever it stands.
+    """Each key's values as a text column, null where an item lacks the key; passwords are removed at any depth.
 
     Nested objects become dotted keys, custom fields one JSON object, `{}` where there is none.
 
@@ -212,7 +212,7 @@ def add_column(columns: dict[str, pa.Array], key: str, column: pa.Array) -> None
     if key in columns:
         raise ConfigError(
             f"the LMS sends two keys that would both become the column {key!r}, one of them inside an object. "
-            "One value would be lost, so nothing was published. Ask Absorb which of the two is meant."
+            "One value would be lost, so nothing was published. Ask Absorb which one is meant."
         ).about_one_scope()
     if len(columns) >= MAX_COLUMNS:
         raise msgspec.ValidationError(f"more than {MAX_COLUMNS:,} different keys")

@@ -1,6 +1,6 @@
-"""One HTTP exchange with the LMS, bounded: its duration, its body, and what may change its request.
+"""One HTTP exchange with the LMS, with limits on its duration and its body.
 
-What `requests` would take from the environment unasked is decided here: proxies (`HTTPS_PROXY`, `NO_PROXY`) and CA
+What `requests` may take from the environment is decided here: proxies (`HTTPS_PROXY`, `NO_PROXY`) and CA
 bundles (`REQUESTS_CA_BUNDLE`) stay; `~/.netrc` is ignored; no cookie is kept.
 """
 
@@ -88,7 +88,7 @@ class TimedAdapter(HTTPAdapter):
 
 
 def http_session(connections: int) -> requests.Session:
-    """A session for at most that many requests at once, that repeats nothing and adds nothing to a request."""
+    """A session for at most that many concurrent requests, which does not retry and adds nothing to a request."""
     session = requests.Session()
     adapter = TimedAdapter(pool_maxsize=connections, pool_block=True, max_retries=0)
     session.mount("https://", adapter)
@@ -125,5 +125,5 @@ class BodyReader:
                 held.enter_context(self._large)
             body += piece
             if len(body) > MAX_BODY:
-                raise Unusable(f"a body of more than {MAX_BODY >> 20} MB (a lower LMS_PAGE_SIZE makes smaller ones)")
+                raise Unusable(f"a body of more than {MAX_BODY >> 20} MB (try a lower LMS_PAGE_SIZE)")
         return bytes(body)

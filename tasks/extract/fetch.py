@@ -1,4 +1,4 @@
-"""Every item of one scope (every member of a department, say), proved complete, as pages on disk."""
+"""Download every item of one scope (for example, every member of a department) to disk and verify completeness."""
 
 import gc
 import time
@@ -28,7 +28,7 @@ MAX_SWEEPS = 3
 MAX_PAGES = 65_536
 """The API's `_offset` ends at 65535."""
 MAX_ITEMS = 5_000_000
-"""As many as are proved complete within 600 MB of memory."""
+"""The most that can be verified within 600 MB of memory."""
 
 
 @dataclass(frozen=True)
@@ -61,10 +61,10 @@ class RawSnapshot:
 
 @task(name="authenticate", **IN_MEMORY, **ONCE)
 def authenticate(blocks: str | None) -> LmsSession:
-    """The run's one session with the LMS is signed in.
+    """Sign in to the LMS for this run.
 
-    The client retries what a retry can help, so the task does not: a second layer would multiply
-    the tries, and a wrong password must be tried once.
+    The client retries temporary faults, so the task does not: a second layer would multiply the tries, and a wrong
+    password must be tried only once.
 
     Args:
         blocks: the block set that holds the account; None for the environment.
@@ -86,22 +86,21 @@ def fetch_pages(
     include_foreign: bool = False,
     others: frozenset[str] = frozenset(),
 ) -> RawSnapshot:
-    """Every current item of one scope lies in `folder`, proved complete, or nothing is claimed.
+    """Download every item of one scope into `folder` and verify that the list is complete.
 
-    Reads total // page size + 1 pages concurrently (0-based page number, not row offset), one Arrow
-    file a page; holds at most `max_connections` bodies in memory, and decodes one at a time. Proved
-    means: every page had the same total, no page was short, the distinct ids are as many as the
-    total, and every row belongs to the scope. Where the pages disagree, the whole sweep is
-    repeated, three times at most.
+    Reads total // page size + 1 pages concurrently (0-based page number, not row offset), one Arrow file per page.
+    Holds at most `max_connections` bodies in memory and decodes one at a time. Complete means: every page had the same
+    total, no page was short, the number of distinct ids equals the total, and every row belongs to the scope. If the
+    pages disagree, reads all of them again, at most three times in total.
 
     Args:
-        include_foreign: take in rows of other scopes too; the LMS gives those of departments below.
-        others: ids of the scopes that the same run reads by themselves; their rows are left out.
+        include_foreign: keep rows of other scopes; the LMS may return those of departments below.
+        others: ids of scopes that the same run reads separately; their rows are left out.
 
     Not retried by Prefect: the session retries each page, and a second layer would repeat them all.
 
     Raises:
-        IncompleteSnapshot: still no proof. Nothing published; run again.
+        IncompleteSnapshot: the pages still disagree. Nothing was published; run again.
         AuthError, LmsUnavailable, ConfigError: see `LmsSession.get`.
 
     Source: docs.myabsorb.com, integration API, "Pagination": `_offset` is a page number.
@@ -120,10 +119,10 @@ def fetch_pages(
                 raise disagreement.error from None
             if sweep == MAX_SWEEPS:
                 raise IncompleteSnapshot(
-                    f"{scope}: {disagreement}, in each of {MAX_SWEEPS} sweeps. "
-                    "Nothing was published; run again when fewer changes are being made."
+                    f"{scope}: {disagreement}, on the last of {MAX_SWEEPS} attempts. Nothing was published; run again "
+                    "when fewer changes are being made."
                 ) from None
-            session.log.warning("%s: %s; reading all pages again", scope, disagreement)
+            session.log.warning("%s: %s; reading all its pages again", scope, disagreement)
             if isinstance(disagreement, NotAPage):
                 session.stop.wait(jitter(0.5, 2.0))
             snapshot_at = datetime.now(UTC)
@@ -178,8 +177,8 @@ def sweep_pages(session: LmsSession, scope: Scope, folder: Path, others: frozens
         if first.rows < min(limit, first.total):
             raise IncompleteSnapshot(
                 f"{scope}, page 0: expected {min(limit, first.total)} of {first.total} {scope.stream.items}, "
-                f"found {first.rows}; the LMS caps its pages without saying so. "
-                f"Set LMS_PAGE_SIZE to {first.rows} or less."
+                f"found {first.rows}; the LMS limits the page size without saying so. Set LMS_PAGE_SIZE to "
+                f"{first.rows} or less."
             )
         session.log.info("%s has %d %s", scope, first.total, scope.stream.items)
         return read_concurrently(read, first, limit, session, scope.stream)
@@ -191,14 +190,14 @@ def check_bounds(total: int, limit: int, stream: Stream) -> None:
     if not 0 <= total <= MAX_ITEMS or pages > MAX_PAGES:
         raise Disagreement(
             f"expected a total of at most {MAX_ITEMS:,} {stream.items} in {MAX_PAGES:,} pages, found {total:,} in "
-            f"{pages:,} (a higher LMS_PAGE_SIZE makes fewer pages)"
+            f"{pages:,} (a higher LMS_PAGE_SIZE means fewer pages)"
         )
 
 
 def check_not_empty(page: Page, total: int, limit: int, stream: Stream) -> None:
     """Raise Disagreement for an empty page before the end: no page behind it need be asked for."""
     if page.rows == 0 and page.index * limit < total:
-        raise Disagreement(f"expected {total:,} {stream.items}, found that page {page.index} is empty")
+        raise Disagreement(f"expected {total:,} {stream.items}, but page {page.index} is empty")
 
 
 def read_concurrently(
@@ -237,7 +236,7 @@ def prove_complete(pages: list[Page], scope: Scope, *, include_foreign: bool) ->
     """
     totals = sorted({page.total for page in pages if page.rows or page.index == 0})
     if len(totals) > 1:
-        raise Disagreement(f"expected one total on every page, found {totals[0]} to {totals[-1]}")
+        raise Disagreement(f"expected the same total on every page, found {totals[0]} to {totals[-1]}")
     held = held_ids(page.fingerprints for page in pages)
     rows = sum(page.rows for page in pages)
     if not len(held) == rows == totals[0]:
@@ -246,7 +245,7 @@ def prove_complete(pages: list[Page], scope: Scope, *, include_foreign: bool) ->
     if foreign and not include_foreign:
         stream = scope.stream
         raise Disagreement(
-            f"expected {stream.items} of this {stream.scope} alone, found {foreign} of other {stream.scope}s"
+            f"expected only {stream.items} of this {stream.scope}, found {foreign} of other {stream.scope}s"
             f"{stream.foreign_hint}"
         )
     return held

@@ -37,7 +37,7 @@ class FlatSnapshot:
     hashed_columns: tuple[str, ...]
     """Of the columns, and `custom_fields.KEY` for each name of the user's among the custom fields."""
     hash_key_id: str | None
-    """Which key they are hashed by; None where none is."""
+    """The id of the hash key; None if nothing is hashed."""
     sha256: str
     bytes: int
     seconds: float
@@ -45,32 +45,34 @@ class FlatSnapshot:
 
 @task(name="flatten-pages", task_run_name="flatten-pages {raw.scope.label}", **IN_MEMORY, **ONCE)
 def flatten_pages(raw: RawSnapshot, names: ColumnNames, path: Path, *, blocks: str | None = None) -> FlatSnapshot:
-    """The snapshot's rows lie in one CSV at `path`, one line an item, in the order of the pages.
+    """Write the snapshot's rows to one CSV at `path`, one row per item, in page order.
 
-    The header holds the columns of the API's keys, then those of unknown keys; a key that a page leaves out
-    is null there. Streams page by page and holds one. Not retried: the same pages give the same file.
+    The header has the columns of the API's keys, then those of unknown keys; a key that a page lacks is null. Holds one
+    page in memory. Not retried: the same pages give the same file.
 
     Raises:
-        ConfigError: two keys would share one column; or there is no such column as is to be hashed.
+        ConfigError: two keys would share one column, or a column to hash does not exist.
     """
     began = time.monotonic()
     known = raw.scope.stream.keys
     columns = names.columns((*known, *(key for key in raw.keys if key not in known)))
     if raw.rows and (unhashed := names.unhashed(raw.keys)):
         raise ConfigError(
-            f"LMS_HASH_COLUMNS names {', '.join(unhashed)}, and {raw.scope} has no such key or column. Nothing was "
-            "published, since the values meant may lie under another name. Correct the name, or take it out."
+            f"LMS_HASH_COLUMNS names {', '.join(unhashed)}, but {raw.scope} has no such key or column. Nothing was "
+            "published, since the values to hash may be under another name. Correct the name, or remove it."
         ).about_one_scope()
     key = hash_key(blocks) if names.hashed else None
     write_pages(raw, columns, path, names, key)
     if raw.rows and (unmatched := names.unmatched(raw.keys)):
         run_logger().warning(
-            "LMS_EXCLUDE_COLUMNS names %s, and there is no such key or column: is it spelled as the LMS does?",
+            "LMS_EXCLUDE_COLUMNS names %s, but there is no such key or column; check the spelling against the LMS",
             unmatched,
         )
     unknown = tuple(key for key in columns if key not in known)
     if unknown:
-        run_logger().warning("the LMS sends keys that this version does not know, carried as columns: %s", unknown)
+        run_logger().warning(
+            "the LMS sends keys that this version does not know; they become columns of the CSV: %s", unknown
+        )
     return FlatSnapshot(
         path=path,
         scope=raw.scope,

@@ -1,4 +1,4 @@
-"""Hashed columns: HMAC-SHA-256 in the place of values that neither S3 nor the database is to hold.
+"""Hashed columns: HMAC-SHA-256 instead of values that must not be stored in S3 or the database.
 
 Equal values have equal hashes, so they can still be counted, joined and compared; without the key nobody can try out
 which value a hash stands for.
@@ -15,7 +15,7 @@ _encoder = msgspec.json.Encoder()
 
 
 def key_id(key: str) -> str:
-    """What tells one key from another without giving it away, for the object's metadata.
+    """An id that identifies a key without revealing it, for the object's metadata.
 
     >>> key_id("a key of 16 chars"), key_id("another key of 16")
     ('01f47a665fa236e4', '29e0a6bee61650d5')
@@ -34,7 +34,7 @@ def hashed_texts(texts: pa.Array | pa.ChunkedArray, key: str) -> pa.Array:
 
 
 def hashed_fields(texts: pa.Array | pa.ChunkedArray, is_wanted: Callable[[str], bool], key: str) -> pa.Array:
-    """JSON objects in which the values under the wanted names are hashed, and all others stand as they were.
+    """JSON objects in which the values under the wanted names are hashed and all others are unchanged.
 
     A text is hashed without its quotes, any other value as it is written.
     """

@@ -1,4 +1,4 @@
-"""One page of a stream: asked for, decoded, on disk; and what the proof of completeness needs of it."""
+"""One page of a stream: request it, decode it, write it to disk; and what the completeness check needs from it."""
 
 import re
 from collections.abc import Callable, Collection
@@ -53,7 +53,7 @@ class NotAPage(Disagreement):
 
 
 def read_page(session: LmsSession, scope: Scope, index: int, limit: int, keep: Callable[[bytes], Page]) -> Page:
-    """Ask for one page; what `keep` makes of its body. A body that is cut is asked for again."""
+    """Request one page and pass its body to `keep`. A truncated body is requested again."""
     path, params = page_request(scope, index, limit)
     return session.get(path, params, keep, f"{scope}, page {index}")
 
@@ -77,8 +77,8 @@ def keep_page(
 
     Raises:
         msgspec.DecodeError: the body was cut, or is not JSON.
-        NotAPage: it is JSON, and not such a page.
-        Disagreement: it holds another number of members than it says.
+        NotAPage: the body is JSON but not such a page.
+        Disagreement: the page contains a different number of items than it claims.
     """
     where, stream = f"{scope}, page {index}", scope.stream
     try:
@@ -89,14 +89,16 @@ def keep_page(
             missing = f"list `{stream.list_name}`" if page.items is None else "`totalItems`"
             raise not_a_page(where, stream, f"one without the {missing}")
         if page.returnedItems not in (None, len(page.items)):
-            raise Disagreement(f"page {index} says {page.returnedItems} {stream.items} and holds {len(page.items)}")
+            raise Disagreement(
+                f"page {index} claims {page.returnedItems} {stream.items} but contains {len(page.items)}"
+            )
         items = pa.table(item_columns(page.items, stream, may_hold_secret=may_hold_secret(body)))
         items = with_scope(items, scope) if stream.implies_scope else items
         keys = decoder.first_met(items.column_names)
     except msgspec.ValidationError as error:
-        raise not_a_page(where, stream, f"otherwise ({error})") from None
+        raise not_a_page(where, stream, f"an invalid one ({error})") from None
     except RecursionError:
-        raise not_a_page(where, stream, "values nested too deep to be read") from None
+        raise not_a_page(where, stream, "values nested too deeply to be read") from None
     own = items.filter(pc.invert(among(items, scope.stream, others))) if others else items
     write_items(own, page_file(folder, index))
     return Page(
@@ -116,8 +118,8 @@ def not_a_page(where: str, stream: Stream, found: str) -> NotAPage:
     """The error for whole JSON that is not a page of the stream."""
     return NotAPage(
         IncompleteSnapshot(
-            f"{where}: expected an envelope with `{stream.list_name}`, each with an `{stream.id_key}`, and "
-            f"`totalItems`, found {found}. Nothing was published: without it no snapshot can be proved complete."
+            f"{where}: expected a response with `totalItems` and `{stream.list_name}`, each with an "
+            f"`{stream.id_key}`; found {found}. Nothing was published, since the list could not be verified."
         )
     )
 
@@ -165,8 +167,8 @@ def check_size(body: bytes, keys: int) -> None:
     needed = len(body) * wide + values * 100 + structs
     if needed > MAX_PAGE_MEMORY:
         raise msgspec.ValidationError(
-            f"members that take {needed >> 20} MB of memory, more than {MAX_PAGE_MEMORY >> 20}; a lower LMS_PAGE_SIZE "
-            "makes smaller pages"
+            f"a page that would take {needed >> 20} MB of memory, more than {MAX_PAGE_MEMORY >> 20}; try a lower "
+            "LMS_PAGE_SIZE"
         )
 
 

@@ -1,4 +1,4 @@
-"""The snapshot's object: written whole or not at all, and not if too many rows are missing."""
+"""Publish the snapshot as an S3 object: completely or not at all, and not if too many rows are missing."""
 
 import re
 import time
@@ -22,9 +22,9 @@ from tasks.task_options import IN_MEMORY, RETRIED
 UPLOAD = TransferConfig(multipart_threshold=64 << 20, multipart_chunksize=8 << 20, max_concurrency=8)
 
 HASH_KEY_ID = "hash-key-id"
-"""In the metadata: which key hashed columns are hashed by; absent where none is hashed."""
+"""The metadata entry with the id of the hash key; absent if no column is hashed."""
 MOST_LOOKED_AT = 1000
-"""Objects asked about for a scope's last snapshot; each takes a request."""
+"""The most objects checked to find a scope's last snapshot; each takes one request."""
 UNREADABLE = {"400", "404", "NotFound", "NoSuchKey"}
 """What S3 answers for an object that is gone meanwhile, or encrypted with a key that only its writer has."""
 
@@ -42,7 +42,7 @@ class Published:
 
 @dataclass(frozen=True)
 class Previous:
-    """What the last published snapshot of a scope says of itself."""
+    """What the last published snapshot's metadata says."""
 
     rows: int
     hash_key_id: str | None
@@ -67,15 +67,14 @@ def write_csv(
     dry_run: bool = False,
     blocks: str | None = None,
 ) -> Published:
-    """The snapshot is one object in S3, with its proof as metadata; a dry run only looks.
+    """Upload the snapshot as one S3 object with its checksum and row count as metadata; a dry run uploads nothing.
 
-    Retried when S3 is out of reach: an object appears whole or not at all, so a repeated upload
-    replaces nothing by half.
+    Retried if S3 cannot be reached: an object appears completely or not at all, so a repeated upload is safe.
 
     Raises:
-        SnapshotShrank: no rows, or less than half of those last published; not with allow_shrink.
-        ConfigError: columns were hashed before by another key, or by any; not with allow_hash_change.
-        AuthError, ConfigError, LoadFailed: S3 refused, is misnamed, or stayed out of reach.
+        SnapshotShrank: no rows, or less than half as many as last published (not with allow_shrink).
+        ConfigError: the hash key has changed, or columns are no longer hashed (not with allow_hash_change).
+        AuthError, ConfigError, LoadFailed: S3 refused access, a name is wrong, or S3 could not be reached.
     """
     began = time.monotonic()
     target = S3Object(bucket, object_key(path_template, flat.scope, flat.snapshot_at))
@@ -131,9 +130,9 @@ def check_volume(flat: FlatSnapshot, previous_rows: int | None) -> None:
         return
     before = "unknown" if previous_rows is None else f"{previous_rows}"
     error = SnapshotShrank(
-        f"{flat.scope}: expected at least half of the {flat.scope.stream.items} last published ({before}), found "
-        f"{flat.rows}. Nothing was published. Check {flat.scope.stream.scope_setting} and the account's rights; if so "
-        "many did leave, run once with allow_shrink."
+        f"{flat.scope}: expected at least half as many {flat.scope.stream.items} as last published ({before}), found "
+        f"{flat.rows}. Nothing was published. Check {flat.scope.stream.scope_setting} and the account's permissions; "
+        "if so many did leave, run once with allow_shrink."
     )
     error.no_baseline = not previous_rows
     raise error
@@ -143,18 +142,20 @@ def check_hash_key(flat: FlatSnapshot, previous: Previous) -> None:
     """Raise ConfigError where values would have other hashes than last time, or be hashed no more."""
     if previous.hash_key_id in (None, flat.hash_key_id):
         return
-    found = "another LMS_HASH_KEY, so no hash would equal an earlier one" if flat.hash_key_id else "no column to hash"
+    found = (
+        "a different LMS_HASH_KEY, so no hash would match an earlier one" if flat.hash_key_id else "no column to hash"
+    )
     raise ConfigError(
-        f"{flat.scope}: expected the settings by which its last snapshot was hashed, found {found}. Nothing was "
-        "published. Correct LMS_HASH_COLUMNS and LMS_HASH_KEY; if the change is meant, run once with allow_hash_change."
+        f"{flat.scope}: expected the same hash settings as for its last snapshot, found {found}. Nothing was "
+        "published. Correct LMS_HASH_COLUMNS and LMS_HASH_KEY; if the change is intended, run once with "
+        "allow_hash_change."
     )
 
 
 def last_published(client: Any, bucket: str, path_template: str, flat: FlatSnapshot) -> Previous | None:
-    """What this scope's own last object says of itself; None, and a log line, where none is found.
+    """The metadata of this scope's last object; None, with a log line, if there is none.
 
-    The objects whose keys the template could have made are looked at, newest first: another scope's, or a
-    foreign file, neither counts nor hides what lies behind it.
+    Checks the objects whose keys match the template, newest first. Other scopes' objects and other files are skipped.
     """
     prefix, could_be = key_pattern(path_template, flat.scope)
     could_be_ours = (entry for entry in listed(client, bucket, prefix) if could_be.fullmatch(entry["Key"]))
@@ -163,7 +164,7 @@ def last_published(client: Any, bucket: str, path_template: str, flat: FlatSnaps
         if (previous := snapshot_of(client, bucket, entry["Key"], flat.scope)) is not None:
             return previous
     run_logger().info(
-        "%s: no earlier snapshot to compare its size with among %d object(s) in s3://%s/%s",
+        "%s: found no earlier snapshot to compare with among %d object(s) in s3://%s/%s",
         flat.scope, len(newest), bucket, prefix,
     )  # fmt: skip
     return None

@@ -34,23 +34,23 @@ class ExtractReport(RunReport):
     write_seconds: float
 
     def page(self) -> str:
-        """The extract in five seconds: how many, by what proof, where, how fast, and what was odd."""
+        """The extract at a glance: how many rows, how verified, where, how fast, and anything unusual."""
         rows, before, items = self.rows, self.previous_rows, STREAMS[self.stream].items
         steps = (("fetch", self.fetch_seconds), ("flatten", self.flatten_seconds), ("write", self.write_seconds))
         return "\n".join([
             f"# {rows:,} {items}: {self.outcome}",
             f"`{self.object}`, {self.bytes / 1e6:,.1f} MB, as of {self.snapshot_at}"
-            + ("; no earlier one to compare with" if before is None else f"; the one before had {before:,}"),
+            + ("; no earlier snapshot to compare with" if before is None else f"; the previous one had {before:,}"),
             "",
-            f"**Complete:** {self.pages} pages agree on {rows:,} {items} with as many distinct ids, "
-            f"after {self.sweeps} sweep(s), {self.sign_ins} sign-in(s), {self.retries} retried request(s).",
+            f"**Complete:** {self.pages} pages agree on {rows:,} {items} and contain that many distinct ids, after "
+            f"{self.sweeps} sweep(s), {self.sign_ins} sign-in(s) and {self.retries} retried request(s).",
             "",
             *table(("step", "seconds", f"{items}/s"), ((s, f"{t:.2f}", rate(rows, t)) for s, t in steps)),
             *notes({
                 f"In other {STREAMS[self.stream].scope}s": self.foreign_rows or "",
                 "Hashed columns": self.hashed_columns,
                 "Keys this version does not know": self.unknown_keys,
-                "Characters that were none, now U+FFFD": self.replaced_characters or "",
+                "Invalid characters replaced by U+FFFD": self.replaced_characters or "",
             }),
         ])  # fmt: skip
 

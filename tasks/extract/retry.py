@@ -1,4 +1,4 @@
-"""How long one request to the LMS is tried: a bounded number of times, of waiting, of time."""
+"""Limits on retrying one LMS request: number of tries, waiting time and total time."""
 
 import random
 import threading
@@ -18,7 +18,7 @@ MAX_RETRY_AFTER_S = 30.0
 
 
 class Unusable(Exception):
-    """An answer, or none, that another try may better; `wait_s` is what the server asked for."""
+    """An unusable answer, or none, that a retry may fix; `wait_s` is the delay that the server asked for."""
 
     def __init__(self, reason: str, wait_s: float | None = None) -> None:
         super().__init__(reason)
@@ -32,7 +32,7 @@ def jitter(low: float, high: float) -> float:
 
 @dataclass
 class RetryBudget:
-    """How long one request may still be tried: a bounded number of tries, of waiting, of time."""
+    """What is left of the tries, waiting time and total time for one request."""
 
     stop: threading.Event
     log: Logger
@@ -55,13 +55,13 @@ class RetryBudget:
         most = self.most or MAX_TRIES
         if self.tries >= most or self.waited_s + pause > MAX_WAIT_S or elapsed > MAX_ELAPSED_S:
             raise LmsUnavailable(
-                f"{what}: expected an answer within {most} tries, found {reason} "
-                f"after {self.tries} in {elapsed:.0f} s. Nothing of it was published; run again when the LMS answers."
+                f"{what}: expected a usable answer within {most} tries, found {reason} after {self.tries} tries in "
+                f"{elapsed:.0f} s. None of it was published; run again when the LMS is back."
             ) from None
         self.waited_s += pause
-        self.log.warning("%s: %s; try %d follows in %.1f s", what, reason, self.tries + 1, pause)
+        self.log.warning("%s: %s; try %d in %.1f s", what, reason, self.tries + 1, pause)
         if self.stop.wait(pause):
-            raise LmsUnavailable(f"{what}: given up, since the run is ending.")
+            raise LmsUnavailable(f"{what}: stopped, because the run is ending.")
 
 
 def retry_after_s(header: str | None) -> float | None:

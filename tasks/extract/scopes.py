@@ -1,4 +1,4 @@
-"""The scopes of one run: which departments or courses are read, by what names, and which lie below those asked for."""
+"""The scopes of a run: which departments or courses are read, their names, and those below the requested ones."""
 
 import re
 from collections.abc import Iterable
@@ -40,9 +40,9 @@ class Listed:
     seen: frozenset[str] | None = None
     """The ids of all scopes of the LMS that the account sees; None where they were not listed."""
     unreadable: tuple[tuple[Scope, PipelineError], ...] = ()
-    """Scopes that were asked for, or lie below those, and cannot be read; each with the reason."""
+    """Requested scopes, or scopes below them, that cannot be read, each with the reason."""
     was_unavailable: bool = False
-    """The LMS was unavailable when it was asked for names."""
+    """The LMS was unavailable when the names were requested."""
 
     @property
     def subject(self) -> str:
@@ -59,11 +59,10 @@ class Listed:
 
 @task(name="list-scopes", **IN_MEMORY, **ONCE)
 def list_scopes(session: LmsSession, scopes: tuple[Scope, ...], *, expand: bool = False) -> Listed:
-    """The scopes with their names; with `expand` also all that lie below them, after the one that they belong to.
+    """The scopes with their names; with `expand`, also all scopes below them, each after its parent.
 
-    A name is for people to read: where the account may not read it, the id does. A limited administrator sees a part
-    of the tree: who names a parent that is not listed counts as a root. Cycles end, and what is listed twice counts
-    once.
+    Names are only for display; if the account may not read one, the id is shown. An account may see only part of the
+    tree: a scope whose parent is not listed counts as a root. Cycles are broken, and duplicates count once.
 
     Raises:
         ConfigError: with `expand`, none of the scopes is in the list.
@@ -87,15 +86,15 @@ def list_scopes(session: LmsSession, scopes: tuple[Scope, ...], *, expand: bool 
 
 
 def expanded(session: LmsSession, nodes: dict[str, Node], scopes: tuple[Scope, ...]) -> Listed:
-    """These scopes and all that lie below them; one that is not in the list stops no other."""
+    """These scopes and all scopes below them; one that is not in the list does not stop the others."""
     stream = scopes[0].stream
     found: list[Scope] = []
     unreadable: list[tuple[Scope, PipelineError]] = []
     for scope in scopes:
         if scope.id not in nodes:
             error = ConfigError(
-                f"{scope}: expected among the {len(nodes)} {stream.scope}s that this account sees, found nowhere. "
-                f"Check {stream.scope_setting}, and the rights of the account's role."
+                f"{scope}: not found among the {len(nodes)} {stream.scope}s that this account can see. Check "
+                f"{stream.scope_setting} and the permissions of the account's role."
             )
             unreadable.append((scope, error.about_one_scope()))
     if len(unreadable) == len(scopes):
@@ -106,7 +105,7 @@ def expanded(session: LmsSession, nodes: dict[str, Node], scopes: tuple[Scope, .
             found.append(scope)
         else:
             error = ConfigError(
-                f"{scope}: expected an id that is a GUID, found another. Ask Absorb what this {stream.scope} is."
+                f"{scope}: its id is not a GUID, so it cannot be read. Ask Absorb what this {stream.scope} is."
             )
             unreadable.append((scope, error.about_one_scope()))
     session.log.info("%d %s(s) to read, of %d that this account sees", len(found), stream.scope, len(nodes))
@@ -114,9 +113,9 @@ def expanded(session: LmsSession, nodes: dict[str, Node], scopes: tuple[Scope, .
 
 
 def with_names(session: LmsSession, scopes: tuple[Scope, ...]) -> Listed:
-    """The scopes with their names, each read by itself. No run fails for a name, or waits long for one.
+    """The scopes with their names, each requested separately. No run fails because of a name, or waits long for one.
 
-    Where the LMS refuses to give one, or is unavailable, it is not asked for the others.
+    If the LMS refuses a name or is unavailable, the other names are not requested.
     """
     named: dict[str, str] = {}
     for scope in scopes:
@@ -126,29 +125,31 @@ def with_names(session: LmsSession, scopes: tuple[Scope, ...]) -> Listed:
         except ConfigError as error:  # this one is not there
             session.log.info("%s: its name could not be read (%s)", scope, type(error).__name__)
         except (PipelineError, msgspec.ValidationError) as error:
-            session.log.info("%s: its name, and others, could not be read (%s)", scope, type(error).__name__)
+            session.log.info(
+                "%s: its name could not be read (%s); no other names are requested", scope, type(error).__name__
+            )
             return Listed(with_those(scopes, named), was_unavailable=isinstance(error, LmsUnavailable))
     return Listed(with_those(scopes, named))
 
 
 def with_those(scopes: tuple[Scope, ...], names: dict[str, str]) -> tuple[Scope, ...]:
-    """The scopes with those of their names that are known."""
+    """The scopes, with the names that are known."""
     return tuple(replace(scope, name=names.get(scope.id, "")) for scope in scopes)
 
 
 def node_in(body: bytes) -> Node:
-    """One scope, from the answer about it alone."""
+    """One scope, from the response about it."""
     return msgspec.json.decode(replace_surrogates(body)[0], type=Node)
 
 
 def read_list(session: LmsSession, stream: Stream, *, optional: bool) -> dict[str, Node]:
     """Every scope that the account sees, by its id in lower case.
 
-    Every page must have the same total, and all of them as many entries. Where an entry occurs twice, the list may have
-    moved between two pages; it is taken only if it is the same when read once more.
+    Every page must have the same total, and the list must have that many entries. If an entry occurs twice, the list
+    may have changed between two pages; it is accepted only if a second reading gives the same entries.
 
     Raises:
-        IncompleteSnapshot: it contradicted itself in each of SWEEPS readings.
+        IncompleteSnapshot: it was inconsistent in each of SWEEPS readings.
     """
     what = f"the list of {stream.scope}s"
     before: list[str] | None = None
@@ -159,14 +160,14 @@ def read_list(session: LmsSession, stream: Stream, *, optional: bool) -> dict[st
         agrees = totals == {len(ids)}
         if agrees and (len(set(ids)) == len(ids) or sorted(ids) == before):
             return dict(zip(ids, nodes, strict=True))
-        problem = f"expected {' or '.join(map(str, sorted(totals)))} entries as it says, found {len(ids)}"
+        problem = f"expected {' or '.join(map(str, sorted(totals)))} entries, as it says, found {len(ids)}"
         problem += f", {len(set(ids))} of them distinct"
         before = sorted(ids) if agrees else None
     raise IncompleteSnapshot(f"{what}: {problem}, in the last of {SWEEPS} readings. Run again.")
 
 
 def read_once(session: LmsSession, stream: Stream, what: str, *, optional: bool) -> tuple[list[Node], set[int]]:
-    """Every entry of the list's pages, and every total that they say."""
+    """Every entry on the list's pages, and every total that the pages state."""
     nodes: list[Node] = []
     totals: set[int] = set()
     for index in range(MOST_PAGES):
@@ -190,8 +191,8 @@ def listed_in(body: bytes, stream: Stream, what: str) -> tuple[list[Node], int]:
         page: Any = msgspec.json.decode(replace_surrogates(body)[0], type=envelope)
     except msgspec.ValidationError as error:
         raise IncompleteSnapshot(
-            f"{what}: expected an envelope with `{stream.scopes_list}`, each with an `id`, and `totalItems`, found "
-            f"otherwise ({error})."
+            f"{what}: expected a response with `totalItems` and `{stream.scopes_list}`, each with an `id`; found an "
+            f"invalid one ({error})."
         ) from None
     return getattr(page, str(stream.scopes_list)), page.totalItems
 

@@ -61,7 +61,7 @@ class LmsSession:
         self.close()
 
     def begin(self, log: Logger) -> None:
-        """A new task reads by this session; what ended the one before, if it failed, ends nothing of this one."""
+        """Prepare the session for a new task, so that a failure of the previous task does not stop this one."""
         self.log = log
         self.stop = threading.Event()
 
@@ -71,7 +71,7 @@ class LmsSession:
         self._http.close()
 
     def sign_in(self) -> None:
-        """Fetch a new token; the account's former one is dead from then on.
+        """Fetch a new token; the account's previous token stops working.
 
         Raises:
             AuthError: the account or key was refused. Tried once: a wrong password stays wrong.
@@ -138,8 +138,8 @@ class LmsSession:
             if self._token == token:
                 if renewals == MAX_SIGN_INS_A_PAGE:
                     raise AuthError(
-                        f"{what}: {renewals} new tokens in a row were refused. "
-                        "Is another job, or a person, using this account? Give the pipeline one of its own."
+                        f"{what}: {renewals} new tokens in a row were refused. Is a person or another job using this "
+                        "account? Give the pipeline its own account."
                     )
                 self._renew(token)
                 renewals += 1
@@ -151,12 +151,12 @@ class LmsSession:
                 return
             if self.sign_ins > MAX_SIGN_INS_A_RUN:
                 raise AuthError(
-                    f"{self.account.rest_api_url}: the session was ended {MAX_SIGN_INS_A_RUN} times by other sign-ins. "
-                    "Another job, or a person, is using this account: give the pipeline one of its own."
+                    f"{self.account.rest_api_url}: the session was ended {MAX_SIGN_INS_A_RUN} times by other "
+                    "sign-ins. A person or another job is using this account; give the pipeline its own account."
                 )
             # Two runs that steal each other's session: the longer each waits, the sooner one gets through.
             self.stop.wait(jitter(0, min(15.0, 0.25 * 2**self.sign_ins)))
-            self.log.warning("the session was ended elsewhere; signing in again")
+            self.log.warning("another sign-in ended the session; signing in again")
             self.sign_in()
 
     def _count_retry(self) -> None:
@@ -181,7 +181,7 @@ class LmsSession:
             raise AuthError(
                 f"{self.account.rest_api_url}/authenticate answered {status}: the user name, password or key was "
                 "refused. Check LMS_USERNAME, LMS_PASSWORD and LMS_PRIVATE_KEY (or the lms-account block), and that "
-                "they belong to this address's region."
+                "they belong to the region of this address."
             )
         _refuse(status, body, f"{self.account.rest_api_url}/authenticate")
         return token_of(body)
@@ -199,7 +199,7 @@ class LmsSession:
         return status, body
 
     def _exchange(self, method: str, path: str, held: ExitStack, **request: Any) -> tuple[int, bytes]:
-        """One request and its whole body; Unusable for what another try may better.
+        """One request and its complete body; raises Unusable if a retry may help.
 
         A large body keeps other large ones waiting until `held` is closed.
         """
@@ -222,27 +222,27 @@ def token_of(body: bytes) -> str:
     except (msgspec.DecodeError, UnicodeDecodeError):
         token = ""
     if not TOKEN.fullmatch(token):
-        raise Unusable("status 200 whose body is not a token")
+        raise Unusable("status 200, but the body is not a token")
     return token
 
 
 def _refuse(status: int, body: bytes, where: str) -> None:
-    """Raise what a status means that no other try can better; the body, which may hold anything, stays out."""
+    """Raise the error for a status that a retry cannot fix; the body is never shown, since it may contain anything."""
     if status == 200:
         return
     if status == 403 and b"missing equal-sign" in body:
-        raise ConfigError(f"{where} is not a path of the LMS's API (status 403). Check REST_API_URL.")
+        raise ConfigError(f"{where} is not a path of the LMS API (status 403). Check REST_API_URL.")
     if status == 403:
         raise AuthError(
-            f"{where} answered 403: the key is not this portal's, or the account lacks the right to read this. "
-            "Check LMS_PRIVATE_KEY, its region and the account's role."
+            f"{where} answered 403: the key belongs to another portal, or the account may not read this. Check "
+            "LMS_PRIVATE_KEY, its region and the account's role."
         )
     if status in PERMANENT_REDIRECTS:
-        raise ConfigError(f"{where} answered {status}: the API lies elsewhere. Check REST_API_URL.")
+        raise ConfigError(f"{where} answered {status}: the API has moved. Check REST_API_URL.")
     if status < 400 or status >= 500:
         raise Unusable(f"status {status}")
     error = ConfigError(
-        f"{where} answered {status}, which no repetition cures. Check REST_API_URL, the id and LMS_PAGE_SIZE."
+        f"{where} answered {status}; retrying would not help. Check REST_API_URL, the id and LMS_PAGE_SIZE."
     )
     error.status = status
     raise error
@@ -253,4 +253,4 @@ def decode_whole(body: bytes, decode: Callable[[bytes], T]) -> T:
     try:
         return decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise Unusable("status 200 whose body is not whole JSON") from None
+        raise Unusable("status 200, but the body is not complete JSON") from None

@@ -1,4 +1,4 @@
-"""The plan by which the CSV's text becomes the live table's types. Made once from the table, for all rows."""
+"""The plan for converting the CSV's text to the live table's types; made once, for all rows."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -134,30 +134,30 @@ def align(
 
     Raises:
         ObjectInvalid: the header has no key, or a name twice.
-        SchemaMismatch: with `fail`, the table lacks a column of the file; a name of the file is one of the table's
-            but for letter case or blanks; or a new row could not be inserted, since a column that the file lacks is
-            NOT NULL without a default.
+        SchemaMismatch: with `fail`, the table lacks a column of the file; a name in the file differs from a column only
+            in letter case or spaces; or new rows cannot be inserted because a column that the file lacks is NOT NULL
+            without a default.
     """
     names = [cut_name(name) for name in header]
     key_name = table.stream.key_column
     if key_name not in names or len(set(names)) < len(names) or "" in names:
         raise ObjectInvalid(
-            f"line 1: expected a header of distinct column names with {key_name} among them, found {len(names)} names, "
-            f"{len(set(names))} of them distinct, {key_name} {'present' if key_name in names else 'absent'}."
+            f"line 1: expected a header of distinct column names that include {key_name}; found {len(names)} names, "
+            f"{len(set(names))} of them distinct, with {key_name} {'present' if key_name in names else 'missing'}."
             f"{hint(names, [key_name])}"
         )
     refuse_near_names(names, table)
     lacking = tuple(name for name in names if table.column(name) is None and name not in REJECT_COLUMNS)
     if contract == "fail" and lacking:
         raise SchemaMismatch(
-            f"{table.quoted} has no columns to load {', '.join(lacking)} into, and schema_contract is fail. "
-            "Add them, or load with schema_contract ignore or evolve."
+            f"{table.quoted} has no column for {', '.join(lacking)}, and schema_contract is fail. Add the columns, or "
+            "load with schema_contract ignore or evolve."
         ).about_one_scope()
     added = lacking if contract == "evolve" else ()
     if reserved := sorted(SYSTEM_COLUMNS & set(added)):
         raise SchemaMismatch(
-            f"line 1: the header names {', '.join(reserved)}, which PostgreSQL keeps for itself, and which cannot be "
-            "added. Nothing was loaded. Rename it, or load with schema_contract ignore."
+            f"line 1: the header names {', '.join(reserved)}, which is reserved by PostgreSQL and cannot be added as "
+            "a column. Nothing was loaded. Rename it, or load with schema_contract ignore."
         ).about_one_scope()
     columns = tuple(
         align_column(name, number, table, new_types.get(name, TEXT) if name in added else None)
@@ -166,14 +166,14 @@ def align(
     key = next(column for column in columns if column.is_key)
     if key.format.staged_as == "text" and parsed(key.base)[0] not in TEXTS:
         raise SchemaMismatch(
-            f"{table.quoted}: {key_name} is of type {key.declared}, by which rows cannot be matched exactly. "
-            "Make it uuid, text or a whole number."
+            f"{table.quoted}: {key_name} has type {key.declared}, which cannot match rows exactly. Make it uuid, text "
+            "or an integer type."
         )
     blocking = [c.name for c in table.columns if c.name not in names and c.required and not c.defaulted and c.writable]
     if blocking:
         raise SchemaMismatch(
-            f"{table.quoted}: {', '.join(blocking)} must have a value, and the file has no such column. "
-            "Give the column a default, or extract it."
+            f"{table.quoted}: {', '.join(blocking)} must have a value, but the file has no such column. Give the "
+            "column a default, drop its NOT NULL, or add it to the extract."
         )
     ignored = tuple(c.name for c in columns if not c.is_loaded and c.name not in REJECT_COLUMNS)
     untouched = tuple(c.name for c in table.columns if c.name not in names)
@@ -214,23 +214,23 @@ def cut_name(name: str) -> str:
 
 
 def refuse_near_names(names: list[str], table: TableSchema) -> None:
-    """Raise SchemaMismatch for names that are a column's but for letter case or blanks: that is no accident."""
+    """Raise SchemaMismatch for names that differ from a column only in letter case or spaces, which is surely a mistake."""
     columns = {plain(column.name): column.name for column in table.columns}
     near = [(name, columns[plain(name)]) for name in names if table.column(name) is None and plain(name) in columns]
     if near:
         pairs = ", ".join(f"{name!r} (the table has {column!r})" for name, column in near)
         raise SchemaMismatch(
-            f"line 1: the header names {pairs}; letter case and blanks count. Nothing was loaded. Correct the header, "
-            "or rename the table's column."
+            f"line 1: the header names {pairs}; letter case and spaces matter. Nothing was loaded. Correct the "
+            "header, or rename the table's column."
         ).about_one_scope()
 
 
 def hint(names: list[str], keys: Sequence[str]) -> str:
     """What may be wrong with a header that lacks the key."""
     if near := [name for name in names if plain(name) in keys]:
-        return f" {near[0]!r} is not {plain(near[0])}: letter case and blanks count."
+        return f" {near[0]!r} is not {plain(near[0])}: letter case and spaces matter."
     if len(names) == 1 and re.search(r"[;\t|]", names[0]):
-        return " Its fields seem to be separated by another character than a comma."
+        return " Its fields seem to be separated by something other than commas."
     return ""
 
 

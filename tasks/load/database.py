@@ -59,7 +59,7 @@ def sign_in_by_iam(_dialect: Any, _record: Any, _arguments: Any, parameters: dic
     except (BotoCoreError, ValueError) as error:
         raise ConfigError(
             f"no password is set for the database, and no IAM token could be made ({type(error).__name__}). Set "
-            "BUSINESS_TRACKING_PASSWORD; or give the instance a role with rds-db:connect, and AWS_DEFAULT_REGION."
+            "BUSINESS_TRACKING_PASSWORD, or give the instance a role with rds-db:connect and set AWS_DEFAULT_REGION."
         ) from None
 
 
@@ -137,5 +137,7 @@ def one_row(cursor: Cursor) -> tuple[Any, ...]:
     """The single row of a statement that always gives one."""
     row = cursor.fetchone()
     if row is None:
-        raise LoadFailed("the database gave no row where it always gives one. Nothing was changed.")
+        raise LoadFailed(
+            "expected one row from the database, found none. Nothing was changed. Please report this as a bug."
+        )
     return tuple(row)

@@ -1,4 +1,4 @@
-"""What the database's errors mean: which are about a row, which are over in some seconds, and what to do about them."""
+"""What database errors mean: which concern one row, which are temporary, and what to do about them."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ from tasks.errors import AuthError, ConfigError, LoadFailed, PipelineError, Sche
 
 LOCKED, READ_ONLY, DENIED = "55P03", "25006", "42501"  # 25006: a standby, until it is promoted
 TRANSIENT = {"40001", "40P01", "53200", "53300", "55006", "57P01", "57P02", "57P03", "58000", "58030", READ_ONLY}
-"""With class 08, what may be over in some seconds."""
+"""With class 08, errors that may pass within seconds."""
 SERVER_CLASSES = {
     *("08", "0A", "0B", "25", "28", "2D", "3D", "3F", "40", "42", "53", "55", "57", "58", "F0", "HV", "XX")
 }
@@ -21,11 +21,11 @@ FUNCTION_CLASSES = {"0A", "42", "55"}
 SHOWN_CLASSES = {"0A", "25", "53", "54", "55", "57"}
 """Errors whose text is PostgreSQL's own and holds no value of a row, unless a function raised them."""
 WHAT_TO_DO = {
-    "57014": "If it was a timeout, raise it for the loader: ALTER ROLE ... SET statement_timeout = '1h'.",
+    "57014": "If it was a timeout, raise it for the loader's role: ALTER ROLE ... SET statement_timeout = '1h'.",
     "25P03": "Raise idle_in_transaction_session_timeout for the loader's role.",
     "25P04": "Raise transaction_timeout for the loader's role.",
     "53100": "Free disk space on the database server.",
-    "53400": "Raise the limit that the message names, for the loader's role.",
+    "53400": "Raise the limit named in the message for the loader's role.",
     "0A000": "Change the table so that INSERT ... ON CONFLICT DO UPDATE works on it.",
 }
 
@@ -51,27 +51,29 @@ def pipeline_error(error: BaseException) -> PipelineError:
         return AuthError(_SIGN_IN)
     if state == DENIED:
         return AuthError(
-            f"the database denied a right ({name}: {own_words(error)}). "
+            f"the database denied a permission ({name}: {own_words(error)}). "
             "A load needs SELECT, INSERT and UPDATE on the table (DELETE for on_departure delete), SELECT and INSERT "
-            "on lms_loads (CREATE on the schema, where it does not exist yet) and TEMPORARY on the database."
+            "on lms_loads (CREATE on the schema if it does not exist yet) and TEMPORARY on the database."
         )
     if state.startswith("3D"):
         return ConfigError("there is no such database. Check BUSINESS_TRACKING_DBNAME.")
     if state == LOCKED:
         return Unreachable(
             f"another session held a lock on the table for too long ({name}, SQLSTATE {state}). Nothing was changed. "
-            "In the database, pg_blocking_pids tells which it is; run again when it has ended."
+            "In the database, pg_blocking_pids shows which session it is; run again when it has ended."
         )
     if state.startswith("08") or state in TRANSIENT:
-        return Unreachable(f"the database ended the work ({name}, SQLSTATE {state}). Nothing was changed; run again.")
+        return Unreachable(f"the database aborted the work ({name}, SQLSTATE {state}). Nothing was changed; run again.")
     if state.startswith("42"):
-        return SchemaMismatch(f"the table does not fit the statement (SQLSTATE {state}: {own_words(error)}).")
+        return SchemaMismatch(
+            f"the table does not match what the load expects (SQLSTATE {state}: {own_words(error)}). Nothing was changed; correct the table."
+        )
     is_timeout = state[:2] == "57" and not raised_by_function(error)  # its words hold nothing, wherever it arose
     shown = is_timeout or state[:2] in SHOWN_CLASSES and not is_in_function(error)
     said = f": {error.diag.message_primary}" if shown and isinstance(error, psycopg2.Error) else ""
     return LoadFailed(
         f"the database refused the work ({name}, SQLSTATE {state}{said}). Nothing was changed. "
-        f"{WHAT_TO_DO.get(state, 'Look into the server log for more.')}"
+        f"{WHAT_TO_DO.get(state, 'See the server log for details.')}"
     )
 
 
@@ -89,13 +91,13 @@ def _not_connected(text: str) -> PipelineError:
         return ConfigError("there is no such database. Check BUSINESS_TRACKING_DBNAME.")
     if "certificate" in text or "SSL" in text and "not support SSL" in text:
         return ConfigError(
-            "the database's TLS is not what BUSINESS_TRACKING_SSLMODE asks for. Check it, and PGSSLROOTCERT."
+            "the database's TLS does not meet BUSINESS_TRACKING_SSLMODE. Check this setting and PGSSLROOTCERT."
         )
     if "could not translate host name" in text:
-        return ConfigError("the database's host has no address. Check BUSINESS_TRACKING_HOST.")
+        return ConfigError("the database's host name cannot be resolved. Check BUSINESS_TRACKING_HOST.")
     return Unreachable(
-        "the database is out of reach: no connection, or it was cut. Nothing was changed; check "
-        "BUSINESS_TRACKING_HOST and BUSINESS_TRACKING_PORT if it stays so, and run again."
+        "the database cannot be reached, or the connection was lost. Nothing was changed; run again, and if this "
+        "persists, check BUSINESS_TRACKING_HOST and BUSINESS_TRACKING_PORT."
     )
 
 

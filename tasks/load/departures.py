@@ -1,7 +1,7 @@
-"""Leavers: rows of the snapshot's scope that are in the table and no longer in the LMS, such as a department's members.
+"""Leavers: rows of the snapshot's scope that are in the table but no longer in the LMS.
 
-The LMS says nothing of those who left; absence from a complete snapshot is all there is. So only a proved
-snapshot, only its own scope, and never more than a ceiling.
+The LMS does not report who left; absence from a complete snapshot is the only sign. So leavers are taken only from a
+complete snapshot, only in its own scope, and never more than a limit.
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from tasks.options import LoadOptions, OnDeparture, allowed
 from tasks.s3 import Snapshot
 
 NAMED = 10
-"""As many kept leavers are named by their keys."""
+"""How many kept leavers are listed by key."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Departures:
     kept: tuple[str, ...] = ()
     """The keys of those that the table did not let go, each with the reason."""
     skipped: str = ""
-    """Why nobody was looked for."""
+    """Why leavers were not looked for."""
 
 
 def check_columns(table: TableSchema, on_departure: OnDeparture) -> None:
@@ -82,13 +82,13 @@ def find_leavers(
         return Departures()
     if newer is not None:
         return Departures(
-            skipped=f"a newer snapshot, of {newer.isoformat()}, was applied before; who joined since then is not in "
-            "this one, and nobody is taken for a leaver"
+            skipped=f"a newer snapshot, of {newer.isoformat()}, was already loaded; members who joined since are not "
+            "in this one, so nobody counts as a leaver"
         )
     if nameless:
         return Departures(
-            skipped=f"{nameless} rejected rows have no key that can be read, and could be anybody's; nobody is taken "
-            "for a leaver until they are corrected"
+            skipped=f"{nameless} rejected rows have no readable key and could belong to anybody, so nobody counts as "
+            "a leaver until they are corrected"
         )
     present = f"AND t.{DEPARTED_AT} IS NULL" if options.on_departure == "mark" else ""
     if snapshot.scope is None or merge.of_scope is None:
@@ -102,9 +102,9 @@ def find_leavers(
     [members] = one_row(cursor)
     if absent > allowed(options.max_departures, members):
         raise TooManyDepartures(
-            f"{scope}: expected at most {options.max_departures} of {members} {items} to have left, "
-            f"found {absent} absent from {snapshot.object}. Nothing was changed. If so many did leave, run "
-            "once with a higher max_departures."
+            f"{scope}: expected at most {options.max_departures} of {members} {items} to have left, found {absent} "
+            f"missing from {snapshot.object}. Nothing was changed. If so many did leave, run once with a higher "
+            "max_departures."
         )
     return Departures(kept=protect(cursor, merge, from_stored=merge.newer() is not None))
 
@@ -170,6 +170,6 @@ def count_departures(cursor: Cursor, merge: Merge, found: Departures, refused: R
     execute(cursor, "kept_leavers", still_there=still, **merge.target)
     kept = cursor.fetchall()
     cursor.execute("SELECT count(*) FROM pg_temp.leavers")
-    silent = "", "a trigger, rule or policy of the table kept it"
+    silent = "", "kept by a trigger, rule or policy of the table"
     named = tuple(f"{key} ({refused.get(number, silent)[1]})" for number, key in kept)
     return Departures(int(one_row(cursor)[0]) - len(kept), (*found.kept, *named), found.skipped)

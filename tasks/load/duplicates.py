@@ -1,4 +1,4 @@
-"""Rows that share a key: the newest one counts, and where that was rejected, none does."""
+"""Rows that share a key: the newest one is kept; if it was rejected, none is loaded."""
 
 from psycopg2.extensions import cursor as Cursor
 

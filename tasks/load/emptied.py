@@ -1,4 +1,4 @@
-"""A column that empties: many stored values that one load would turn to null, as when the LMS stops sending a field."""
+"""Columns that lose their values: many stored values that one load would set to null, as when the LMS stops sending a field."""
 
 from collections import Counter
 
@@ -40,9 +40,9 @@ def check_emptied(
     if too_many := {name: n for name, n in emptied.items() if n > allowed_emptied(limit, stored[name])}:
         found = ", ".join(f"{name} ({n} of {stored[name]})" for name, n in too_many.items())
         raise ColumnEmptied(
-            f"{snapshot.object}: expected no column to lose more than {limit or '50%, at least 10,'} of its values, "
-            f"found that these would become null: {found}. Nothing was changed. See whether the LMS still sends these "
-            "fields to this account; if they are to be emptied, run once with a higher max_emptied."
+            f"{snapshot.object}: expected no column to lose more than {limit or '50%, at least 10,'} of its values; "
+            f"these would become null: {found}. Nothing was changed. Check whether the LMS still sends these fields to "
+            "this account; if their values may go, run once with a higher max_emptied."
         )
     vanished += [name for name, n in emptied.items() if "." in name and n == stored[name]]
     return new_names(cursor, merge, appeared), vanished

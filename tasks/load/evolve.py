@@ -1,4 +1,4 @@
-"""The table itself: made where it is missing, and given the file's new columns with the schema contract `evolve`."""
+"""Creates the table if it is missing, and adds the file's new columns under schema_contract `evolve`."""
 
 import time
 
@@ -13,7 +13,7 @@ from tasks.load.schema import TableColumn, TableSchema, create_statement
 from tasks.streams import Stream
 
 ALTER_TRIES, ALTER_WAIT_S = 10, 2
-"""While ALTER TABLE waits for a reader to end, it holds up every later one: so it waits briefly, several times."""
+"""While ALTER TABLE waits for a reader, it blocks every later one, so it waits briefly, several times."""
 
 
 def create_missing(cursor: Cursor, table: TableSchema) -> None:
@@ -62,8 +62,8 @@ def alter_table(cursor: Cursor, table: str, columns: list[tuple[str, str]]) -> N
             if not tries_left:
                 raise Unreachable(
                     f"{table}: expected to add the columns {', '.join(name for name, _ in columns)}, "
-                    f"found the table in use through {ALTER_TRIES} tries (SQLSTATE {LOCKED}). Nothing was changed; run "
-                    "again, or add them by hand."
+                    f"but the table was in use on all {ALTER_TRIES} tries (SQLSTATE {LOCKED}). Nothing was changed; "
+                    "run again, or add them by hand."
                 ) from None
             time.sleep(1)
         else:

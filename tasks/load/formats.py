@@ -28,15 +28,16 @@ INTERVAL = (
     r"|P([+-]?\d+[YMWD])*(T([+-]?\d+[HM])*([+-]?\d+(\.\d{1,6})?S)?)?"
 )
 
-_DATE_TIME = "an ISO 8601 date-time of at most 7 fraction digits"
+_DATE_TIME = "an ISO 8601 date-time with at most 7 fractional digits"
 PATTERNS = {
     "smallint": (INTEGER, "an integer"),
     "integer": (INTEGER, "an integer"),
     "bigint": (INTEGER, "an integer"),
     "numeric": (DECIMAL, "a number"),
-    "real": (DECIMAL, "a number that the column's type holds exactly"),
+    "real": (DECIMAL, "a number that the column's type stores exactly
+(all 2 places)"),
     "double precision": (DECIMAL, "a number that the column's type holds exactly"),
-    "money": (DECIMAL, "an amount that the column's type holds exactly"),
+    "money": (DECIMAL, "an amount that the column's type stores exactly"),
     "boolean": (BOOLEAN, "true or false"),
     "date": (DATE_TIME, "an ISO 8601 date"),
     "timestamp without time zone": (DATE_TIME, _DATE_TIME),
@@ -51,7 +52,7 @@ PATTERNS = {
     "interval": (INTERVAL, "an interval"),
     "json": (None, "JSON"),
     "jsonb": (None, "JSON"),
-    "enum": (None, "a value of the enumeration"),
+    "enum": (None, "a value of the enum type"),
 }
 """Base type to the whole text's pattern (RE2), if PostgreSQL's own reading needs one, and what to say of a misfit."""
 TEXTS = {"text", "character varying", "character", "bpchar"}
@@ -107,7 +108,7 @@ def format_of(declared: str, base: str, *, array: bool = False) -> Format:
     if name not in PATTERNS or (name == "interval" and base != name):
         # concat, unlike a cast to text, always takes the type's own output
         text = f"{{c}}::{declared}[]::text[]" if array else f"concat({{c}}::{declared})"
-        expected = f"a value that {base} holds exactly as written"
+        expected = f"a value that {base} stores exactly as written"
         return Format("text", expected, proof=f'{text} = {{c}} COLLATE "C"', value=f"{{c}}::{declared}{many}")
     pattern, expected = PATTERNS[name]
     if name in _BY_TEXT:
@@ -117,7 +118,7 @@ def format_of(declared: str, base: str, *, array: bool = False) -> Format:
     if name == "numeric" and first:
         limits = f"numeric({first},{second or 0})"
         proof, value = f"{{c}} = {{c}}::{limits}{many}", f"{{c}}::{limits}{many}"
-        return Format("numeric", f"a number that {limits} holds", pattern, proof=proof, value=value)
+        return Format("numeric", f"a number that {limits} can store", pattern, proof=proof, value=value)
     if name == "timestamp without time zone" and not array:
         digits, value = int(first or MICROSECONDS), "({c} AT TIME ZONE 'UTC')"
         whole = digits == MICROSECONDS

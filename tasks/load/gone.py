@@ -1,4 +1,4 @@
-"""Scopes that the table has rows of and that the LMS lists no more: a closed department's members stay as they are."""
+"""Scopes that have rows in the table but are no longer listed by the LMS; their rows are not changed."""
 
 from prefect import task
 
@@ -37,10 +37,13 @@ def find_gone_scopes(
     unread = [line for scope_id, line in rows.items() if scope_id in seen - read]
     if gone:
         run_logger().warning(
-            "%d %s(s) have rows in %s and are not among those that this account sees: %s", len(gone),
+            "%d %s(s) have rows in %s but are not visible to this account: %s", len(gone),
             stream.scope, table, named(gone),
         )  # fmt: skip
-    found = {"In the table, and seen no more": named(gone), "In the table, and not read by this run": named(unread)}
+    found = {
+        "In the table but no longer listed by the LMS": named(gone),
+        "In the table but not read by this run": named(unread),
+    }
     return {what: lines for what, lines in found.items() if lines}
 
 

@@ -1,4 +1,4 @@
-"""The history of a table: each state of each row that the loads have left, from when until when.
+"""The history of a table: every version of each row, with the period in which it was valid.
 
 A load writes what it has changed, as the table holds it in the end. What loads without history have changed meanwhile
 is found by comparing the whole table, before anything else is written.
@@ -88,13 +88,13 @@ def check_names(table: TableSchema, added: list[str]) -> None:
     """Raise SchemaMismatch where the history cannot have the table's columns, or no name of its own."""
     if taken := sorted({*(column.name for column in table.columns), *added}.intersection(OWN_COLUMNS)):
         raise SchemaMismatch(
-            f"{table.quoted}: expected no column named {', '.join(OWN_COLUMNS)}, which its history has for itself, "
+            f"{table.quoted}: expected no column named {', '.join(OWN_COLUMNS)}, since the history uses these names; "
             f"found {', '.join(taken)}. Nothing was changed. Rename it, or load without history."
         )
     if len(f"{table.table}_history_current".encode()) > LONGEST_NAME:
         raise SchemaMismatch(
-            f"{table.quoted}: its name is too long for a history, whose own has 16 bytes more and {LONGEST_NAME} at "
-            "most. Nothing was changed. Load without history, or give the table a shorter name."
+            f"{table.quoted}: its name is too long for a history, which adds up to 16 bytes to it (the limit is "
+            f"{LONGEST_NAME}). Nothing was changed. Load without history, or rename the table."
         )
 
 
@@ -110,8 +110,8 @@ def create_history(cursor: Cursor, table: TableSchema, name: str) -> None:
         user = quoted(cursor.connection.info.user)
         sql = f"{sql_of('history_table', **parts)}; {sql_of('history_view', view=view, history=name)}"
         raise AuthError(
-            f"{name}: expected the history, or the right to create it; found neither. Nothing was changed. As the "
-            f"schema's owner, run: {sql}; GRANT SELECT, INSERT, UPDATE ON {name} TO {user};"
+            f"{name}: expected the history table, or permission to create it; found neither. Nothing was changed. As "
+            f"the schema's owner, run: {sql}; GRANT SELECT, INSERT, UPDATE ON {name} TO {user};"
         ) from None
 
 
@@ -124,7 +124,7 @@ def sync_columns(cursor: Cursor, table: TableSchema, name: str, *, dry_run: bool
     if other := [c for c in wanted if c in found and found[c] != wanted[c]]:
         changes = ", ".join(f"ALTER COLUMN {quoted(c)} TYPE {typed(*wanted[c])}" for c in other)
         raise SchemaMismatch(
-            f"{name}: expected the types of {table.quoted}, found others for {', '.join(other)}. Nothing was changed. "
+            f"{name}: expected the same types as in {table.quoted}, found different ones for {', '.join(other)}. Nothing was changed. "
             f"As the history's owner, run: DROP VIEW {view_name(table)}; ALTER TABLE {name} {changes}; "
             f"{sql_of('history_view', view=view_name(table), history=name)};"
         )

@@ -1,4 +1,4 @@
-"""The load ledger `lms_loads`: which snapshots were applied, so that each is applied once and in order."""
+"""The load ledger `lms_loads`: which snapshots were loaded, so that each is loaded once and in order."""
 
 import re
 from contextlib import suppress
@@ -35,7 +35,7 @@ class Committed:
 def open_ledger(cursor: Cursor, table: TableSchema) -> None:
     """Create the ledger in the table's schema on first use; a ledger that exists needs SELECT and INSERT only.
 
-    A ledger of a version before knows department members alone, and goes on with them as it is.
+    A ledger from an earlier version knows only department members, and keeps working for them unchanged.
 
     Raises:
         AuthError: there is no ledger and this user may not create it. Names the SQL to run.
@@ -64,8 +64,9 @@ def create_ledger(cursor: Cursor, ledger: str) -> None:
     except InsufficientPrivilege:
         user = quoted(cursor.connection.info.user)
         raise AuthError(
-            f"{ledger}: expected the load ledger, or the right to create it; found neither. Nothing was changed. As "
-            f"the schema's owner, run tasks/load/sql/ledger_table.sql with {ledger} for the name in braces, then: "
+            f"{ledger}: expected the load ledger, or permission to create it; found neither. Nothing was changed. As "
+            f"the schema's owner, run tasks/load/sql/ledger_table.sql with {ledger} in place of the name in braces, "
+            f"then: "
             f"GRANT SELECT, INSERT ON {ledger} TO {user};"
         ) from None
 
@@ -80,7 +81,7 @@ def add_to_ledger(cursor: Cursor, ledger: str, missing: list[tuple[str, str]]) -
             cursor.execute(alter)
             return
     raise SchemaMismatch(
-        f"{ledger}: expected the columns of tasks/load/sql/ledger_table.sql, found none named "
+        f"{ledger}: expected the columns of tasks/load/sql/ledger_table.sql, but it lacks "
         f"{', '.join(name for name, _ in missing)}. Nothing was changed. As the ledger's owner, run: {alter};"
     )
 
@@ -103,9 +104,9 @@ def check_clock(cursor: Cursor, snapshot: Snapshot) -> None:
     [now] = one_row(cursor)
     if snapshot.snapshot_at > now + CLOCK_TOLERANCE:
         raise ObjectInvalid(
-            f"{snapshot.object}: expected a snapshot-at of at most five minutes after the database's clock "
+            f"{snapshot.object}: expected a snapshot-at at most five minutes ahead of the database's clock "
             f"({now.isoformat(timespec='seconds')}), found {snapshot.snapshot_at.isoformat(timespec='seconds')}. "
-            "Nothing was changed. Set the clock of the machine that extracts, or of the database, and extract again."
+            "Nothing was changed. Correct the clock of the machine that runs the extract, or of the database, and extract again."
         )
 
 
@@ -124,7 +125,7 @@ class EarlierLoads:
         if self.load_id is not None:
             return f"already loaded (load {self.load_id} in {LEDGER})"
         if self.newer is not None:
-            return f"older than the snapshot of {self.newer.isoformat()}, which was applied already"
+            return f"older than the snapshot of {self.newer.isoformat()}, which was already loaded"
         return None
 
 
@@ -141,7 +142,7 @@ def find_earlier(cursor: Cursor, table: TableSchema, snapshot: Snapshot) -> Earl
     load_id, newer, in_future = one_row(cursor)
     if in_future:
         run_logger().warning(
-            "%s: ignored %d loads of %s whose snapshot_at is more than five minutes in the future. As the ledger's "
+            "%s: ignored %d loads of %s with a snapshot_at more than five minutes in the future. As the ledger's "
             "owner, run: UPDATE %s SET snapshot_at = loaded_at WHERE snapshot_at > now() + interval '5 minutes';",
             *(ledger, in_future, table.quoted, ledger),
         )
@@ -194,10 +195,10 @@ def unfilled(ledger: str, column: str) -> SchemaMismatch:
     """The error of a ledger with a column that neither a load nor a default fills, such as the load_id of a copy."""
     repair = f"ALTER TABLE {ledger} ALTER COLUMN {quoted(column)} DROP NOT NULL;"
     if column in ("load_id", "loaded_at"):
-        repair = f"tasks/load/sql/ledger_repair.sql with {ledger} for the name in braces."
+        repair = f"tasks/load/sql/ledger_repair.sql with {ledger} in place of the name in braces."
     return SchemaMismatch(
-        f"{ledger}: expected column {quoted(column)} to fill itself, as in tasks/load/sql/ledger_table.sql, "
-        f"found it empty. Nothing was changed. As the ledger's owner, run {repair}"
+        f"{ledger}: expected column {quoted(column)} to have a default, as in tasks/load/sql/ledger_table.sql; found "
+        f"none. Nothing was changed. As the ledger's owner, run {repair}"
     )
 
 

@@ -36,7 +36,7 @@ class Loaded:
     untouched_columns: tuple[str, ...] = ()
     added_columns: tuple[str, ...] = ()
     history: str = ""
-    """Where the history lies, and how many rows were added to it."""
+    """The history table, and how many rows were added to it."""
     differences: tuple[str, ...] = field(default=(), repr=False)
     seconds: float = 0.0
 
@@ -50,8 +50,8 @@ def check_sum(loaded: Loaded) -> None:
     parts = (loaded.inserted, loaded.updated, loaded.unchanged, loaded.duplicates, loaded.rejected)
     if loaded.read != sum(parts):
         raise LoadFailed(
-            f"expected {loaded.read} rows to be inserted, updated, unchanged, duplicates or rejected, found {parts}. "
-            "Nothing was changed. Please report this as an error of the load itself."
+            f"expected inserted, updated, unchanged, duplicates and rejected to add up to {loaded.read} rows, found "
+            f"{parts}. Nothing was changed. Please report this as a bug."
         )
 
 

@@ -1,8 +1,8 @@
-"""From the staging table into the target: the whole snapshot as one final state, but for rows that the table refuses.
+"""Merge the staging table into the target: the whole snapshot as one final state, except rows that the table refuses.
 
-One statement takes leavers out and brings new and changed rows in. If the table refuses it, the rows are put in an
-order in which each finds what it needs (`tasks.load.write_order`), written in stretches, and a stretch that is refused
-is split in two until the rows to blame stand alone. Those are tried once more at the end: none of them could be added.
+One statement removes leavers and writes new and changed rows. If the table refuses it, the rows are sorted so that
+each comes after the rows it depends on (`tasks.load.write_order`) and written in batches; a refused batch is split in
+two until each refused row is isolated. Refused rows are retried last, once the rows they reference exist.
 """
 
 from collections.abc import Collection
@@ -25,10 +25,7 @@ SLOW_PATH = """
     CREATE INDEX ON pg_temp.staging (_record);
     ANALYZE pg_temp.staging, pg_temp.changes;
 """
-NO_DETOUR = (
-    "exchanges a value with another row, and the table refuses the detour that this takes; "
-    "make the constraint DEFERRABLE"
-)
+NO_DETOUR = "swaps a unique value with another row, which this table does not allow; make the constraint DEFERRABLE"
 
 
 class Refused(Exception):
@@ -61,7 +58,7 @@ class Refusals:
 
 
 def merge_rows(cursor: Cursor, merge: Merge, compared: Compared, max_refused: int) -> Refusals:
-    """Every changed row is in the table as the file has it and every leaver is gone, but for the refused.
+    """Write every changed row and remove every leaver, except those that the table refuses.
 
     Stops early once more than `max_refused` rows are refused; the caller fails then.
     """
@@ -129,7 +126,7 @@ def write_or_split(cursor: Cursor, merge: Merge, groups: list[Group], refusals: 
 
 
 def retry(cursor: Cursor, merge: Merge, refusals: Refusals) -> None:
-    """Try the refused ones again, as what stood in their way may have moved since, until none can be added."""
+    """Retry the refused rows, since what blocked them may have changed, until no more of them succeed."""
     progress = True
     while progress:
         progress = False
@@ -221,7 +218,7 @@ def broken_checks(cursor: Cursor, merge: Merge) -> Reasons:
         with suppress(RowError), savepoint(cursor):
             execute(cursor, "broken_checks", image=merge.image(), check=check.expression)
             broken = [record for (record,) in cursor.fetchall()]
-            reasons |= {r: (", ".join(check.columns), f'breaks the table\'s check "{check.name}"') for r in broken}
+            reasons |= {r: (", ".join(check.columns), f'violates the table\'s check "{check.name}"') for r in broken}
     return reasons
 
 

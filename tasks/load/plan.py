@@ -1,4 +1,4 @@
-"""One table's upsert, as the pieces of SQL that make the files in tasks/load/sql/ this table's."""
+"""One table's upsert: the SQL fragments that fill the templates in tasks/load/sql/."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,8 +20,8 @@ class Merge:
     """One table's upsert.
 
     Args:
-        keep_newer: leave a row alone whose `date_edited` in the table is later than in the file.
-        revive: clear `departed_at` of members who are back.
+        keep_newer: do not replace a row whose `date_edited` in the table is later than in the file.
+        revive: clear `departed_at` of members who have returned.
         scope: whose rows are loaded; None for a plain file, which has none.
         leave: what becomes of leavers, as SQL over `pg_temp.leavers AS l` that ends in AND; None where they stay.
         without_new: leave out columns that the table is yet to get, since a dry run adds none.

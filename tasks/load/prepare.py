@@ -1,4 +1,4 @@
-"""A chunk made ready for COPY: texts that do not fit are set aside, digits that a type cannot keep are cut."""
+"""Prepares a chunk for COPY: rejects values that do not fit, and cuts fractions of a second that a type cannot store."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -17,10 +17,10 @@ from tasks.load.records import Chunk
 
 RECORD = "_record"
 ESCAPES = {"\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
-"""What stands for what in COPY's text format; the backslash first, which the others bring."""
+"""Escapes in COPY's text format; the backslash first, since the others add backslashes."""
 WIDE_BYTES = 1 << 28
 """Beyond this, a chunk's lines may not fit into 2 GB, which is all that Arrow's strings take."""
-NUL = "expected a character that PostgreSQL can store (NUL is none)"
+NUL = "contains a NUL character, which PostgreSQL cannot store"
 NO_KEY = "expected a key, found none"
 NOT_NULL = "must have a value (NOT NULL)"
 

@@ -1,4 +1,4 @@
-"""Why PostgreSQL refused a row, in our own words: never from message text, which may hold a person's data."""
+"""Why PostgreSQL refused a row, in our own words; never its message text, which may contain personal data."""
 
 import psycopg2
 
@@ -12,9 +12,9 @@ Reasons = dict[int, Reason]
 
 DROPPED = "the table dropped the row without an error: a trigger, rule or policy"
 _CONSTRAINTS = {
-    "23505": 'another row already holds this value (unique constraint "{name}")',
-    "23503": 'nothing to refer to, or still referred to (foreign key "{name}")',
-    "23514": 'breaks the table\'s check "{name}"',
+    "23505": 'another row already has this value (unique constraint "{name}")',
+    "23503": 'refers to a missing row, or is still referred to (foreign key "{name}")',
+    "23514": 'violates the table\'s check "{name}"',
     "23P01": 'conflicts with another row (exclusion constraint "{name}")',
 }
 _VALUES = {
@@ -23,8 +23,8 @@ _VALUES = {
     "22007": "expected a value of type {type}",
     "22008": "is out of range for type {type}",
     "22P02": "expected a value of type {type}",
-    "22P05": "holds a character that type {type} cannot store",
-    "22021": "holds a character that the database's encoding cannot store",
+    "22P05": "contains a character that type {type} cannot store",
+    "22021": "contains a character that the database's encoding cannot store",
     "54000": "is too large for an index of the table",
 }
 
@@ -40,11 +40,11 @@ def reason_of(error: psycopg2.Error, table: TableSchema, column: str = "") -> Re
     if state in _CONSTRAINTS and name:
         return ", ".join(table.constrained_columns(name)) or column, _CONSTRAINTS[state].format(name=name)
     if state == "23514" and diag.datatype_name:
-        return column, f"breaks a check of type {diag.datatype_name}"
+        return column, f"violates a check of type {diag.datatype_name}"
     if state == "23502":
         return diag.column_name or column, "must have a value (NOT NULL)"
     if state == "23514":
-        return "", "no partition of the table takes it"
+        return "", "fits no partition of the table"
     found = table.column(column)
     if state in _VALUES and (found or state in {"22021", "54000"}):
         return column, _VALUES[state].format(type=found.declared if found else "")

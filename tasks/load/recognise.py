@@ -23,7 +23,7 @@ def stream_of(snapshot: Snapshot) -> Stream:
     if len(keyed) != 1:
         keys = [stream.key_column for stream in STREAMS.values()]
         raise ObjectInvalid(
-            f"line 1: expected a header with {' or '.join(keys)}, by which it is known what a plain file holds, found "
+            f"line 1: expected a header with {' or '.join(keys)}, which shows what a plain file contains; found "
             f"{len(header)} names, {'none' if not keyed else 'several'} of these among them.{hint(header, keys)}"
         )
     return keyed[0]

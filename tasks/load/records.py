@@ -67,14 +67,14 @@ def read_header(path: Path) -> list[str]:
         raise invalid(1, "a header", "an empty line")
     if names[-1] is None:
         raise ObjectInvalid(
-            "line 1: the header ends in a comma, which makes a last column without a name; expected a name after each "
-            "comma. Nothing was loaded; delete that comma, and the one at the end of each row, or name the column."
+            "line 1: expected a name after each comma, but the header ends in a comma, which adds a column without a "
+            "name. Nothing was loaded; delete that comma and the one at the end of each row, or name the column."
         )
     distinct: dict[str, None] = {}
     for name in names:
         if not name or name.isspace() or name in distinct:
             fault = "the same as an earlier one" if name in distinct else "empty"
-            found = f"that name {len(distinct) + 1} of {len(names)} is {fault}"
+            found = f"name {len(distinct) + 1} of {len(names)}, which is {fault}"
             raise invalid(1, "a header of distinct column names", found)
         distinct[name] = None
     return list(distinct)
@@ -142,7 +142,7 @@ def _header(path: Path) -> tuple[mmap.mmap | bytes, int, int]:
     scanner = Scanner(first[start:end], 0, 1, 1, None)
     scanner.scan(end - start)
     if scanner.end == 0 and end == HEADER_BYTES:
-        raise invalid(1, f"a header of at most {HEADER_BYTES} bytes", "more, or a quote left open")
+        raise invalid(1, f"a header of at most {HEADER_BYTES} bytes", "a longer one, or an unclosed quote")
     scanner.finish()
     return text, start, end
 

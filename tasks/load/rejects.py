@@ -1,4 +1,4 @@
-"""The reject file: the rows that could not be loaded, as they came, each with the reason why."""
+"""The reject file: the original rows that could not be loaded, each with the reason."""
 
 import io
 import re
@@ -65,7 +65,7 @@ def summary(rejected: list[Rejected], most: int = 5) -> str:
 def reject_file(header: list[str], rejected: list[Rejected]) -> bytes:
     """CSV: line, column and reason before each row's own bytes.
 
-    A file that is itself a corrected reject file has such columns already; they give way to the new ones.
+    If the loaded file was itself a corrected reject file, its three reject columns are replaced.
     """
     again = tuple(header[: len(REJECT_COLUMNS)]) == REJECT_COLUMNS
     names = header[len(REJECT_COLUMNS) :] if again else header

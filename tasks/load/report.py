@@ -1,4 +1,4 @@
-"""What `s3_to_rds` did: its page, and the event by which others know of it."""
+"""The report of `s3_to_rds`, and the event that announces the load."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -50,7 +50,7 @@ class LoadReport(RunReport):
     load_seconds: float
 
     def page(self) -> str:
-        """The load in five seconds: what became of each row, how fast, what was refused and why."""
+        """The load at a glance: what happened to the rows, how fast, what was rejected and why."""
         kept = f"{self.kept_leavers:,}: {self.leavers_kept_because}"
         return "\n".join([
             f"# {self.read:,} rows: {self.outcome}",
@@ -61,17 +61,17 @@ class LoadReport(RunReport):
             "",
             "read = inserted + updated + unchanged + duplicates + rejected",
             *notes({
-                "Rejected because": self.rejected_because,
-                "Rejected rows lie in": self.rejects,
+                "Reasons for rejection": self.rejected_because,
+                "Rejected rows are in": self.rejects,
                 "Altered by the table": self.altered and f"{self.altered:,} rows: {self.altered_columns}",
-                "Digits of a second that the column's type cannot keep, cut": self.cut_columns,
-                "Leavers whom the table kept": self.kept_leavers and kept,
+                "Fractions of a second cut to the column's precision": self.cut_columns,
+                "Leavers that the table kept": self.kept_leavers and kept,
                 "Leavers not looked for": self.departures_skipped,
                 "New since the last load": self.new_keys,
-                "Without a value since this load": self.vanished_keys,
-                "Columns of the file that the table lacks": self.ignored_columns,
+                "No longer have a value": self.vanished_keys,
+                "Columns in the file but not in the table": self.ignored_columns,
                 "Columns added to the table": self.added_columns,
-                "Columns of the table that the file lacks": self.untouched_columns,
+                "Columns in the table but not in the file": self.untouched_columns,
                 "History": self.history,
                 "First differences": self.differences,
             }),
@@ -104,7 +104,7 @@ def load_report(snapshot: Snapshot, table: TableSchema, loaded: Loaded, *, dry_r
 
 
 def announce_load(snapshot: Snapshot, table: TableSchema, loaded: Loaded, *, dry_run: bool) -> None:
-    """A committed load is known to Prefect; neither a skipped one nor a dry run is one."""
+    """Emit the event for a committed load; a skipped load or a dry run emits none."""
     if dry_run or loaded.skipped:
         return
     emit(

@@ -123,7 +123,7 @@ class TableSchema:
 def inspect_schema(
     schema: str, table: str, *, stream: Stream = MEMBERS, create_table: bool = False, blocks: str | None = None
 ) -> TableSchema:
-    """The target table's columns and types are known, and an upsert on the stream's key is possible.
+    """Read the target table's columns and types, and check that an upsert on the stream's key is possible.
 
     Args:
         create_table: where the table is missing, describe the stream's default table, which the load then makes.
@@ -131,7 +131,7 @@ def inspect_schema(
 
     Raises:
         SchemaMismatch: no such table, no key column, or no unique constraint on it.
-        AuthError, ConfigError, LoadFailed: the database refused, is misnamed, or is out of reach.
+        AuthError, ConfigError, LoadFailed: the database refused access, a name is wrong, or it could not be reached.
     """
     with database_errors(), open_engine(blocks).connect() as connection:
         connection.exec_driver_sql("SET quote_all_identifiers = off")  # names of types and columns as we write them
@@ -153,8 +153,8 @@ def inspect_schema(
         check_key(inspector, schema, table, unique, stream)
         if has_children:
             raise SchemaMismatch(
-                f"{name} has child tables (INHERITS), into which its unique constraints do not reach, so rows cannot "
-                f"be matched. Detach them: ALTER TABLE ... NO INHERIT {name}; or use a partitioned table."
+                f"{name} has child tables (INHERITS), which its unique constraints do not cover, so rows cannot be "
+                f"matched. Detach them: ALTER TABLE ... NO INHERIT {name}; or use a partitioned table."
             )
         return TableSchema(
             schema,
@@ -176,13 +176,13 @@ def create_statement(stream: Stream, name: str) -> str:
 
 
 def missing_table(inspector: Inspector, schema: str, table: str, stream: Stream) -> SchemaMismatch:
-    """Say which part is missing, and how it comes to be."""
+    """The error that says whether the schema or the table is missing, and how to create it."""
     if not inspector.has_schema(schema):
         return SchemaMismatch(
-            f"there is no schema {quoted(schema)} that this user may see. Check BUSINESS_TRACKING_SCHEMA, or create it."
+            f"there is no schema {quoted(schema)} that this user can see. Check BUSINESS_TRACKING_SCHEMA, or create the schema."
         )
     return SchemaMismatch(
-        f"there is no table {quoted(schema, table)}. Check {stream.table_setting}; or let the load create it with "
+        f"there is no table {quoted(schema, table)}. Check {stream.table_setting}, let the load create the table with "
         f"--create-table, or create it yourself from tasks/load/sql/{stream.ddl.name}."
     )
 
@@ -192,24 +192,24 @@ def check_key(inspector: Inspector, schema: str, table: str, unique: tuple[Uniqu
     where, key = quoted(schema, table), stream.key_column
     if key not in {column["name"] for column in reflected(inspector, schema, table)}:
         raise SchemaMismatch(
-            f"{where} has no column {key}, on which rows are matched. "
-            f"Add it, or check {stream.table_setting}: ALTER TABLE {where} ADD COLUMN {key} uuid PRIMARY KEY."
+            f"{where} has no column {key}, on which rows are matched. Check {stream.table_setting}, or add the "
+            f"column: ALTER TABLE {where} ADD COLUMN {key} uuid PRIMARY KEY."
         )
     keys = [index for index in unique if index.is_key]
     if not keys:
         raise SchemaMismatch(
             f"{where} has no unique constraint on {key} alone, so rows cannot be matched. "
-            f"Add one: ALTER TABLE {where} ADD UNIQUE ({key}). Remove rows that share a key first."
+            f"First remove rows that share a key, then add one: ALTER TABLE {where} ADD UNIQUE ({key})."
         )
     if recollated := [index for index in keys if index.recollated]:
         raise SchemaMismatch(
-            f"{where}: the unique index {quoted(recollated[0].names[0])} on {key} has another collation than the "
-            "column and may tell other keys apart. Give both the same."
+            f"{where}: the unique index {quoted(recollated[0].names[0])} on {key} has a different collation from the "
+            "column, so the two may disagree on which keys are equal. Give both the same collation."
         )
     if not any(index.immediate for index in keys):
         raise SchemaMismatch(
-            f"{where}: the unique constraint {quoted(keys[0].names[0])} on {key} is DEFERRABLE, and ON CONFLICT cannot "
-            f"match rows by one. Make it NOT DEFERRABLE, or add another: ALTER TABLE {where} ADD UNIQUE ({key})."
+            f"{where}: the unique constraint {quoted(keys[0].names[0])} on {key} is DEFERRABLE, so ON CONFLICT cannot "
+            f"use it. Make it NOT DEFERRABLE, or add another: ALTER TABLE {where} ADD UNIQUE ({key})."
         )
 
 
@@ -267,7 +267,7 @@ def foreign_keys(inspector: Inspector, schema: str, table: str) -> tuple[Foreign
 
 
 def check_unaltered(cursor: Cursor, table: TableSchema) -> None:
-    """Hold the table as it is until the transaction ends, and make sure that it still is as it was inspected.
+    """Lock the table against ALTER until the transaction ends, and check that it has not changed since it was inspected.
 
     Raises:
         SchemaMismatch: its columns were altered since, so that the plan for the file's values may not fit them.
@@ -278,7 +278,9 @@ def check_unaltered(cursor: Cursor, table: TableSchema) -> None:
         c.name: (c.declared, c.base, c.element, c.element_base, c.folds, c.collation, c.default) for c in table.columns
     }
     if inspected != {name: tuple(rest) for name, *rest in cursor.fetchall()}:
-        raise SchemaMismatch(f"{table.quoted} was altered while this load began. Nothing was changed; run again.")
+        raise SchemaMismatch(
+            f"{table.quoted} was altered after this load inspected it. Nothing was changed; run again."
+        )
 
 
 def reflected(inspector: Inspector, schema: str, table: str) -> list[Any]:

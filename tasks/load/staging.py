@@ -1,4 +1,4 @@
-"""The file's rows in a temporary staging table, cast to the target's types; those that cannot be, set aside.
+"""Loads the file's rows into a temporary staging table, cast to the target's types; rows that cannot be cast are rejected.
 
 Rows go in by COPY, a chunk per savepoint. A chunk that PostgreSQL refuses names the line: the rows before it are
 copied, it is rejected, the rest follows. So ten bad rows cost ten small chunks, and no bad row costs nothing.
@@ -44,10 +44,10 @@ class Staged:
 
 
 def stage(cursor: Cursor, snapshot: Snapshot, table: TableSchema, alignment: Alignment, max_rejected: int) -> Staged:
-    """Every row of the file is in the staging table, or among the rejected.
+    """Put every row of the file into the staging table or among the rejected rows.
 
     Raises:
-        ObjectInvalid: the file is no strict CSV (see `tasks.load.records`), or has other rows than its metadata says.
+        ObjectInvalid: the file is not strict CSV (see `tasks.load.records`), or its row count differs from its metadata.
         TooManyRejected: more than `max_rejected` rows were refused.
     """
     with suppress(RowError), savepoint(cursor):
@@ -68,8 +68,8 @@ def stage(cursor: Cursor, snapshot: Snapshot, table: TableSchema, alignment: Ali
             check_limit(snapshot, alignment, staged.rejected, max_rejected)
     if snapshot.rows not in (None, staged.read):
         raise ObjectInvalid(
-            f"{snapshot.object}: expected {snapshot.rows} rows, as its metadata says, found {staged.read}. "
-            "Nothing was loaded; extract it again."
+            f"{snapshot.object}: expected {snapshot.rows} rows, as its metadata says, found {staged.read}. Nothing "
+            "was loaded; extract again."
         )
     return staged
 
@@ -78,7 +78,7 @@ def check_limit(snapshot: Snapshot, alignment: Alignment, reasons: Reasons, limi
     """Raise TooManyRejected, with the first reasons, where more rows are refused than allowed."""
     if len(reasons) > limit:
         raise TooManyRejected(
-            f"{snapshot.object}: expected at most {limit} rows that cannot be loaded, found {len(reasons)} or more: "
+            f"{snapshot.object}: expected at most {limit} rejected rows, found {len(reasons)} or more: "
             f"{summary(rejected_records(snapshot.path, reasons, alignment))}. Nothing was changed. Correct the rows or "
             "the table, or raise max_rejected (--max-rejected 500, --max-rejected 5%)."
         )

@@ -1,7 +1,7 @@
-"""The proof that bytes are strict RFC 4180, and where their records end.
+"""Checks that bytes are strict RFC 4180, and finds where the records end.
 
-Readers agree on strict CSV. They differ on anything else (a quote inside a bare value, CR line ends, an open quote), so
-that is refused with its line.
+All CSV readers agree on strict CSV. They differ on anything else (a quote inside an unquoted value, CR line endings, an
+unclosed quote), so that is rejected with its line number.
 
 Each byte is scanned once: a bit per byte for each kind of byte, 64 to a word. The running XOR of the quote bits says
 which bytes are inside quotes. Source: simdjson (arXiv:1902.08318), section 3.1.
@@ -22,10 +22,10 @@ BLOCK_BYTES = 512 << 10  # scanned at once: the bits stay in the processor's cac
 MAX_RECORD_BYTES = (1 << 30) - 1 - BLOCK_BYTES  # PostgreSQL's MaxAllocSize, less the block in which it may end
 QUOTE, COMMA, LF, CR = b'",\n\r'
 
-BARE_QUOTE = "quotes only around whole values", "one inside a value without quotes"
-AFTER_QUOTE = "a comma or a line end after a closing quote (a quote inside a value is doubled)", "something else"
-LONE_CR = r"line ends of \n or \r\n", "CR alone"
-MIXED = "the header's line end in every line", r"\n and \r\n mixed"
+BARE_QUOTE = "quotes only around whole values", "a quote inside an unquoted value"
+AFTER_QUOTE = "a comma or line ending after a closing quote (double a quote inside a value)", "something else"
+LONE_CR = r"line endings of \n or \r\n", "a lone CR"
+MIXED = "the same line ending in every line", r"\n and \r\n mixed"
 TAIL, WORD, ALL = 2, 64, 2**64 - 1  # each byte is judged by the two before it
 
 Bits = NDArray[np.uint64]
@@ -83,13 +83,13 @@ class Scanner:
             self.records += int(np.bitwise_count(ends).sum())
             self.end = first - TAIL + _last(ends) + 1
         if self.done - self.end > MAX_RECORD_BYTES:
-            most = f"records of at most {MAX_RECORD_BYTES} bytes, as PostgreSQL takes"
-            raise invalid(self._line_at(self.end), most, "a larger one, or a quote left open")
+            most = f"records of at most {MAX_RECORD_BYTES} bytes, the most that PostgreSQL accepts"
+            raise invalid(self._line_at(self.end), most, "a larger one, or an unclosed quote")
 
     def finish(self) -> None:
         """Count the last record too, if it has no line end."""
         if self.inside:
-            raise invalid(self._line_at(self.end), "every quote to be closed", "one left open, or the file was cut")
+            raise invalid(self._line_at(self.end), "every quote to be closed", "an unclosed quote, or a truncated file")
         if self.end < len(self.text):
             if self.text[-1] == CR:
                 raise invalid(self._line_at(self.end), *LONE_CR)

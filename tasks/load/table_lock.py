@@ -16,10 +16,10 @@ LONGEST_WAIT_S = 900.0
 def lock_table(cursor: Cursor, table: TableSchema) -> None:
     """Hold the table's advisory lock until the transaction ends.
 
-    Asks again and again rather than waiting inside the server, where no signal reaches a run.
+    Polls instead of waiting inside the server, where a signal could not interrupt the run.
 
     Raises:
-        LoadFailed: another load held it all that time.
+        LoadFailed: another load held the lock for the whole waiting time.
     """
     patience = time.monotonic() + LONGEST_WAIT_S
     told = False
@@ -30,9 +30,9 @@ def lock_table(cursor: Cursor, table: TableSchema) -> None:
         if time.monotonic() > patience:
             raise LoadFailed(
                 f"{table.quoted}: another load has held the table for {LONGEST_WAIT_S / 60:.0f} minutes. Nothing was "
-                "changed. Look for a run that hangs (pg_stat_activity, application_name department-members); run again."
+                "changed. Look for a stuck run (pg_stat_activity, application_name department-members), then run again."
             )
         if not told:
-            run_logger().info("another load of %s is under way; waiting for its end", table.quoted)
+            run_logger().info("another load of %s is in progress; waiting for it to finish", table.quoted)
             told = True
         time.sleep(0.5)

@@ -1,4 +1,4 @@
-"""The load: one transaction that applies a snapshot whole, or leaves everything as it was."""
+"""The load: one transaction that loads a snapshot completely or changes nothing."""
 
 import time
 from dataclasses import dataclass, replace
@@ -64,19 +64,19 @@ def upsert_snapshot(
     blocks: str | None = None,
     held: Held | None = None,
 ) -> Loaded:
-    """The snapshot's rows are in the table, once and in order; or nothing was changed.
+    """Load the snapshot's rows into the table, once and in order, or change nothing.
 
     One transaction: an advisory lock on the table, COPY into a temporary staging table, one upsert,
     leavers, a row in the ledger, commit. Streams the file; holds one chunk of 4 MB and the rejected
-    rows. Retried when the database is out of reach: what was committed is then found in the ledger.
+    rows. Retried if the database cannot be reached; a load that was already committed is found in the ledger.
 
     Args:
         held: the ids that the snapshots of the same run hold; none of them is a leaver.
 
     Raises:
-        ObjectInvalid: the file is cut, malformed, or has no key. Names the line.
+        ObjectInvalid: the file is truncated, malformed or has no key column. Names the line.
         SchemaMismatch, TooManyRejected, TooManyDepartures: see `tasks.errors`.
-        AuthError, ConfigError, LoadFailed: the database refused, or stayed out of reach.
+        AuthError, ConfigError, LoadFailed: the database refused access or could not be reached.
     """
     began = time.monotonic()
     new_types = default_columns(table.stream, blocks) if options.schema_contract == "evolve" else {}
@@ -242,8 +242,8 @@ def summed_up(merge: Merge, staged: Staged, news: News, outcome: Outcome) -> Loa
 
 
 def as_committed(committed: Committed, snapshot: Snapshot) -> Loaded:
-    """What a load of this very run did, whose commit was made though its acknowledgement was lost."""
-    run_logger().warning("load %s of this run was committed before; these are its counts", committed.load_id)
+    """The result of a load that this run had already committed."""
+    run_logger().warning("load %s of this run had already been committed; reporting its counts", committed.load_id)
     rejects = S3Object(snapshot.object.bucket, committed.rejects_key) if committed.rejects_key else None
     return replace(Loaded(**committed.counts), rejects=rejects)  # type: ignore[arg-type]
 

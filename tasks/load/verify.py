@@ -1,4 +1,4 @@
-"""The read-back before the commit: each row that was to be written is looked up, and each loaded column compared."""
+"""The read-back before the commit: looks up each row that should have been written and compares every loaded column."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -78,8 +78,8 @@ def refuse_other_keys(cursor: Cursor, merge: Merge) -> None:
     execute(cursor, "other_keys", staged_key=merge.alignment.key.staged)
     if one_row(cursor)[0]:
         raise SchemaMismatch(
-            f"{merge.table.quoted}: a trigger of the table changes {merge.key}, on which rows are matched. Nothing was "
-            "changed. Make the trigger leave the key alone."
+            f"{merge.table.quoted}: a trigger of the table changes {merge.key}, on which rows are matched. Nothing "
+            "was changed. Change the trigger so that it does not modify the key."
         )
 
 

@@ -15,9 +15,9 @@ VIEW, STATUS = "department_course_progress", "course_enrollment_status"
 
 @task(name="create-views", **IN_MEMORY, **RETRIED)
 def create_views(schema: str, tables: Mapping[str, str], *, blocks: str | None = None) -> bool:
-    """The view of who has got how far is there, if both tables are; whether this run made it.
+    """Create the course-progress view if both tables exist; returns whether this run created it.
 
-    A table of other columns than the default one's may not do for it; then the log says so, and the load stands.
+    If a table lacks the columns that the view needs, logs a warning; the load is not affected.
     """
     names = {
         "members": quoted(schema, tables[MEMBERS.name]),
@@ -39,9 +39,9 @@ def create_views(schema: str, tables: Mapping[str, str], *, blocks: str | None =
         except psycopg2.ProgrammingError as error:
             cursor.execute("ROLLBACK TO SAVEPOINT views")
             run_logger().warning(
-                "the view %s could not be made (%s, SQLSTATE %s). Make it from tasks/load/sql/%s.sql, with your "
-                "tables' columns.", names["view"], type(error).__name__, error.pgcode, VIEW,
+                "the view %s could not be created (%s, SQLSTATE %s). Create it from tasks/load/sql/%s.sql, adapted to "
+                "your tables' columns.", names["view"], type(error).__name__, error.pgcode, VIEW,
             )  # fmt: skip
             return False
-    run_logger().info("made the view %s", names["view"])
+    run_logger().info("created the view %s", names["view"])
     return True

@@ -1,10 +1,9 @@
-"""In which order rows must be written so that each finds what it needs; which rows must be written together.
+"""The order in which rows must be written, and which rows must be written together.
 
-A row waits for another (or for a leaver) that still holds the value which it wants, or to which it is to refer. Rows
-that wait for each other form a group that is written in one statement. PostgreSQL judges an immediate unique constraint
-row by row, so of rows that exchange values one per cycle is parked first: its value is moved out of the way.
-
-All of this is found from the staged values. A trigger may change them; then the order is of no use, and no harm.
+A row must wait for another row (or a leaver) that still has the value it needs, or that it will refer to. Rows that wait
+for each other form a group, written in one statement. PostgreSQL checks an immediate unique constraint row by row, so in
+each cycle of rows that swap values, one row is parked first: its value is temporarily replaced. The order is derived
+from the staged values; if a trigger changes them, the order does not help, but does no harm.
 """
 
 from dataclasses import dataclass, field

@@ -1,6 +1,6 @@
--- The table that course enrollments go to: one row an enrollment, keyed on lms_enrollment_id.
--- Who enrolls again has a new enrollment; the former is history then (is_active false), so a member may have several of
--- one course. `--create-table` runs this where the table is missing; run it by hand to choose other types first.
+-- The table for course enrollments: one row per enrollment, keyed on lms_enrollment_id.
+-- A member who enrolls again gets a new enrollment and the old one becomes historical (is_active false), so a member may
+-- have several for one course. `--create-table` runs this if the table is missing. To use other types, create it by hand.
 CREATE TABLE {table} (
     lms_enrollment_id             uuid PRIMARY KEY,
     course_id                     uuid,

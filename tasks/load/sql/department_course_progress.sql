@@ -1,4 +1,4 @@
--- One row for each member and course, also where the member is not enrolled: how far the member is now, by the active
+-- One row for each member and course, even if the member is not enrolled: the member's progress in the active
 -- enrollment, and whether any of the pair's enrollments, historical ones included, was completed. Members and
 -- enrollments that have departed are left out. `--create-table` makes both views once both tables are there.
 CREATE OR REPLACE VIEW {status} AS

@@ -1,6 +1,6 @@
--- The table that s3_to_rds fills: one row a member, keyed on lms_user_id.
--- `--create-table` runs this where the table is missing; run it by hand to choose other types first:
--- the load reads the types from the live table and aligns to whatever it finds.
+-- The table that s3_to_rds fills: one row per member, keyed on lms_user_id.
+-- `--create-table` runs this if the table is missing. To use other types, create the table by hand first:
+-- the load reads the types from the live table and adapts to them.
 CREATE TABLE {table} (
     lms_user_id        uuid PRIMARY KEY,
     department_id      uuid,

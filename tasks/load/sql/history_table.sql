@@ -1,5 +1,5 @@
--- Every state of each row that a load has left, from when until when. The load creates it on first use; where its user
--- may not, the schema's owner runs this once. No column is NOT NULL but the key, so that the table may change its mind.
+-- Every version of each row, with the period in which it was valid. The load creates it on first use; if its user may
+-- not, the schema's owner runs this once. Only the key is NOT NULL, so that the table's constraints may change later.
 CREATE TABLE {history} AS
 SELECT *, clock_timestamp() AS valid_from, clock_timestamp() AS valid_to, ''::text AS change, 0::bigint AS load_id
 FROM {table}

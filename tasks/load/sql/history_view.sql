@@ -1,2 +1,2 @@
--- The current state, as the last load with history left it; read anew whenever the history gets a column.
+-- The current state, as of the last load with history; recreated whenever the history gets a new column.
 CREATE OR REPLACE VIEW {view} AS SELECT * FROM {history} WHERE valid_to = 'infinity'

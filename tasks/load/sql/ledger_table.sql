@@ -1,6 +1,6 @@
--- One row per committed load, in the same transaction as its data. The load creates the table on first use. Where its
--- user may not, the schema's owner runs this once per schema, with lms_loads for the name in braces.
--- A ledger of a version before has neither stream nor scope_id; its loads are of department members, by department_id.
+-- One row per committed load, in the same transaction as its data. The load creates the table on first use. If its
+-- user may not, the schema's owner runs this once per schema, with lms_loads in place of the name in braces.
+-- A ledger from an earlier version has no stream or scope_id; its loads are of department members, by department_id.
 CREATE TABLE {ledger} (
     load_id       bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     loaded_at     timestamptz NOT NULL DEFAULT now(),
