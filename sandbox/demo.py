@@ -29,7 +29,7 @@ PROGRESS = """
     SELECT status, round(avg(progress)), was_completed, count(*) FROM department_course_progress
     GROUP BY status, was_completed ORDER BY count(*) DESC, status
 """
-FLAGS = ("--create-table", "--on-departure", "mark")
+FLAGS = ("--create-table", "--on-departure", "mark", "--history")
 TOLD = (
     "scopes",
     "failed",
@@ -140,6 +140,25 @@ def third_load(demo: Demo, left: list[dict[str, Any]]) -> None:
     code, counts = demo.sync("3. one came back")
     demo.expect("exit code", 0, code)
     demo.expect_counts(counts, inserted=0, updated=1, departed=0, returned=1)
+    show_history(demo, left[0]["id"])
+
+
+def show_history(demo: Demo, member_id: str) -> None:
+    """What has become of one member, and the table as it was after the first load."""
+    rows = demo.box.query(
+        "SELECT first_name, change, to_char(valid_from, 'HH24:MI:SS'), coalesce(to_char(nullif(valid_to, 'infinity'), "
+        f"'HH24:MI:SS'), 'now'), load_id FROM department_members_history WHERE lms_user_id = '{member_id}' ORDER BY valid_from"
+    )
+    demo.say("  the history of the one who came back:")
+    demo.say("  first_name  change      from      until     load")
+    for first, change, begins, ends, load_id in rows:
+        demo.say(f"  {first:<11} {change:<11} {begins}  {ends:<9} {load_id}")
+    demo.expect("versions", ["inserted", "departed", "returned"], [change for _, change, *_ in rows])
+    first_night = demo.box.query(
+        "SELECT count(*) FROM department_members_history AS h, (SELECT min(valid_from) AS at FROM "
+        "department_members_history) AS first WHERE valid_from <= at AND at < valid_to"
+    )
+    demo.expect("members as of the first load", MEMBERS, first_night[0][0])
 
 
 def enrollments(demo: Demo) -> None:

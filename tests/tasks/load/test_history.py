@@ -1,16 +1,18 @@
 """History: each state of each row that the loads have left, from when until when."""
 
 import random
+import re
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
 import pytest
 
+from sandbox.stack import ROOT
 from tasks.errors import AuthError, SchemaMismatch
 from tasks.load.loaded import Loaded
 from tests.conftest import Database
-from tests.support.loader import SCHEMA, TABLE, Loader, Row, counts, member, uid
+from tests.support.loader import COLUMNS, SCHEMA, TABLE, Loader, Row, counts, member, uid
 
 HISTORY = '"Business Tracking".department_members_history'
 
@@ -375,3 +377,15 @@ def test_slowly_changing_dimensions(
         assert [row[0] for row in recorder.states_of(number)] == values
     view = f'SELECT lms_user_id FROM "{SCHEMA}".department_members_history_current'
     assert {row[0] for row in recorder.loader.database.query(view)} == {uid(number) for number in current}
+
+
+@pytest.mark.parametrize("page", ["history.md", "operating.md"])
+def test_the_documented_queries_run(recorder: Recorder, page: str) -> None:
+    recorder.loader.create(f"{COLUMNS}, job_title text")
+    recorder.load([member(1), member(2)])
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    queries = [query for block in re.findall(r"```sql\n(.*?)```", text, re.DOTALL) for query in block.split(";\n")]
+    queries = [query for query in queries if query.strip().startswith("SELECT")]
+    assert len(queries) >= 2
+    for query in queries:
+        recorder.loader.database.query(f'SET search_path TO "{SCHEMA}"; {query}')
