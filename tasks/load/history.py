@@ -36,6 +36,8 @@ class History:
     """The table's."""
     at: datetime
     """The database's clock, later than anything in the history."""
+    is_new: bool
+    """This load has just created it; its indexes follow once it has rows."""
     is_empty: bool
     has_missed: bool
     """Whether loads without history have changed the table since."""
@@ -67,8 +69,9 @@ def open_history(cursor: Cursor, merge: Merge, *, dry_run: bool) -> History | No
     table = merge.table
     check_names(table, [column.name for column in merge.alignment.added])
     name = history_name(table)
-    cursor.execute("SELECT to_regclass(%s) IS NOT NULL", (name,))
-    if one_row(cursor)[0]:
+    cursor.execute("SELECT to_regclass(%s) IS NULL", (name,))
+    [is_new] = one_row(cursor)
+    if not is_new:
         sync_columns(cursor, table, name, dry_run=dry_run)
     elif not dry_run:
         create_history(cursor, table, name)
@@ -78,7 +81,7 @@ def open_history(cursor: Cursor, merge: Merge, *, dry_run: bool) -> History | No
     ledger = quoted(table.schema, LEDGER)
     execute(cursor, "history_last", {"table_name": table.table}, history=name, ledger=ledger)
     last, has_missed = one_row(cursor)
-    history = History(name, columns, after(cursor, last), last is None, has_missed)
+    history = History(name, columns, after(cursor, last), is_new, last is None, has_missed)
     if has_missed:
         find_missed(cursor, merge, history, MISSED)
     return history
@@ -108,7 +111,8 @@ def create_history(cursor: Cursor, table: TableSchema, name: str) -> None:
             execute(cursor, "history_view", view=view, history=name)
     except InsufficientPrivilege:
         user = quoted(cursor.connection.info.user)
-        sql = f"{sql_of('history_table', **parts)}; {sql_of('history_view', view=view, history=name)}"
+        statements = (sql_of(f"history_{each}", **parts, view=view) for each in ("table", "indexes", "view"))
+        sql = "; ".join(statements)
         raise AuthError(
             f"{name}: expected the history table, or permission to create it; found neither. Nothing was changed. As "
             f"the schema's owner, run: {sql}; GRANT SELECT, INSERT, UPDATE ON {name} TO {user};"
@@ -178,7 +182,11 @@ def write_history(
     rows = 0
     if history.has_missed:
         rows += write_states(cursor, merge, history, f"{MISSED} AS t", "t.change", history.at, load_id)
-    at = after(cursor, history.at)
+        if not history.is_empty:
+            end_states(cursor, merge, history, history.at, load_id)
+    if history.is_new and rows:
+        create_indexes(cursor, merge, history)
+    at, before = after(cursor, history.at), rows
     rows_written, change = (
         CHANGED,
         "CASE WHEN c.is_new THEN 'inserted' WHEN c.returns THEN 'returned' ELSE 'updated' END",
@@ -187,7 +195,10 @@ def write_history(
         rows_written, change = STAGED, "'inserted'" if compared.is_all_new else "'updated'"
     target = f"JOIN {merge.table.quoted} AS t ON t.{quoted(merge.key)}"
     written = f"{rows_written} {target} = s.{merge.alignment.key.staged}"
-    rows += write_states(cursor, merge, history, written, change, at, load_id)
+    if history.is_empty and not rows:  # the table had none either, so all that it has now is this load's
+        written, change = f"{merge.table.quoted} AS t", "'inserted'"
+    if compared.to_write:
+        rows += write_states(cursor, merge, history, written, change, at, load_id)
     if merge.leave is not None:
         marked = f"WHERE t.{DEPARTED_AT} IS NOT NULL" if merge.revive else "WHERE false"
         left = f"pg_temp.leavers AS l {target} = l._key {marked}"
@@ -197,25 +208,38 @@ def write_history(
         gone = f"pg_temp.leavers AS l {current} WHERE NOT EXISTS ({there})"
         rows += write_states(cursor, merge, history, gone, "'gone'", at, load_id)
     if merge.table.changes_rows:
+        end_states(cursor, merge, history, at, load_id)  # else a row would be compared with both of its versions
         find_missed(cursor, merge, history, SIDE_EFFECTS)
         rows += write_states(cursor, merge, history, f"{SIDE_EFFECTS} AS t", "t.change", at, load_id)
+    if history.is_new and not before:
+        create_indexes(cursor, merge, history)
+    elif rows > before:
+        end_states(cursor, merge, history, at, load_id)
     return rows
 
 
 def write_states(
     cursor: Cursor, merge: Merge, history: History, rows: str, change: str, at: datetime, load_id: int
 ) -> int:
-    """Begin a new state for each of these rows (SQL, with the row itself as `t`), and end the one before."""
+    """Begin a new version of each of these rows (SQL, with the row itself as `t`); how many there are."""
     values = {"at": at, "load_id": load_id}
     parts = {"history": history.name, "key": quoted(merge.key)}
     names = ", ".join(map(quoted, history.columns))
     execute(
         cursor, "history_open", values, **parts, columns=names, values=listed("t", history), change=change, rows=rows
     )
-    written = cursor.rowcount
-    if written and not (history.is_empty and at == history.at):
-        execute(cursor, "history_close", values, **parts)
-    return written
+    return cursor.rowcount
+
+
+def end_states(cursor: Cursor, merge: Merge, history: History, at: datetime, load_id: int) -> None:
+    """End the version before, for each row that has had a new one since `at`."""
+    values = {"at": at, "load_id": load_id}
+    execute(cursor, "history_close", values, history=history.name, key=quoted(merge.key))
+
+
+def create_indexes(cursor: Cursor, merge: Merge, history: History) -> None:
+    """Index a new history, once it has rows."""
+    execute(cursor, "history_indexes", history=history.name, key=quoted(merge.key))
 
 
 def listed(source: str, history: History) -> str:

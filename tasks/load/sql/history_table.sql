@@ -6,11 +6,9 @@ FROM {table}
 WITH NO DATA;
 
 ALTER TABLE {history}
-    ADD PRIMARY KEY ({key}, valid_from),
+    ALTER COLUMN valid_from SET NOT NULL,
     ALTER COLUMN valid_to SET NOT NULL,
     ALTER COLUMN change SET NOT NULL,
     ALTER COLUMN load_id SET NOT NULL,
     ADD CHECK (valid_from <= valid_to),
     ADD CHECK (change IN ('inserted', 'updated', 'departed', 'returned'));
-
-CREATE INDEX ON {history} (valid_from, load_id);
