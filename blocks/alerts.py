@@ -27,7 +27,9 @@ class AlertTopic(Block):
     alert_format: Literal["text", "chat"] = Field(
         default="text", description="text for e-mail; chat for Slack and Teams through Amazon Q Developer."
     )
-    endpoint_url: str | None = Field(default=None, description="The SNS endpoint, if it differs from the one in the credentials.")
+    endpoint_url: str | None = Field(
+        default=None, description="The SNS endpoint, if it differs from the one in the credentials."
+    )
 
     @field_validator("topic_arn")
     @classmethod

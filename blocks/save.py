@@ -54,7 +54,11 @@ def save_all(name: str) -> list[str]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line of `python -m blocks.save`."""
     parser = argparse.ArgumentParser(prog="python -m blocks.save", description=__doc__)
-    parser.add_argument("--name", default=DEFAULT_NAME, help="the name to save the blocks under: lower-case letters, digits and dashes (default department-members)")
+    parser.add_argument(
+        "--name",
+        default=DEFAULT_NAME,
+        help="the name to save the blocks under: lower-case letters, digits and dashes (default department-members)",
+    )
     options = parser.parse_args(arguments)
     with temporary_settings(LOCAL_SERVER):
         for slug in save_all(options.name):

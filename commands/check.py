@@ -88,7 +88,9 @@ def check_topic(blocks: str | None) -> Iterator[str]:
     except ClientError as error:
         code = str(error.response.get("Error", {}).get("Code"))
         if code in {"AuthorizationError", "AuthorizationErrorException", "AccessDenied"}:
-            raise CannotLook(f"{topic.topic_arn}: not permitted to read the topic's attributes; publishing may still be allowed") from None
+            raise CannotLook(
+                f"{topic.topic_arn}: not permitted to read the topic's attributes; publishing may still be allowed"
+            ) from None
         raise ConfigError(f"{topic.topic_arn}: SNS answered {code}. Check SNS_TOPIC_ARN and its region.") from None
     except AWS_ERRORS as error:
         raise aws_trouble(error, topic.topic_arn, "SNS") from None
@@ -116,7 +118,9 @@ def check_database(settings: LoadSettings, stream: Stream, blocks: str | None) -
     ]
     if missing:
         raise AuthError(f"the database user lacks {'; '.join(missing)}. Grant these permissions.")
-    yield "can write, stage and record loads" + ("" if may_delete else "; lacks DELETE, so on_departure delete will fail")
+    yield "can write, stage and record loads" + (
+        "" if may_delete else "; lacks DELETE, so on_departure delete will fail"
+    )
 
 
 def check_prefect(blocks: str | None) -> Iterator[str]:

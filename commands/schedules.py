@@ -55,7 +55,9 @@ def compare(client: SyncPrefectClient, deployments: list[dict[str, Any]]) -> Ite
             what += "" if schedule.active else ", paused"
             unknown = sorted({*schedule.parameters} - parameters)
             if slug not in in_file:
-                yield Finding(name, slug, "EXTRA", f"{what}; not in {FILE}, but still scheduled", (found.id, schedule.id))
+                yield Finding(
+                    name, slug, "EXTRA", f"{what}; not in {FILE}, but still scheduled", (found.id, schedule.id)
+                )
             elif unknown:
                 yield Finding(name, slug, "WRONG", f"{what}; the flow has no parameter {', '.join(unknown)}")
             else:

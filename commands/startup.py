@@ -38,7 +38,7 @@ def begin(script: str) -> None:
 
 
 def end_in_order() -> None:
-    """Let a run clean up and send its alert when it is stopped or its terminal closes; ignore further signals meanwhile."""
+    """Let a run clean up and send its alert when it is stopped or its terminal closes; ignore further signals."""
     names = [name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
     heeded = [number for name in names if signal.getsignal(number := getattr(signal, name)) != signal.SIG_IGN]
 

@@ -45,8 +45,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--image", required=True, help="the image built from deploy/Dockerfile, with registry and tag")
     parser.add_argument("--cluster", required=True, help="the ECS cluster's name or ARN")
-    parser.add_argument("--execution-role", required=True, help="the role with which ECS pulls the image and writes logs")
-    parser.add_argument("--task-role", required=True, help="the role with which runs access S3, SNS and RDS: SyncRoleArn in aws.yaml")
+    parser.add_argument(
+        "--execution-role", required=True, help="the role with which ECS pulls the image and writes logs"
+    )
+    parser.add_argument(
+        "--task-role", required=True, help="the role with which runs access S3, SNS and RDS: SyncRoleArn in aws.yaml"
+    )
     parser.add_argument("--region", required=True, help="the AWS region of the database")
     options = parser.parse_args()
     json.dump(job_template(**vars(options)), sys.stdout, indent=2)

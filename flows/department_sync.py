@@ -157,7 +157,9 @@ def publish_and_apply(
                 outcome.loaded = outcomes.report("s3-to-rds", report)
         remarks = {}
         if outcomes.expanded and outcomes.seen is not None and table is not None:
-            remarks["In the table but no longer listed by the LMS"] = find_gone_scopes(table, outcomes.seen, blocks=blocks)
+            remarks["In the table but no longer listed by the LMS"] = find_gone_scopes(
+                table, outcomes.seen, blocks=blocks
+            )
         outcomes.finish(whole, remarks)
     return {half.replace("-", "_"): outcomes.extracted, "s3_to_rds": outcomes.loaded}
 

@@ -44,7 +44,9 @@ HashColumns = Annotated[
     "LMS keys or columns whose values are replaced by hashes, including custom_fields.KEY; default: LMS_HASH_COLUMNS.",
 ]
 AllowHashChange = Annotated[bool, "publish even if LMS_HASH_KEY has changed, or if columns are no longer hashed."]
-SourceBucket = Annotated[str | None, "the bucket that holds the CSV; default: the saved block's bucket, or S3_BUCKET_NAME."]
+SourceBucket = Annotated[
+    str | None, "the bucket that holds the CSV; default: the saved block's bucket, or S3_BUCKET_NAME."
+]
 SourceKey = Annotated[str | None, "the CSV's key, as given in the S3 event; default: S3_DEPARTMENT_MEMBERS_PATH."]
 VersionId = Annotated[str | None, "the object's version id, as given in the S3 event; default: the newest version."]
 SchemaName = Annotated[str | None, "the table's schema; default: BUSINESS_TRACKING_SCHEMA."]
@@ -54,7 +56,8 @@ TableName = Annotated[
 ]
 CreateTable = Annotated[
     bool,
-    "create the table (from tasks/load/sql) if it is missing, and the view department_course_progress once both tables exist.",
+    "create the table (from tasks/load/sql) if it is missing, and the view department_course_progress once both "
+    "tables exist.",
 ]
 Contract = Annotated[
     SchemaContract,
@@ -77,8 +80,12 @@ History = Annotated[
     bool,
     "keep every version of each row, with its period of validity, in a second table, <table>_history.",
 ]
-Replay = Annotated[bool, "load a snapshot again, or load an older one; even then, no row is replaced by one with an older edit date."]
-DryRun = Annotated[bool, "do everything except write to S3 or the table; reports the real counts and the first differences."]
+Replay = Annotated[
+    bool, "load a snapshot again, or load an older one; even then, no row is replaced by one with an older edit date."
+]
+DryRun = Annotated[
+    bool, "do everything except write to S3 or the table; reports the real counts and the first differences."
+]
 ShowValues = Annotated[bool, "show values in the first differences of a dry run; these are personal data."]
 Blocks = Annotated[
     str | None,

@@ -52,7 +52,9 @@ class ColumnNames:
     def __post_init__(self) -> None:
         for name in self.renamed.values():
             if not name or not name.isprintable() or name in RESERVED:
-                raise ConfigError(f"{name!r} cannot be a CSV column: it is empty, reserved or contains unprintable characters.")
+                raise ConfigError(
+                    f"{name!r} cannot be a CSV column: it is empty, reserved or contains unprintable characters."
+                )
         for name in self.excluded | self.hashed:
             if not re.fullmatch(r"\w[\w. -]*", name):
                 raise ConfigError(f"{name!r} is not a valid key or column name; separate names with commas.")
@@ -116,7 +118,7 @@ class ColumnNames:
         return sorted(self.excluded.difference(*map(self.excluding, self._known(keys))))
 
     def unhashed(self, keys: Iterable[str]) -> list[str]:
-        """Configured names that match none of these keys and no known key of any stream; custom fields are not checked."""
+        """Configured names that match no key here and no known key of any stream; custom fields are not checked."""
         names = {name for name in self.hashed if not self.custom_field(name)}
         return sorted(names.difference(*map(self.hashing, self._known(keys))))
 

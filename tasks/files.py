@@ -81,7 +81,9 @@ def disk_problem(error: OSError) -> ConfigError:
     """The error of ours for a temporary directory that cannot be used."""
     if name := disk_error(error):
         return ConfigError(full_disk(name))
-    return ConfigError(f"no temporary directory can be used ({type(error).__name__}). Check TMPDIR and its permissions.")
+    return ConfigError(
+        f"no temporary directory can be used ({type(error).__name__}). Check TMPDIR and its permissions."
+    )
 
 
 def create_private(path: Path) -> BinaryIO:

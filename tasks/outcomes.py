@@ -102,7 +102,7 @@ class Outcomes:
     def attempt(self, outcome: Outcome) -> Iterator[None]:
         """Work on one scope; a failure is recorded, and raised only if it affects more than that scope.
 
-    If the LMS is unavailable for two scopes in a row, it counts as unavailable for all.
+        If the LMS is unavailable for two scopes in a row, it counts as unavailable for all.
         """
         began = time.monotonic()
         try:
@@ -194,7 +194,17 @@ class ScopesReport(RunReport):
             **counts,
             remarks="; ".join(f"{what}: {text}" for what, text in remarks.items() if text),
             lines=tuple(map(line_of, outcomes)),
-            heads=(stream.scope, stream.items, "before", "inserted", "departed", "updated", "rejected", "seconds", "outcome"),
+            heads=(
+                stream.scope,
+                stream.items,
+                "before",
+                "inserted",
+                "departed",
+                "updated",
+                "rejected",
+                "seconds",
+                "outcome",
+            ),
         )
 
     def page(self) -> str:

@@ -153,7 +153,9 @@ def path_problem(path_template: str, stream: Stream, *, several: bool = False) -
     if not fields <= {stream.scope_column, "snapshot_at"}:
         return allowed
     if several and stream.scope_column not in fields:
-        return f"must contain {{{stream.scope_column}}}, since several {stream.scope}s are read, each into its own object"
+        return (
+            f"must contain {{{stream.scope_column}}}, since several {stream.scope}s are read, each into its own object"
+        )
     if path_template.startswith("/") or re.match(r"s3:", path_template):
         return "must be a key inside the bucket, such as members.csv: no s3://, no leading slash"
     return None
@@ -178,7 +180,7 @@ def real_version(response: dict[str, Any]) -> str | None:
 
 @contextmanager
 def s3_access(target: S3Object, blocks: str | None) -> Iterator[Any]:
-    """A boto3 client with the credentials of the block set or the environment; converts its errors to PipelineErrors."""
+    """A boto3 client with the credentials of the block set or environment; converts its errors to PipelineErrors."""
     credentials = s3_bucket(blocks).credentials
     try:
         yield client_of(credentials, frozenset(item for item in os.environ.items() if item[0].startswith("AWS_")))
@@ -188,7 +190,7 @@ def s3_access(target: S3Object, blocks: str | None) -> Iterator[Any]:
 
 @lru_cache(maxsize=4)
 def client_of(credentials: AwsCredentials | MinIOCredentials, environment: frozenset[tuple[str, str]]) -> Any:
-    """A client for these credentials, in this environment of AWS's own variables; cached, since creating one takes 100 ms."""
+    """A client for these credentials and AWS variables; cached, since creating one takes 100 ms."""
     parameters = credentials.aws_client_parameters.get_params_override()
     config = CLIENT_CONFIG.merge(parameters.pop("config", None) or Config())
     return credentials.get_boto3_session().client("s3", config=config, **parameters)
@@ -218,4 +220,7 @@ def pipeline_error(error: Exception, target: S3Object) -> PipelineError:
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     if status >= 500 or status == 429 or code in {"SlowDown", "RequestTimeout"}:
         return Unreachable(f"{target}: {action} answered {status} ({code}). Nothing was changed; run again.")
-    return LoadFailed(f"{target}: {action} answered {status} ({code}). Nothing was changed. Look up this error code in the S3 documentation.")
+    return LoadFailed(
+        f"{target}: {action} answered {status} ({code}). Nothing was changed. Look up this error code in the S3 "
+        "documentation."
+    )

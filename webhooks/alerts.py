@@ -16,7 +16,7 @@ TEXTS = {
         "stopped, or its code could not be started. Uncommitted work was rolled back. Read the run's last state "
         "message, fix the cause, and run it again.",
     ),
-    "Untold": (
+    "AlertNotSent": (
         "{flow} failed, and its own alert was not sent",
         "Expected the run to send its own alert; found none. The run's log says why the run failed and why the alert "
         "could not be sent.",
@@ -69,7 +69,7 @@ class RunAlert(BaseModel):
     @property
     def page(self) -> str:
         """The alert's name in TEXTS and in the runbook."""
-        return "Stuck" if self.alert == "stuck" else "Crashed" if self.state == "Crashed" else "Untold"
+        return "Stuck" if self.alert == "stuck" else "Crashed" if self.state == "Crashed" else "AlertNotSent"
 
     @property
     def where(self) -> list[str]:

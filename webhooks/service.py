@@ -100,7 +100,11 @@ def create_app(settings: Settings, *, fetch: Fetch, emit: Emit, lifespan: Lifesp
         try:
             return await call_next(request)
         except Exception as error:
-            log.error("%s: an unexpected %s; answered 503 so that it is delivered again", request.url.path, type(error).__name__)
+            log.error(
+                "%s: an unexpected %s; answered 503 so that it is delivered again",
+                request.url.path,
+                type(error).__name__,
+            )
             return JSONResponse({"detail": "an unexpected error; deliver again"}, 503)
 
     @app.get("/health")
@@ -157,7 +161,7 @@ def log_objects(events: list[dict[str, Any]], ignored: list[str]) -> None:
 
 
 async def hand_over(emit: Emit, events: list[dict[str, Any]]) -> None:
-    """Returns once Prefect has accepted the events; otherwise raises 503, so that AWS delivers again, or 422 if that would not help."""
+    """Return once Prefect has accepted the events; otherwise raise 503 (AWS will retry), or 422 if that is no use."""
     try:
         await emit(events)
     except Refused as error:
@@ -176,7 +180,10 @@ async def hand_over(emit: Emit, events: list[dict[str, Any]]) -> None:
 def refuse_unwrapped(message: Any) -> None:
     """Raise 400 for an EventBridge event reduced to its detail, which names an object but not what happened to it."""
     if isinstance(message, dict) and {"bucket", "object"} <= message.keys() and "detail" not in message:
-        log.warning("refused an EventBridge event reduced to its detail. Remove InputPath and InputTransformer from the rule's target.")
+        log.warning(
+            "refused an EventBridge event reduced to its detail. Remove InputPath and InputTransformer from the rule's "
+            "target."
+        )
         raise HTTPException(400, "expected the whole EventBridge event, found only its detail")
 
 
@@ -205,7 +212,9 @@ def take_alerts(app: FastAPI, settings: WatchSettings) -> None:
             log.error("%s: SNS did not answer in time, so the alert may or may not have been published", subject)
             raise HTTPException(503, "SNS did not answer; it may have published the alert") from None
         except (ClientError, BotoCoreError, ValueError) as error:
-            log.error("%s: not published (%s). Check SNS_TOPIC_ARN and the AWS permissions", subject, type(error).__name__)
+            log.error(
+                "%s: not published (%s). Check SNS_TOPIC_ARN and the AWS permissions", subject, type(error).__name__
+            )
             raise HTTPException(503, "SNS did not accept the alert") from None
         log.info("published: %s", subject)
         return {"alerts": 1}

@@ -25,7 +25,9 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     topics = frozenset(arn.strip() for arn in environment.get("WEBHOOK_TOPIC_ARNS", "").split(",") if arn.strip())
     api_key = environment.get("WEBHOOK_API_KEY")
     if not (topics or api_key or "WATCH_API_KEY" in environment):
-        problems.append("set WEBHOOK_TOPIC_ARNS, WEBHOOK_API_KEY or WATCH_API_KEY; without any of them, no sender is accepted")
+        problems.append(
+            "set WEBHOOK_TOPIC_ARNS, WEBHOOK_API_KEY or WATCH_API_KEY; without any of them, no sender is accepted"
+        )
     problems += [
         f"WEBHOOK_TOPIC_ARNS: {arn!r} is not a topic ARN like arn:aws:sns:eu-west-1:123456789012:objects"
         for arn in sorted(topics)
@@ -34,7 +36,9 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     if api_key is not None and not is_key(api_key):
         problems.append("WEBHOOK_API_KEY must be at least 16 printable characters, without leading or trailing spaces")
     if api_key is not None and api_key == environment.get("WATCH_API_KEY"):
-        problems.append("WEBHOOK_API_KEY and WATCH_API_KEY must differ, so that a sender of S3 events cannot send alerts")
+        problems.append(
+            "WEBHOOK_API_KEY and WATCH_API_KEY must differ, so that a sender of S3 events cannot send alerts"
+        )
     if not BUCKET.fullmatch(environment.get("S3_BUCKET_NAME", "bucket")):
         problems.append("S3_BUCKET_NAME must be a bucket's name, such as snapshots: no s3://, no path")
     watch = watch_settings(environment, problems)

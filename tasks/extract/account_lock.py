@@ -84,7 +84,10 @@ def acquired(name: str, log: Logger) -> bool:
                 "Nothing was read. Cancel the run that is stuck, or leave more time between scheduled runs."
             )
         if not told:
-            log.info("another run holds the account lock; if that run has died, the lock is freed within %.0f s", DEAD_AFTER_S)
+            log.info(
+                "another run holds the account lock; if that run has died, the lock is freed within %.0f s",
+                DEAD_AFTER_S,
+            )
             told = True
         time.sleep(random.uniform(POLL_S / 2, POLL_S))  # noqa: S311
 

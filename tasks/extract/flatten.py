@@ -70,7 +70,9 @@ def flatten_pages(raw: RawSnapshot, names: ColumnNames, path: Path, *, blocks: s
         )
     unknown = tuple(key for key in columns if key not in known)
     if unknown:
-        run_logger().warning("the LMS sends keys that this version does not know; they become columns of the CSV: %s", unknown)
+        run_logger().warning(
+            "the LMS sends keys that this version does not know; they become columns of the CSV: %s", unknown
+        )
     return FlatSnapshot(
         path=path,
         scope=raw.scope,

@@ -89,7 +89,9 @@ def keep_page(
             missing = f"list `{stream.list_name}`" if page.items is None else "`totalItems`"
             raise not_a_page(where, stream, f"one without the {missing}")
         if page.returnedItems not in (None, len(page.items)):
-            raise Disagreement(f"page {index} claims {page.returnedItems} {stream.items} but contains {len(page.items)}")
+            raise Disagreement(
+                f"page {index} claims {page.returnedItems} {stream.items} but contains {len(page.items)}"
+            )
         items = pa.table(item_columns(page.items, stream, may_hold_secret=may_hold_secret(body)))
         items = with_scope(items, scope) if stream.implies_scope else items
         keys = decoder.first_met(items.column_names)

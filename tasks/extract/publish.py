@@ -144,7 +144,9 @@ def check_hash_key(flat: FlatSnapshot, previous: Previous) -> None:
     """Raise ConfigError where values would have other hashes than last time, or be hashed no more."""
     if previous.hash_key_id in (None, flat.hash_key_id):
         return
-    found = "a different LMS_HASH_KEY, so no hash would match an earlier one" if flat.hash_key_id else "no column to hash"
+    found = (
+        "a different LMS_HASH_KEY, so no hash would match an earlier one" if flat.hash_key_id else "no column to hash"
+    )
     raise ConfigError(
         f"{flat.scope}: expected the same hash settings as for its last snapshot, found {found}. Nothing was "
         "published. Correct LMS_HASH_COLUMNS and LMS_HASH_KEY; if the change is intended, run once with "

@@ -214,7 +214,7 @@ def cut_name(name: str) -> str:
 
 
 def refuse_near_names(names: list[str], table: TableSchema) -> None:
-    """Raise SchemaMismatch for names that differ from a column only in letter case or spaces, which is surely a mistake."""
+    """Raise SchemaMismatch for names that differ from a column only in letter case or spaces: surely a mistake."""
     columns = {plain(column.name): column.name for column in table.columns}
     near = [(name, columns[plain(name)]) for name in names if table.column(name) is None and plain(name) in columns]
     if near:

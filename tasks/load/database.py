@@ -137,5 +137,7 @@ def one_row(cursor: Cursor) -> tuple[Any, ...]:
     """The single row of a statement that always gives one."""
     row = cursor.fetchone()
     if row is None:
-        raise LoadFailed("expected one row from the database, found none. Nothing was changed. Please report this as a bug.")
+        raise LoadFailed(
+            "expected one row from the database, found none. Nothing was changed. Please report this as a bug."
+        )
     return tuple(row)

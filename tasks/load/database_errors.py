@@ -65,7 +65,10 @@ def pipeline_error(error: BaseException) -> PipelineError:
     if state.startswith("08") or state in TRANSIENT:
         return Unreachable(f"the database aborted the work ({name}, SQLSTATE {state}). Nothing was changed; run again.")
     if state.startswith("42"):
-        return SchemaMismatch(f"the table does not match what the load expects (SQLSTATE {state}: {own_words(error)}). Nothing was changed; correct the table.")
+        return SchemaMismatch(
+            f"the table does not match what the load expects (SQLSTATE {state}: {own_words(error)}). Nothing was "
+            "changed; correct the table."
+        )
     is_timeout = state[:2] == "57" and not raised_by_function(error)  # its words hold nothing, wherever it arose
     shown = is_timeout or state[:2] in SHOWN_CLASSES and not is_in_function(error)
     said = f": {error.diag.message_primary}" if shown and isinstance(error, psycopg2.Error) else ""

@@ -34,9 +34,8 @@ PATTERNS = {
     "integer": (INTEGER, "an integer"),
     "bigint": (INTEGER, "an integer"),
     "numeric": (DECIMAL, "a number"),
-    "real": (DECIMAL, "a number that the column's type stores exactly
-(all 2 places)"),
-    "double precision": (DECIMAL, "a number that the column's type holds exactly"),
+    "real": (DECIMAL, "a number that the column's type stores exactly"),
+    "double precision": (DECIMAL, "a number that the column's type stores exactly"),
     "money": (DECIMAL, "an amount that the column's type stores exactly"),
     "boolean": (BOOLEAN, "true or false"),
     "date": (DATE_TIME, "an ISO 8601 date"),

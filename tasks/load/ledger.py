@@ -106,7 +106,8 @@ def check_clock(cursor: Cursor, snapshot: Snapshot) -> None:
         raise ObjectInvalid(
             f"{snapshot.object}: expected a snapshot-at at most five minutes ahead of the database's clock "
             f"({now.isoformat(timespec='seconds')}), found {snapshot.snapshot_at.isoformat(timespec='seconds')}. "
-            "Nothing was changed. Correct the clock of the machine that runs the extract, or of the database, and extract again."
+            "Nothing was changed. Correct the clock of the machine that runs the extract, or of the database, and "
+            "extract again."
         )
 
 

@@ -25,9 +25,7 @@ SLOW_PATH = """
     CREATE INDEX ON pg_temp.staging (_record);
     ANALYZE pg_temp.staging, pg_temp.changes;
 """
-NO_DETOUR = (
-    "swaps a unique value with another row, which this table does not allow; make the constraint DEFERRABLE"
-)
+NO_DETOUR = "swaps a unique value with another row, which this table does not allow; make the constraint DEFERRABLE"
 
 
 class Refused(Exception):

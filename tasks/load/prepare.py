@@ -1,4 +1,4 @@
-"""Prepares a chunk for COPY: rejects values that do not fit, and cuts fractions of a second that a type cannot store."""
+"""Prepares a chunk for COPY: rejects values that do not fit, cuts fractions of a second that a type cannot store."""
 
 from collections import Counter
 from collections.abc import Iterator

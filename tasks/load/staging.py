@@ -1,4 +1,4 @@
-"""Loads the file's rows into a temporary staging table, cast to the target's types; rows that cannot be cast are rejected.
+"""Loads the file's rows into a temporary staging table, cast to the target's types; rejects rows that cannot be cast.
 
 Rows go in by COPY, a chunk per savepoint. A chunk that PostgreSQL refuses names the line: the rows before it are
 copied, it is rejected, the rest follows. So ten bad rows cost ten small chunks, and no bad row costs nothing.
@@ -47,7 +47,7 @@ def stage(cursor: Cursor, snapshot: Snapshot, table: TableSchema, alignment: Ali
     """Put every row of the file into the staging table or among the rejected rows.
 
     Raises:
-        ObjectInvalid: the file is not strict CSV (see `tasks.load.records`), or its row count differs from its metadata.
+        ObjectInvalid: the file is not strict CSV (see `tasks.load.records`), or its row count is not its metadata's.
         TooManyRejected: more than `max_rejected` rows were refused.
     """
     with suppress(RowError), savepoint(cursor):
