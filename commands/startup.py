@@ -84,7 +84,7 @@ def publish(subject: str, message: str) -> None:
     """Publish to the environment's topic, without Prefect and its blocks; what goes wrong is printed."""
     arn = os.environ.get("SNS_TOPIC_ARN")
     if not arn:
-        say("SNS_TOPIC_ARN is not in the environment, so nobody was alerted.")
+        say("SNS_TOPIC_ARN is not set, so no alert was sent.")
         return
     try:
         import boto3

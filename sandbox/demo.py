@@ -1,4 +1,4 @@
-"""`make demo`: department_sync and course_sync on the embedded default, told in the terminal.
+"""`make demo`: department_sync and course_sync on the embedded default, shown in the terminal.
 
 Against a simulated LMS, S3, SNS, an embedded PostgreSQL and a Prefect server it loads a department; again after people
 joined, left and were edited; again after one came back; then a course's enrollments, with the view of who has got how

@@ -23,7 +23,7 @@ _LOG = logging.getLogger("department_members")
 published: set[str] = set()
 """The runs of this process whose failure was published, or that have no topic to publish to."""
 unsent: list[tuple[str, str]] = []
-"""The alerts of this process that SNS did not take, or did not say that it took."""
+"""The alerts of this process that SNS did not accept, or did not confirm."""
 
 
 def alert_of_failure(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
@@ -95,7 +95,7 @@ def publish(subject: str, body: str, blocks: str | None, run: str, log: Logger) 
 
 
 def topic_of(blocks: str | None) -> AlertTopic | None:
-    """The topic of the block set; the environment's, where Prefect cannot be asked for its blocks."""
+    """The topic of the block set; the environment's, if Prefect's blocks cannot be read."""
     try:
         return alert_topic(blocks)
     except Exception:

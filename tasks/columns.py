@@ -70,7 +70,7 @@ class ColumnNames:
                 )
 
     def column(self, key: str) -> str | None:
-        """The column of one key, or None if it is left out, or lies within an object that is."""
+        """The column of one key, or None if it is left out, or is inside an object that is."""
         name = self._name(key)
         if self.left_out(key) or self.excluding(key) or name in SECRET_KEYS:
             return None
@@ -91,7 +91,7 @@ class ColumnNames:
         return f"lms_{name}" if name in RESERVED else name
 
     def excluding(self, key: str) -> set[str]:
-        """The exclusions that leave a key out: of itself, or of an object that it lies within; in any spelling."""
+        """The exclusions that leave a key out: its own, or that of an object that contains it; in any spelling."""
         return self._spelled(key, self.excluded)
 
     def hashing(self, key: str) -> set[str]:

@@ -23,7 +23,7 @@ BlockT = TypeVar("BlockT", bound=Block)
 
 
 def read_environment() -> dict[str, str]:
-    """The process's environment over the working folder's `.env`; see `blocks.environment`.
+    """The process's environment over the working directory's `.env`; see `blocks.environment`.
 
     Raises:
         ConfigError: the `.env` cannot be read.

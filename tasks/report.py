@@ -11,7 +11,7 @@ from tasks.text import quoted_code
 
 
 class RunReport:
-    """What one half of the pipeline did: a frozen dataclass of plain values, and its page for Prefect's UI."""
+    """What the extract or the load did: a frozen dataclass of plain values, and its page for Prefect's UI."""
 
     outcome: str
 

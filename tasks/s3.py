@@ -45,7 +45,7 @@ REFUSED = {
 OTHER_REGION = {"PermanentRedirect", "TemporaryRedirect", "301", "AuthorizationHeaderMalformed"}
 ABSENT = {"404", "NotFound", "NoSuchKey", "NoSuchVersion"}
 READS = {"GetObject", "HeadObject"}
-REJECTS = ".rejected/"  # what follows the key of an object whose rejected rows lie there
+REJECTS = ".rejected/"  # what follows the key of an object whose rejected rows are there
 
 
 @dataclass(frozen=True)

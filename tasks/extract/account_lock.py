@@ -38,7 +38,7 @@ PREFECT_ERRORS = (httpx.HTTPError, ObjectNotFound, RuntimeError)
 
 @contextmanager
 def one_run_an_account(blocks: str | None) -> Iterator[None]:
-    """Hold the account lock (made on first use); wait for it, an hour at most.
+    """Hold the account lock (created on first use); wait for it, an hour at most.
 
     The lock of a dead run is freed within two minutes. A run that survives a restart of the Prefect server keeps it. If
     the server does not answer for two minutes, the run continues without the lock and logs a warning: two runs with one

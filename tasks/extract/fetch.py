@@ -33,7 +33,7 @@ MAX_ITEMS = 5_000_000
 
 @dataclass(frozen=True)
 class RawSnapshot:
-    """One scope's pages, proved complete: `pages` Arrow files page-00000.arrow … in `folder`.
+    """One scope's pages, verified complete: `pages` Arrow files page-00000.arrow … in `folder`.
 
     `keys` are the LMS's, sorted; each is a column of text in the pages that sent it.
     """
@@ -154,7 +154,7 @@ def heap_at_rest() -> Iterator[None]:
 
 
 def sweep_pages(session: LmsSession, scope: Scope, folder: Path, others: frozenset[str]) -> list[Page]:
-    """Read every page once; the first tells how many there are.
+    """Read every page once; the first says how many there are.
 
     Bodies arrive in many threads and are decoded in one: threads decode no faster together, and
     one page's objects are in memory, not eight.
@@ -204,7 +204,7 @@ def read_concurrently(
     read: Callable[[int], Page], first: Page, limit: int, session: LmsSession, stream: Stream
 ) -> list[Page]:
     """Every page, in order, at most `max_connections` at once; the first error or empty page ends all."""
-    count = first.total // limit + 1  # behind a last page that is full lies one more, which must be empty
+    count = first.total // limit + 1  # a full last page is followed by one more, which must be empty
     indexes = iter(range(1, count))
     pages, reading = [first], set[Future[Page]]()
     with (
@@ -229,7 +229,7 @@ def read_concurrently(
 
 
 def prove_complete(pages: list[Page], scope: Scope, *, include_foreign: bool) -> Held:
-    """The items' ids, if the pages prove that they are all of them.
+    """The items' ids, once the pages are verified to contain all of them.
 
     Raises:
         Disagreement: they do not; another sweep may.

@@ -97,7 +97,7 @@ class LmsSession:
             tries: the most tries, for a request that the run can do without; default: as for any page.
 
         Raises:
-            AuthError: the key or the right was refused, or every new token was.
+            AuthError: the key or the permission was refused, or every new token was.
             ConfigError: the LMS refuses this very request; it is not repeated.
             LmsUnavailable: no usable answer in the tries and time allowed.
         """

@@ -103,7 +103,7 @@ def _not_connected(text: str) -> PipelineError:
 
 
 def is_about_a_row(error: psycopg2.Error) -> bool:
-    """Whether a row is to blame: a cast, a constraint, a trigger, a policy; not the connection, rights or statement."""
+    """Whether a row is to blame: a cast, a constraint, a trigger, a policy; not the connection, permissions or statement."""
     if error.pgcode is None:
         return False
     if raised_by_function(error) or is_row_policy(error) or error.pgcode[:2] not in SERVER_CLASSES:
@@ -124,7 +124,7 @@ def is_in_function(error: BaseException) -> bool:
 
 
 def is_row_policy(error: psycopg2.Error) -> bool:
-    """Whether row level security refused a row; a missing right has the same SQLSTATE."""
+    """Whether row level security refused a row; a missing permission has the same SQLSTATE."""
     return error.pgcode == DENIED and error.diag.source_function == "ExecWithCheckOptions"
 
 

@@ -70,7 +70,7 @@ def find_leavers(
 
     Args:
         nameless: how many rejected rows have no key that can be read.
-        newer: the time of a newer snapshot of the department that was applied, if this is a replay of an older one.
+        newer: the time of a newer snapshot of the department that was loaded, if this is a replay of an older one.
         held: the ids that the snapshots of the same run hold; who is among them has moved, not left.
 
     Raises:

@@ -53,7 +53,7 @@ PATTERNS = {
     "jsonb": (None, "JSON"),
     "enum": (None, "a value of the enum type"),
 }
-"""Base type to the whole text's pattern (RE2), if PostgreSQL's own reading needs one, and what to say of a misfit."""
+"""Base type to the whole text's pattern (RE2), if PostgreSQL's own reading needs one, and what to say of a value that does not fit."""
 TEXTS = {"text", "character varying", "character", "bpchar"}
 JSON = {"json", "jsonb"}
 MICROSECONDS = 6  # fraction digits, the most that PostgreSQL keeps
@@ -174,7 +174,7 @@ def is_null(value: str, base: str) -> str:
 
 
 def sortable(text: str | None) -> str | None:
-    """A date-time's text in UTC, in a form that sorts by time; None for any other text.
+    """A date-time's text in UTC, in a format that sorts by time; None for any other text.
 
     >>> sortable("2026-01-01T01:00:00.5+02:00"), sortable("2026-01-01"), sortable("soon")
     ('2025-12-31T23:00:00.500000', '2026-01-01T00:00:00.000000', None)

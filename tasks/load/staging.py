@@ -103,7 +103,7 @@ def copy(cursor: Cursor, data: pa.Buffer, staged: Staged) -> None:
     """Copy these lines; all or none.
 
     Raises:
-        RowRefused: a cast or a proof refuses a row.
+        RowRefused: a cast or a cast check refuses a row.
     """
     if not data.size:
         return
@@ -153,7 +153,7 @@ def refusal(error: psycopg2.Error, staged: Staged) -> RowRefused:
 
 
 def blamed(cursor: Cursor, row: pa.Table, staged: Staged, refused: RowRefused) -> Reason:
-    """The reason for a row whose cast failed inside a proof, where PostgreSQL names no column: ask each alone."""
+    """The reason for a row whose cast failed inside a cast check, where PostgreSQL names no column: ask each alone."""
     for column in staged.alignment.staged:
         if column.proof is not None and not holds(cursor, column, row.column(column.staged)[0].as_py()):
             return column.name, f"expected {column.format.expected}"
@@ -161,7 +161,7 @@ def blamed(cursor: Cursor, row: pa.Table, staged: Staged, refused: RowRefused) -
 
 
 def holds(cursor: Cursor, column: AlignedColumn, text: str | None) -> bool:
-    """Whether a text can be cast as the column's proof does."""
+    """Whether a text can be cast as the column's cast check does."""
     proof = str(column.proof).replace("%", "%%")
     try:
         with savepoint(cursor):
