@@ -53,7 +53,7 @@ PATTERNS = {
     "jsonb": (None, "JSON"),
     "enum": (None, "a value of the enum type"),
 }
-"""Base type to the whole text's pattern (RE2), if PostgreSQL's own reading needs one, and what to say of a value that does not fit."""
+"""By base type: the whole text's pattern (RE2), if PostgreSQL's own reading needs one, and what the error expects."""
 TEXTS = {"text", "character varying", "character", "bpchar"}
 JSON = {"json", "jsonb"}
 MICROSECONDS = 6  # fraction digits, the most that PostgreSQL keeps

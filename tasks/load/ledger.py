@@ -72,7 +72,7 @@ def create_ledger(cursor: Cursor, ledger: str) -> None:
 
 
 def add_to_ledger(cursor: Cursor, ledger: str, missing: list[tuple[str, str]]) -> None:
-    """Add what only other streams than members need; raise SchemaMismatch for anything else, or without the permission."""
+    """Add what only streams other than members need; raise SchemaMismatch for anything else or if not permitted."""
     # Without NOT NULL, which the rows that are there already would break; every load fills the column.
     added = ", ".join(f"ADD COLUMN {name} {definition.removesuffix(' NOT NULL')}" for name, definition in missing)
     alter = f"ALTER TABLE {ledger} {added}"
