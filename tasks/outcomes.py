@@ -223,7 +223,7 @@ def what_failed(outcomes: list[Outcome]) -> str:
     """How many failed, and what to do."""
     kind = outcomes[0].scope.stream.scope
     ids = [outcome.scope.id for outcome in outcomes if outcome.error]
-    alone = f"(add --{kind}-id {','.join(ids)} for only these)" if len(ids) <= MOST_IDS else ""
+    alone = f" (add --{kind}-id {','.join(ids)} for only these)" if len(ids) <= MOST_IDS else ""
     return f"{len(ids)} of {len(outcomes)} {kind}s failed; the others succeeded. Fix each one, then run again{alone}."
 
 

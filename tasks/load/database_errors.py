@@ -103,7 +103,7 @@ def _not_connected(text: str) -> PipelineError:
 
 
 def is_about_a_row(error: psycopg2.Error) -> bool:
-    """Whether a row is to blame: a cast, a constraint, a trigger, a policy; not the connection, a permission or the SQL."""
+    """Whether a row is to blame: a cast, a constraint, a trigger, a policy; not connection, permission or SQL."""
     if error.pgcode is None:
         return False
     if raised_by_function(error) or is_row_policy(error) or error.pgcode[:2] not in SERVER_CLASSES:

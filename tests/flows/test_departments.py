@@ -120,7 +120,7 @@ def test_a_department_that_is_gone_is_named_with_its_members(in_process: Sandbox
     report = department_sync(department_id=DEPARTMENT, expand_subdepartments=True, on_departure="delete")
     assert many["Sales"] not in report["lms_to_s3"] and stored(in_process)[many["Sales"]] == 12
     [page] = [artifact.data for artifact in artifacts("department-sync")[:1]]
-    assert f"In the table, and seen no more: {many['Sales']} (12 members)" in page
+    assert f"In the table but no longer listed by the LMS: {many['Sales']} (12 members)" in page
     done = department_sync(department_id=many["Sales"], allow_shrink=True, on_departure="mark", max_departures="100%")[
         "s3_to_rds"
     ]
@@ -213,7 +213,7 @@ def test_several_need_a_path_for_each(
         lms_to_s3(department_id=DEPARTMENT, expand_subdepartments=True)
     with pytest.raises(ConfigError) as malformed:
         lms_to_s3(path=PATH, department_id=f"{DEPARTMENT},x")
-    assert "several with commas" in malformed.value.problems[0]
+    assert "several, separated by commas" in malformed.value.problems[0]
     assert in_process.lms.requests == []
 
 

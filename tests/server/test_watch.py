@@ -46,7 +46,7 @@ def held(production: Production) -> Iterator[str]:
     with connection.cursor() as cursor:
         cursor.execute(LOCK)
         run = production.start("department-sync", path=UNWATCHED)
-        eventually(lambda: "waiting for its end" in logs(production, run), 90)
+        eventually(lambda: "waiting for it to finish" in logs(production, run), 90)
         try:
             yield run
         finally:
@@ -85,7 +85,7 @@ def test_what_failed_or_crashed_is_told_of_once(failed: tuple[Production, dict[s
     production, runs = failed
     subjects = {
         "killed": "department-sync failed (Crashed)",  # by its own hook, which the worker ran
-        "unpublished": "lms-to-s3 failed, and its own alert did not go out",
+        "unpublished": "lms-to-s3 failed, and its own alert was not sent",
         "unimportable": "lms-to-s3 crashed",
     }
     assert told(production, runs[what]) == [f"department-members: {subjects[what]}"]

@@ -31,7 +31,7 @@ def test_the_alert_of_thousands_fits_into_what_sns_takes() -> None:
     outcomes = run([ObjectInvalid("x" * 5000).about_one_scope() for _ in range(MOST_LISTED + 70)])
     with pytest.raises(ScopesFailed) as failed:
         outcomes.finish("department-sync")
-    assert failed.value.problems[-1] == "and 70 more, which the run's report has"
+    assert failed.value.problems[-1] == "and 70 more; see the run's report"
     assert max(map(len, failed.value.problems)) <= LONGEST_LINE
     assert len(str(failed.value)) < 250_000
     assert "--department-id" not in failed.value.message
@@ -40,7 +40,7 @@ def test_the_alert_of_thousands_fits_into_what_sns_takes() -> None:
 def test_an_unavailable_lms_counts_only_in_a_row() -> None:
     down = LmsUnavailable("down")
     assert [each.error for each in run([down, None, down]).found.values()] == [down, None, down]
-    with pytest.raises(LmsUnavailable, match="failed before that"):
+    with pytest.raises(LmsUnavailable, match="failed earlier, each for its own reason"):
         run([down, LmsUnavailable("still down"), None])
 
 

@@ -233,7 +233,7 @@ def test_s3_out_of_reach_is_worth_another_try(
 ) -> None:
     made = flat(tmp_path)
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
-    with pytest.raises(Unreachable, match="S3 is out of reach"):
+    with pytest.raises(Unreachable, match="S3 cannot be reached"):
         publish(made)
     with pytest.raises(LoadFailed):
         read_object.fn(S3Object(BUCKET, "a.csv"), tmp_path / "read.csv")
