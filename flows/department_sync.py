@@ -127,7 +127,7 @@ def publish_and_apply(
     Args:
         names: the names of the flow and of its extract; used as report keys.
     """
-    whole, half = names
+    flow_name, extract_name = names
     with run_folder() as folder:
         outcomes, extracted = publish_snapshots(
             extract,
@@ -138,7 +138,7 @@ def publish_and_apply(
             allow_hash_change=allow_hash_change,
             dry_run=options.dry_run,
             blocks=blocks,
-            report_key=half,
+            report_key=extract_name,
         )
         table: TableSchema | None = None
         held = held_by(each.held for each in extracted.values())
@@ -160,8 +160,8 @@ def publish_and_apply(
             remarks["In the table but no longer listed by the LMS"] = find_gone_scopes(
                 table, outcomes.seen, blocks=blocks
             )
-        outcomes.finish(whole, remarks)
-    return {half.replace("-", "_"): outcomes.extracted, "s3_to_rds": outcomes.loaded}
+        outcomes.finish(flow_name, remarks)
+    return {extract_name.replace("-", "_"): outcomes.extracted, "s3_to_rds": outcomes.loaded}
 
 
 if __name__ == "__main__":

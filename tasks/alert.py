@@ -121,7 +121,7 @@ def message(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> tuple
         *said(kind, error, what),
         "",
         f"Look: {without_user(url_for(flow_run) or 'at the log on the machine that ran it')}",
-        f"Help: docs/runbook/{page(error, state)}.md",
+        f"Help: docs/runbook/{runbook_page(error, state)}.md",
     ]
     return subject_line(f"{flow.name} failed ({kind})"), "\n".join(lines)
 
@@ -139,7 +139,7 @@ def exit_code(state: State[Any]) -> str:
     return f" (exit code {found[1]})" if found else ""
 
 
-def page(error: object, state: State[Any]) -> str:
+def runbook_page(error: object, state: State[Any]) -> str:
     """The name of the runbook's page: that of the error's branch of the tree, where it is ours."""
     return page_of(error, "Crashed" if state.is_crashed() else "Unexpected")
 

@@ -207,7 +207,7 @@ class ScopesReport(RunReport):
             ),
         )
 
-    def page(self) -> str:
+    def markdown(self) -> str:
         """All scopes at a glance: which failed and why, how many rows were added, removed and changed."""
         return "\n".join([
             f"# {self.outcome}",

@@ -15,7 +15,7 @@ class RunReport:
 
     outcome: str
 
-    def page(self) -> str:
+    def markdown(self) -> str:
         """The page, as Markdown; its texts are used as they are."""
         raise NotImplementedError
 
@@ -41,7 +41,7 @@ def show(key: str, report: Any) -> None:
     safe = replace(
         report, **{name: quoted_code(value) for name, value in asdict(report).items() if isinstance(value, str)}
     )
-    create_markdown_artifact(safe.page(), key=key, description=f"{key}: {safe.outcome}")
+    create_markdown_artifact(safe.markdown(), key=key, description=f"{key}: {safe.outcome}")
 
 
 def table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> list[str]:

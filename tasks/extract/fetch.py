@@ -18,7 +18,7 @@ from tasks.extract.decode import PageDecoder
 from tasks.extract.pages import Disagreement, NotAPage, Page, keep_page, page_file, read_page
 from tasks.extract.retry import jitter
 from tasks.extract.session import LmsSession
-from tasks.held import Held, held_ids
+from tasks.held import SnapshotIds, held_ids
 from tasks.log import run_logger
 from tasks.progress import progress
 from tasks.streams import Scope, Stream
@@ -51,7 +51,7 @@ class RawSnapshot:
     sign_ins: int
     retries: int
     seconds: float
-    held: Held = field(repr=False)
+    held: SnapshotIds = field(repr=False)
     """The ids that the pages hold, also those of scopes that the run reads by themselves."""
 
     def files(self) -> Iterator[Path]:
@@ -112,7 +112,7 @@ def fetch_pages(
         try:
             with heap_at_rest():
                 pages = sweep_pages(session, scope, folder, others)
-            held = prove_complete(pages, scope, include_foreign=include_foreign)
+            held = verify_complete(pages, scope, include_foreign=include_foreign)
             break
         except Disagreement as disagreement:
             if sweep == MAX_SWEEPS and isinstance(disagreement, NotAPage):
@@ -228,7 +228,7 @@ def read_concurrently(
     return sorted(pages, key=lambda page: page.index)
 
 
-def prove_complete(pages: list[Page], scope: Scope, *, include_foreign: bool) -> Held:
+def verify_complete(pages: list[Page], scope: Scope, *, include_foreign: bool) -> SnapshotIds:
     """The items' ids, once the pages are verified to contain all of them.
 
     Raises:

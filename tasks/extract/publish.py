@@ -14,7 +14,7 @@ from prefect.runtime import flow_run
 
 from tasks.errors import ConfigError, SnapshotShrank
 from tasks.extract.flatten import FlatSnapshot
-from tasks.held import Held
+from tasks.held import SnapshotIds
 from tasks.log import run_logger
 from tasks.s3 import FORMAT, S3Object, Snapshot, listed, object_key, real_version, s3_access
 from tasks.streams import MEMBERS, Scope
@@ -55,7 +55,7 @@ class Extracted:
 
     flat: FlatSnapshot
     published: Published
-    held: Held
+    held: SnapshotIds
 
 
 @task(name="write-csv", task_run_name="write-csv {flat.scope.label}", **IN_MEMORY, **RETRIED)

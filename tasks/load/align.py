@@ -51,9 +51,9 @@ class AlignedColumn:
         return self.format.staged_as + ("[]" if self.is_array else "")
 
     @property
-    def proof(self) -> str | None:
+    def cast_check(self) -> str | None:
         """SQL that must hold of the staged value."""
-        return self.format.proof.replace("{c}", self.staged) if self.format.proof else None
+        return self.format.cast_check.replace("{c}", self.staged) if self.format.cast_check else None
 
     @property
     def value(self) -> str:

@@ -87,8 +87,8 @@ def check_limit(snapshot: Snapshot, alignment: Alignment, reasons: Reasons, limi
 def staging_ddl(alignment: Alignment) -> str:
     """The staging table: `_record`, numbered as in the file, and the staged columns as the plan casts them."""
     columns = [f"{RECORD} integer", *(f"{column.staged} {column.staged_as}" for column in alignment.staged)]
-    proofs = [f"CONSTRAINT {c.staged} CHECK ({c.proof})" for c in alignment.staged if c.proof is not None]
-    return f"CREATE TEMPORARY TABLE staging ({', '.join([*columns, *proofs])}) ON COMMIT DROP"
+    checks = [f"CONSTRAINT {c.staged} CHECK ({c.cast_check})" for c in alignment.staged if c.cast_check is not None]
+    return f"CREATE TEMPORARY TABLE staging ({', '.join([*columns, *checks])}) ON COMMIT DROP"
 
 
 class RowRefused(Exception):
@@ -155,17 +155,19 @@ def refusal(error: psycopg2.Error, staged: Staged) -> RowRefused:
 def blamed(cursor: Cursor, row: pa.Table, staged: Staged, refused: RowRefused) -> Reason:
     """The reason for a row whose cast failed inside a cast check, where PostgreSQL names no column: ask each alone."""
     for column in staged.alignment.staged:
-        if column.proof is not None and not holds(cursor, column, row.column(column.staged)[0].as_py()):
+        if column.cast_check is not None and not holds(cursor, column, row.column(column.staged)[0].as_py()):
             return column.name, f"expected {column.format.expected}"
     return refused.reason
 
 
 def holds(cursor: Cursor, column: AlignedColumn, text: str | None) -> bool:
     """Whether a text can be cast as the column's cast check does."""
-    proof = str(column.proof).replace("%", "%%")
+    cast_check = str(column.cast_check).replace("%", "%%")
     try:
         with savepoint(cursor):
-            cursor.execute(f"SELECT {proof} FROM (SELECT %s::{column.staged_as} AS {column.staged}) AS one", (text,))
+            cursor.execute(
+                f"SELECT {cast_check} FROM (SELECT %s::{column.staged_as} AS {column.staged}) AS one", (text,)
+            )
     except RowError:
         return False
     return True

@@ -274,8 +274,8 @@ def test_a_refused_read_may_mean_that_the_object_is_absent(operation: str, code:
 
     denied = ClientError({"Error": {"Code": code}}, operation)
     assert str(pipeline_error(denied, S3Object("b", "k"))) == (
-        f"s3://b/k: {operation} was refused ({code}). Check the AWS keys or role, and its rights there. An absent object is "
-        "refused too, to who may not list."
+        f"s3://b/k: {operation} was refused ({code}). Check the AWS keys or role and their permissions. S3 also answers "
+        "this for a missing object if you lack s3:ListBucket."
     )
 
 
