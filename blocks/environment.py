@@ -46,7 +46,7 @@ class UnreadableFile(ValueError):
 
 
 def read_environment() -> dict[str, str]:
-    """The process's environment over the working folder's `.env`; empty values count as absent.
+    """The process's environment over the working directory's `.env`; empty values count as absent.
 
     What `.env` holds joins the process's environment, since boto3, requests and libpq read their own names there.
 

@@ -64,7 +64,7 @@ def check_scope(session: LmsSession, scope: Scope) -> Iterator[str]:
 def check_bucket(settings: ExtractSettings, blocks: str | None) -> Iterator[str]:
     """Read the existing snapshot's metadata, and start an upload and abort it, so that nothing is written."""
     if not settings.scopes:
-        raise CannotLook("{settings.path_template} was not tested, since no department or course is set")
+        raise CannotLook(f"{settings.path_template} was not tested, since no department or course is set")
     key = object_key(settings.path_template, settings.scopes[0], datetime.now(UTC))
     target = S3Object(settings.bucket, key)
     with s3_access(target, blocks) as client:

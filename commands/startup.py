@@ -38,7 +38,7 @@ def begin(script: str) -> None:
 
 
 def end_in_order() -> None:
-    """Let a run clean up and send its alert when it is stopped or its terminal closes; ignore further signals meanwhile."""
+    """Let a run clean up and send its alert when it is stopped or its terminal closes; ignore further signals."""
     names = [name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
     heeded = [number for name in names if signal.getsignal(number := getattr(signal, name)) != signal.SIG_IGN]
 
@@ -84,7 +84,7 @@ def publish(subject: str, message: str) -> None:
     """Publish to the environment's topic, without Prefect and its blocks; what goes wrong is printed."""
     arn = os.environ.get("SNS_TOPIC_ARN")
     if not arn:
-        say("SNS_TOPIC_ARN is not in the environment, so nobody was alerted.")
+        say("SNS_TOPIC_ARN is not set, so no alert was sent.")
         return
     try:
         import boto3

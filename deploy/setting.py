@@ -1,4 +1,4 @@
-"""For prefect.yaml's build steps: print a variable of the environment, else of the folder's `.env`, else a default.
+"""For prefect.yaml's build steps: print a variable of the environment, else of the directory's `.env`, else a default.
 
 python3 deploy/setting.py DEPLOY_CRON "0 2 * * *"
 python3 deploy/setting.py --is-set COURSE_ID

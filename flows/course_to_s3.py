@@ -45,7 +45,10 @@ def course_to_s3(
     dry_run: parameters.DryRun = False,
     blocks: parameters.Blocks = None,
 ) -> dict[str, Any]:
-    """Publish all enrollments of each course, including historical ones, as one CSV in S3, or nothing if they are not complete."""
+    """Publish all enrollments of each course, including historical ones, as one CSV in S3.
+
+    If they are not complete, nothing is published.
+    """
     resolver = Resolver(blocks)
     settings = extract_settings(
         resolver, ENROLLMENTS, course_id, bucket, path, column_names, exclude_columns, hash_columns

@@ -129,7 +129,7 @@ def publish_and_apply(
     Args:
         names: the names of the flow and of its extract; used as report keys.
     """
-    whole, half = names
+    flow_name, extract_name = names
     with run_folder() as folder:
         outcomes, extracted = publish_snapshots(
             extract,
@@ -140,8 +140,8 @@ def publish_and_apply(
             allow_hash_change=allow_hash_change,
             dry_run=options.dry_run,
             blocks=blocks,
-            report_key=half,
-            flow_key=whole,
+            report_key=extract_name,
+            flow_key=flow_name,
         )
         table = None
         held = held_by(outcome.held for outcome in outcomes.found.values() if outcome.held is not None)
@@ -155,7 +155,7 @@ def publish_and_apply(
         empty = [outcome.scope for outcome in outcomes.found.values() if outcome.empty and not options.dry_run]
         announce_empty(empty, load)
         outcomes.finish(unlisted(outcomes, load, blocks))
-    return {half.replace("-", "_"): outcomes.extracted, "s3_to_rds": outcomes.loaded}
+    return {extract_name.replace("-", "_"): outcomes.extracted, "s3_to_rds": outcomes.loaded}
 
 
 def back_from_s3(each: Extracted, scope: Scope, options: LoadOptions, blocks: str | None) -> Snapshot:

@@ -56,7 +56,8 @@ TableName = Annotated[
 ]
 CreateTable = Annotated[
     bool,
-    "create the table (from tasks/load/sql) if it is missing, and the view department_course_progress once both tables exist.",
+    "create the table (from tasks/load/sql) if it is missing, and the view department_course_progress once both "
+    "tables exist.",
 ]
 Contract = Annotated[
     SchemaContract,

@@ -19,7 +19,7 @@ from commands.flow_script import main
 from flows import parameters
 from tasks.alert import alert_of_failure
 from tasks.files import run_folder
-from tasks.held import Held
+from tasks.held import SnapshotIds
 from tasks.load.recognise import stream_of
 from tasks.load.report import LoadReport, announce_load, load_report
 from tasks.load.schema import TableSchema, inspect_schema
@@ -80,7 +80,7 @@ def apply_snapshot(
     *,
     create_table: bool,
     blocks: str | None,
-    held: Held | None = None,
+    held: SnapshotIds | None = None,
     known: TableSchema | None = None,
 ) -> tuple[LoadReport, TableSchema | None]:
     """The steps of the load: inspect the table, then align, stage and upsert in one transaction.

@@ -114,7 +114,7 @@ class SimulatedAws:
         return str(self.topic_arn).rpartition(":")[0] + f":{OBJECTS_TOPIC}"
 
     def notify(self, webhook_url: str) -> None:
-        """From now on, S3 tells SNS of each new object, and SNS tells the webhook."""
+        """From now on, S3 notifies SNS of each new object, and SNS the webhook."""
         topic = self.sns.create_topic(Name=OBJECTS_TOPIC)["TopicArn"]
         self.sns.subscribe(TopicArn=topic, Protocol="http", Endpoint=webhook_url)
         configuration = {"TopicConfigurations": [{"TopicArn": topic, "Events": ["s3:ObjectCreated:*"]}]}

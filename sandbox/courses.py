@@ -31,7 +31,7 @@ class Courses:
         return key
 
     def enrol_again(self, key: str, course: str = COURSE, **fields: Any) -> str:
-        """A new enrollment of the same member; the former one moves to history in the state that it was in."""
+        """A new enrollment of the same member; the previous one moves to history in its last state."""
         former = self.enrollments[course.lower()][key]
         former["isActive"] = False
         fresh = {"status": 0, "progress": 0, "score": None, "dateCompleted": None, "isActive": True}

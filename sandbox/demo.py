@@ -1,4 +1,4 @@
-"""`make demo`: department_sync and course_sync on the embedded default, told in the terminal.
+"""`make demo`: department_sync and course_sync on the embedded default, shown in the terminal.
 
 Against a simulated LMS, S3, SNS, an embedded PostgreSQL and a Prefect server it loads a department; again after people
 joined, left and were edited; again after one came back; then a course's enrollments, with the view of who has got how
@@ -147,7 +147,8 @@ def show_history(demo: Demo, member_id: str) -> None:
     """What has become of one member, and the table as it was after the first load."""
     rows = demo.box.query(
         "SELECT first_name, change, to_char(valid_from, 'HH24:MI:SS'), coalesce(to_char(nullif(valid_to, 'infinity'), "
-        f"'HH24:MI:SS'), 'now'), load_id FROM department_members_history WHERE lms_user_id = '{member_id}' ORDER BY valid_from"
+        f"'HH24:MI:SS'), 'now'), load_id FROM department_members_history WHERE lms_user_id = '{member_id}' "
+        "ORDER BY valid_from"
     )
     demo.say("  the history of the one who came back:")
     demo.say("  first_name  change      from      until     load")

@@ -1,7 +1,7 @@
 """Production, small and on one machine: what a deployment has, all of it real, all on 127.0.0.1.
 
 The sandbox's LMS, S3, SNS and database; a Prefect server on PostgreSQL; workers that know no credential,
-for these lie in blocks; the webhook service; the deployments of prefect.yaml; S3's notifications; the watch.
+for these are in blocks; the webhook service; the deployments of prefect.yaml; S3's notifications; the watch.
 """
 
 import subprocess

@@ -80,7 +80,7 @@ def pass_on(source: socket.socket, target: socket.socket) -> None:
 
 
 def write_certificate(folder: Path, root: Path) -> None:
-    """server.key and server.crt, for localhost alone, lie in `folder`; the certificate to trust at `root`."""
+    """Write server.key and server.crt, for localhost only, to `folder`, and the certificate to trust to `root`."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
     names = x509.SubjectAlternativeName([x509.DNSName("localhost")])

@@ -10,7 +10,7 @@ from sandbox.production import BLOCKS, Production
 MEMBERS = 3000
 GUIDE = """
   Prefect UI         {ui}
-  webhook service    {webhooks}  (S3 tells SNS, SNS tells it, it tells Prefect)
+  webhook service    {webhooks}  (S3 notifies SNS, SNS calls it, it sends events to Prefect)
   simulated LMS      {lms}  {members} members
   simulated S3, SNS  {aws}  bucket {bucket}
   PostgreSQL         psql "host=127.0.0.1 port={port} dbname={database} user={user}"
@@ -18,7 +18,7 @@ GUIDE = """
   blocks             {blocks}
 
   1. Open {ui}/deployments, choose lms-to-s3, then Run > Quick run.
-  2. Within half a minute it publishes a snapshot; S3's event starts s3-to-rds, which fills the table.
+  2. Within half a minute it publishes a snapshot; an S3 event starts s3-to-rds, which fills the table.
   3. Look at both runs: their logs, and under Artifacts their reports.
   4. Run it again: nothing changed, so no row is rewritten.
 
@@ -27,7 +27,7 @@ Ctrl-C ends all of it; nothing is kept.
 
 
 def main() -> int:
-    """Start everything, tell where it is, wait for Ctrl-C."""
+    """Start everything, print where it is, wait for Ctrl-C."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         say("Starting the simulated LMS, S3 and SNS, PostgreSQL, Prefect, a worker and the webhook service ...")

@@ -24,7 +24,7 @@ _LOG = logging.getLogger("department_members")
 published: set[str] = set()
 """The runs of this process whose failure was published, or that have no topic to publish to."""
 unsent: list[tuple[str, str]] = []
-"""The alerts of this process that SNS did not take, or did not say that it took."""
+"""The alerts of this process that SNS did not accept, or did not confirm."""
 
 
 def alert_of_failure(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
@@ -96,7 +96,7 @@ def publish(subject: str, body: str, blocks: str | None, run: str, log: Logger) 
 
 
 def topic_of(blocks: str | None) -> AlertTopic | None:
-    """The topic of the block set; the environment's, where Prefect cannot be asked for its blocks."""
+    """The topic of the block set; the environment's, if Prefect's blocks cannot be read."""
     try:
         return alert_topic(blocks)
     except Exception:
@@ -123,7 +123,7 @@ def message(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> tuple
         *failed_before(str(flow_run.id)),
         "",
         f"Look: {without_user(url_for(flow_run) or 'at the log on the machine that ran it')}",
-        f"Help: docs/runbook/{page(error, state)}.md",
+        f"Help: docs/runbook/{runbook_page(error, state)}.md",
     ]
     return subject_line(f"{flow.name} failed ({kind})"), "\n".join(lines)
 
@@ -149,7 +149,7 @@ def exit_code(state: State[Any]) -> str:
     return f" (exit code {found[1]})" if found else ""
 
 
-def page(error: object, state: State[Any]) -> str:
+def runbook_page(error: object, state: State[Any]) -> str:
     """The name of the runbook's page: that of the error's branch of the tree, where it is ours."""
     return page_of(error, "Crashed" if state.is_crashed() else "Unexpected")
 

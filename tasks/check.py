@@ -1,4 +1,4 @@
-"""`python -m tasks.check`: every credential and right is tried, see `commands.check`."""
+"""`python -m tasks.check`: tests every credential and permission, see `commands.check`."""
 
 from commands.check import main
 

@@ -70,7 +70,7 @@ class ColumnNames:
                 )
 
     def column(self, key: str) -> str | None:
-        """The column of one key, or None if it is left out, or lies within an object that is."""
+        """The column of one key, or None if it is left out, or is inside an object that is."""
         name = self._name(key)
         if self.left_out(key) or self.excluding(key) or name in SECRET_KEYS:
             return None
@@ -91,7 +91,7 @@ class ColumnNames:
         return f"lms_{name}" if name in RESERVED else name
 
     def excluding(self, key: str) -> set[str]:
-        """The exclusions that leave a key out: of itself, or of an object that it lies within; in any spelling."""
+        """The exclusions that leave a key out: its own, or that of an object that contains it; in any spelling."""
         return self._spelled(key, self.excluded)
 
     def hashing(self, key: str) -> set[str]:
@@ -118,7 +118,7 @@ class ColumnNames:
         return sorted(self.excluded.difference(*map(self.excluding, self._known(keys))))
 
     def unhashed(self, keys: Iterable[str]) -> list[str]:
-        """Configured names that match none of these keys and no known key of any stream; custom fields are not checked."""
+        """Configured names that match no key here and no known key of any stream; custom fields are not checked."""
         names = {name for name in self.hashed if not self.custom_field(name)}
         return sorted(names.difference(*map(self.hashing, self._known(keys))))
 

@@ -23,7 +23,7 @@ BlockT = TypeVar("BlockT", bound=Block)
 
 
 def read_environment() -> dict[str, str]:
-    """The process's environment over the working folder's `.env`; see `blocks.environment`.
+    """The process's environment over the working directory's `.env`; see `blocks.environment`.
 
     Raises:
         ConfigError: the `.env` cannot be read.
@@ -98,7 +98,8 @@ def _resolve(
         if saved is None:
             raise ConfigError(
                 f"no block {block_type.get_block_type_slug()}/{blocks} is saved. "
-                f"Save it with `python -m blocks.save --name {blocks}`, or leave `blocks` out to use environment variables."
+                f"Save it with `python -m blocks.save --name {blocks}`, or leave `blocks` out to use environment "
+                "variables."
             )
         return saved
     problems: list[str] = []

@@ -2,7 +2,7 @@
 
     PipelineError
     ├── ConfigError         correct the setting, block or address that the message names
-    ├── AuthError           correct the account, key or right that was refused
+    ├── AuthError           correct the account, key or permission that was refused
     ├── LmsUnavailable      nothing to correct here: run again when the LMS answers
     ├── IncompleteSnapshot  the LMS list was inconsistent: run again, then look at the page it names
     ├── SnapshotShrank      check whether so many members really left; then allow_shrink
@@ -11,7 +11,7 @@
     ├── TooManyRejected     correct the rows or the table; then run again, or raise max_rejected
     ├── TooManyDepartures   check whether so many members really left; then raise max_departures
     ├── ColumnEmptied       see whether the LMS still sends the field; then raise max_emptied
-    ├── LoadFailed          S3 or the database stayed out of reach: run again
+    ├── LoadFailed          S3 or the database could not be reached: run again
     └── ScopesFailed        some of a run's departments or courses failed: each is listed with its own error
 
 A message says where it happened, what was expected, what was found and what to do. It never holds
@@ -58,7 +58,7 @@ class ConfigError(PipelineError):
 
 
 class AuthError(PipelineError):
-    """A sign-in, key or right was refused."""
+    """A sign-in, key or permission was refused."""
 
 
 class LmsUnavailable(PipelineError):

@@ -54,7 +54,7 @@ def emit(event: str, resource: dict[str, str], *, tags: Iterable[str], payload: 
     if PREFECT_API_URL.value() is None:
         return
     roles = [{"prefect.resource.id": f"prefect.tag.{tag}", "prefect.resource.role": "tag"} for tag in tags]
-    told = {
+    sent = {
         "id": str(uuid.uuid4()),
         "occurred": datetime.now(UTC).isoformat(),
         "event": event,
@@ -64,6 +64,6 @@ def emit(event: str, resource: dict[str, str], *, tags: Iterable[str], payload: 
     }
     try:
         with get_client(sync_client=True) as client:
-            client.request("POST", "/events", json=[told])
+            client.request("POST", "/events", json=[sent])
     except httpx.HTTPError as error:
         run_logger().warning("Prefect did not accept the event %s (%s)", event, type(error).__name__)

@@ -43,7 +43,7 @@ def run_folder() -> Iterator[Path]:
 
 @contextmanager
 def page_folder(folder: Path, name: str) -> Iterator[Path]:
-    """A new directory in the run's own, deleted when what lies in it has been read."""
+    """A new directory in the run's own, deleted when its contents have been read."""
     made = folder / name
     made.mkdir(mode=0o700)
     try:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-Held = npt.NDArray[np.void]
+SnapshotIds = npt.NDArray[np.void]
 """Fingerprints of ids."""
 
 
@@ -25,17 +25,17 @@ def fingerprint(item_id: str) -> bytes:
     return hashlib.blake2b(same.lower().encode(), digest_size=16).digest()
 
 
-def held_ids(fingerprints: Iterable[bytes]) -> Held:
+def held_ids(fingerprints: Iterable[bytes]) -> SnapshotIds:
     """The distinct ones among fingerprints, each piece of which may hold many in a row."""
     return np.unique(np.frombuffer(b"".join(fingerprints), dtype="V16"))
 
 
-def held_by(snapshots: Iterable[Held]) -> Held:
+def held_by(snapshots: Iterable[SnapshotIds]) -> SnapshotIds:
     """The distinct ids among those that several snapshots hold."""
     return np.unique(np.concatenate([np.empty(0, "V16"), *snapshots]))
 
 
-def which_held(ids: Sequence[str], held: Held) -> list[int]:
+def which_held(ids: Sequence[str], held: SnapshotIds) -> list[int]:
     """The places of those ids that are held.
 
     >>> which_held(["a", "B", "c"], held_ids([fingerprint("b"), fingerprint("c")]))

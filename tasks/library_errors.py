@@ -1,4 +1,4 @@
-"""What an exception from requests, urllib3, botocore or the operating system means: a wrong setting or a temporary fault.
+"""What an error from requests, urllib3, botocore or the operating system means: a wrong setting or a temporary fault.
 
 A wrong setting at once becomes a ConfigError or AuthError that names it. Only temporary faults are retried: a server
 that is down or slow, a connection that was cut. Messages are built from exception types, errno names and our
@@ -80,8 +80,8 @@ def aws_trouble(error: BaseException, target: object, service: str = "S3") -> Pi
         )
     if any(isinstance(each, DEAD_LOGIN) for each in found) and not isinstance(found[-1], boto.MetadataRetrievalError):
         return AuthError(
-            f"{target}: AWS credentials could not be obtained ({type(error).__name__}). Sign in again (`aws sso login`), or check "
-            "the profile that AWS_PROFILE names and its credential_process."
+            f"{target}: AWS credentials could not be obtained ({type(error).__name__}). Sign in again (`aws sso "
+            "login`), or check the profile that AWS_PROFILE names and its credential_process."
         )
     for kinds, words in _AWS_SETTINGS:
         if isinstance(error, kinds):
@@ -90,7 +90,8 @@ def aws_trouble(error: BaseException, target: object, service: str = "S3") -> Pi
         return ConfigError(f"{target}: {problem}")
     if any(isinstance(each, BAD_HEADER) or "nvalid header" in str(each) for each in found):
         return ConfigError(
-            f"{target}: AWS_ACCESS_KEY_ID, AWS_SESSION_TOKEN or AWS_DEFAULT_REGION contains a line break. Copy it again."
+            f"{target}: AWS_ACCESS_KEY_ID, AWS_SESSION_TOKEN or AWS_DEFAULT_REGION contains a line break. Copy it "
+            "again."
         )
     if isinstance(error, (*PASSING_AWS, OSError)):
         return Unreachable(
@@ -151,7 +152,10 @@ def machine_problem(found: list[BaseException], bundle: str) -> str | None:
         name = errno.errorcode[each.errno]
         if each.errno in DISK:
             return full_disk(name)
-        return f"this machine refused access to a file, program or connection ({name}). Check {bundle}, TMPDIR and the process limits (ulimit)."
+        return (
+            f"this machine refused access to a file, program or connection ({name}). Check {bundle}, TMPDIR and the "
+            "process limits (ulimit)."
+        )
     return None
 
 

@@ -40,7 +40,7 @@ class LoadOptions:
 
 
 def allowed(limit: str, rows: int) -> int:
-    """How many of `rows` a ceiling allows, given as a number of rows or as a percentage.
+    """How many of `rows` a limit allows, given as a number of rows or as a percentage.
 
     >>> allowed("500", 7), allowed("5%", 210), allowed("0%", 50)
     (500, 10, 0)

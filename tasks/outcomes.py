@@ -152,7 +152,7 @@ class Outcomes:
         return whole.with_traceback(error.__traceback__)
 
     def report(self, key: str, report: RunReport) -> dict[str, Any]:
-        """Log one half's report, and show it where there is one scope; `finish` shows those of several."""
+        """Log one report, and show it if there is only one scope; `finish` shows the report of several."""
         values = log_report(report)
         if self.alone:
             show(key, report)

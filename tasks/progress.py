@@ -26,13 +26,13 @@ def progress(what: str, total: int, log: Logger, key: str = KEY) -> Iterator[Cal
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(what, total=total)
         artifact: UUID | None = None
-        told = time.monotonic()
+        logged = time.monotonic()
 
         def advance(done: int) -> None:
-            nonlocal artifact, told
+            nonlocal artifact, logged
             bar.update(task, completed=done)
-            if time.monotonic() - told >= EVERY_S:
-                told = time.monotonic()
+            if time.monotonic() - logged >= EVERY_S:
+                logged = time.monotonic()
                 log.info("%s: %d of %d", what, done, total)
                 artifact = show(artifact, what, 100 * done / total, log, key)
 

@@ -11,11 +11,11 @@ from tasks.text import quoted_code
 
 
 class RunReport:
-    """What one half of the pipeline did: a frozen dataclass of plain values, and its page for Prefect's UI."""
+    """What the extract or the load did: a frozen dataclass of plain values, and its page for Prefect's UI."""
 
     outcome: str
 
-    def page(self) -> str:
+    def markdown(self) -> str:
         """The page, as Markdown; its texts are used as they are."""
         raise NotImplementedError
 
@@ -42,7 +42,7 @@ def show(key: str, report: Any) -> None:
         report, **{name: quoted_code(value) for name, value in asdict(report).items() if isinstance(value, str)}
     )
     try:
-        create_markdown_artifact(safe.page(), key=key, description=f"{key}: {safe.outcome}")
+        create_markdown_artifact(safe.markdown(), key=key, description=f"{key}: {safe.outcome}")
     except Exception as error:
         run_logger().warning("the report could not be shown (%s); its numbers are in this log", type(error).__name__)
 

@@ -45,7 +45,7 @@ REFUSED = {
 OTHER_REGION = {"PermanentRedirect", "TemporaryRedirect", "301", "AuthorizationHeaderMalformed"}
 ABSENT = {"404", "NotFound", "NoSuchKey", "NoSuchVersion"}
 READS = {"GetObject", "HeadObject"}
-REJECTS = ".rejected/"  # what follows the key of an object whose rejected rows lie there
+REJECTS = ".rejected/"  # what follows the key of an object whose rejected rows are there
 
 
 @dataclass(frozen=True)
@@ -181,7 +181,7 @@ def real_version(response: dict[str, Any]) -> str | None:
 
 @contextmanager
 def s3_access(target: S3Object, blocks: str | None) -> Iterator[Any]:
-    """A boto3 client with the credentials of the block set or the environment; converts its errors to PipelineErrors."""
+    """A boto3 client with the credentials of the block set or environment; converts its errors to PipelineErrors."""
     credentials = s3_bucket(blocks).credentials
     try:
         yield client_of(credentials, frozenset(item for item in os.environ.items() if item[0].startswith("AWS_")))
@@ -191,7 +191,7 @@ def s3_access(target: S3Object, blocks: str | None) -> Iterator[Any]:
 
 @lru_cache(maxsize=4)
 def client_of(credentials: AwsCredentials | MinIOCredentials, environment: frozenset[tuple[str, str]]) -> Any:
-    """A client for these credentials, in this environment of AWS's own variables; cached, since creating one takes 100 ms."""
+    """A client for these credentials and AWS variables; cached, since creating one takes 100 ms."""
     parameters = credentials.aws_client_parameters.get_params_override()
     config = CLIENT_CONFIG.merge(parameters.pop("config", None) or Config())
     return credentials.get_boto3_session().client("s3", config=config, **parameters)
@@ -222,5 +222,6 @@ def pipeline_error(error: Exception, target: S3Object) -> PipelineError:
     if status >= 500 or status == 429 or code in {"SlowDown", "RequestTimeout"}:
         return Unreachable(f"{target}: {action} answered {status} ({code}). Nothing was changed; run again.")
     return LoadFailed(
-        f"{target}: {action} answered {status} ({code}). Nothing was changed. Look up this error code in the S3 documentation."
+        f"{target}: {action} answered {status} ({code}). Nothing was changed. Look up this error code in the S3 "
+        "documentation."
     )

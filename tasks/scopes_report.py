@@ -7,7 +7,7 @@ from typing import Any
 from prefect import Task
 
 from tasks.errors import PipelineError, ScopesFailed
-from tasks.held import Held
+from tasks.held import SnapshotIds
 from tasks.report import RunReport, notes, table
 from tasks.streams import Scope
 from tasks.text import quoted_code
@@ -23,7 +23,7 @@ class Outcome:
     extracted: dict[str, Any] = field(default_factory=dict)
     loaded: dict[str, Any] = field(default_factory=dict)
     """The values of the two halves' reports."""
-    held: Held | None = None
+    held: SnapshotIds | None = None
     """The ids that it was found to hold, whether or not it could be published."""
     error: PipelineError | None = None
     empty: bool = False
@@ -95,7 +95,7 @@ class ScopesReport(RunReport):
             ),
         )
 
-    def page(self) -> str:
+    def markdown(self) -> str:
         """All scopes at a glance: which failed and why, how many rows were added, removed and changed."""
         return "\n".join([
             f"# {self.outcome}",

@@ -109,10 +109,9 @@ def extract_settings(
 ) -> ExtractSettings:
     """What an extract works with; what is wrong goes to `resolver.problems`.
 
-        Args:
-            scope_id: the scope's id, or several, separated by commas
-    (all 2 places).
-            expand: more are found below it.
+    Args:
+        scope_id: the scope's id, or several, separated by commas.
+        expand: more are found below it.
     """
     resolver.credentials("lms_account", "alert_topic")
     scopes = scopes_of(resolver, stream, scope_id)
@@ -133,8 +132,8 @@ def scopes_of(resolver: Resolver, stream: Stream, scope_ids: str | None) -> tupl
     ids = dict.fromkeys(each.strip().lower() for each in found.split(",") if each.strip())
     if found and not (ids and all(re.fullmatch(GUID, each) for each in ids)):
         resolver.problems.append(
-            f"{stream.scope_setting} must be a GUID like 5b0c9f5e-3d0a-4f0b-9a53-0a4f6a0c7d11, or several with commas "
-            "between"
+            f"{stream.scope_setting} must be a GUID like 5b0c9f5e-3d0a-4f0b-9a53-0a4f6a0c7d11, or several, separated "
+            "by commas"
         )
     return tuple(Scope(stream, each) for each in ids)
 

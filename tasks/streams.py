@@ -57,9 +57,9 @@ class Stream:
     foreign_hint: str = ""
     """A hint added to the message about items of other scopes."""
     edited_column: str | None = None
-    """The column that tells which of two rows of one key is newer."""
+    """The column that shows which of two rows with one key is newer."""
     scopes_path: str = ""
-    """The endpoint under which each scope lies by its id, with its name."""
+    """The endpoint of each scope by its id; the response has its name."""
     scopes_list: str | None = None
     """The envelope's key of the list of all scopes, which form a tree by `parentId`; None where there is no tree."""
 

@@ -20,7 +20,7 @@ IN_MEMORY: dict[str, Any] = {"cache_policy": NO_CACHE, "persist_result": False}
 """A persisted result would be readable in storage, and two secrets could share a cache key."""
 
 ONCE: dict[str, Any] = {"retries": 0, "retry_delay_seconds": 0}
-"""Set explicitly, since PREFECT_TASKS_DEFAULT_RETRIES could change Prefect's default: a wrong password is tried once."""
+"""Set explicitly, since PREFECT_TASKS_DEFAULT_RETRIES could change the default: a wrong password is tried once."""
 FLOW: dict[str, Any] = {**ONCE, "persist_result": False, "log_prints": False}
 """For every flow; set explicitly so that Prefect's settings cannot change it."""
 

@@ -16,7 +16,7 @@ TEXTS = {
         "stopped, or its code could not be started. Uncommitted work was rolled back. Read the run's last state "
         "message, fix the cause, and run it again.",
     ),
-    "Untold": (
+    "AlertNotSent": (
         "{flow} failed, and its own alert was not sent",
         "Expected the run to send its own alert; found none. The run's log says why the run failed and why the alert "
         "could not be sent.",
@@ -67,9 +67,9 @@ class RunAlert(BaseModel):
     hours: float = 0
 
     @property
-    def page(self) -> str:
+    def runbook_page(self) -> str:
         """The alert's name in TEXTS and in the runbook."""
-        return "Stuck" if self.alert == "stuck" else "Crashed" if self.state == "Crashed" else "Untold"
+        return "Stuck" if self.alert == "stuck" else "Crashed" if self.state == "Crashed" else "AlertNotSent"
 
     @property
     def where(self) -> list[str]:
@@ -92,7 +92,7 @@ class LoadAlert(BaseModel):
     scope: str = "department"
     """What `department` is the id of."""
     hours: float
-    page: Literal["NoLoad"] = "NoLoad"
+    runbook_page: Literal["NoLoad"] = "NoLoad"
 
     @property
     def where(self) -> list[str]:
@@ -106,7 +106,7 @@ class PoolAlert(BaseModel):
     alert: Literal["workerless"]
     since: Moment
     pool: str
-    page: Literal["NoWorker"] = "NoWorker"
+    runbook_page: Literal["NoWorker"] = "NoWorker"
 
     @property
     def where(self) -> list[str]:
@@ -121,6 +121,6 @@ ALERT: TypeAdapter[Alert] = TypeAdapter(Annotated[Alert, Field(discriminator="al
 def message(alert: Alert) -> tuple[str, str]:
     """Subject and body."""
     since = alert.since.strftime("%Y-%m-%d %H:%M:%S UTC")
-    subject, text = (part.format(**{**alert.model_dump(), "since": since}) for part in TEXTS[alert.page])
-    lines = [*alert.where, f"Since: {since}", "", harmless(text), "", f"Help: docs/runbook/{alert.page}.md"]
+    subject, text = (part.format(**{**alert.model_dump(), "since": since}) for part in TEXTS[alert.runbook_page])
+    lines = [*alert.where, f"Since: {since}", "", harmless(text), "", f"Help: docs/runbook/{alert.runbook_page}.md"]
     return subject_line(subject), "\n".join(lines)

@@ -21,6 +21,13 @@ COMPLETED = "prefect.flow-run.Completed"
 ENDED = {*FAILED, COMPLETED, "prefect.flow-run.Cancelled"}
 STARTED = {"prefect.flow-run.Pending", "prefect.flow-run.Running"}
 HEARTBEAT = "prefect.flow-run.heartbeat"
+WITHOUT_ALERT = "department-members: a failure without an alert"
+WITHOUT_HEARTBEATS = "department-members: a run without heartbeats"
+PREVIOUS_NAMES = {
+    WITHOUT_ALERT: "department-members: a failure that nobody was told of",
+    WITHOUT_HEARTBEATS: "department-members: a run without a sign of life",
+}
+"""What an earlier version called an automation, so that an upgrade renames it instead of adding a second one."""
 
 
 def label(name: str) -> str:
@@ -43,7 +50,7 @@ EACH = {"prefect.resource.id"}
 class WatchTimes:
     """How long the watch waits before it acts."""
 
-    untold: timedelta = timedelta(minutes=1)
+    alert_not_sent: timedelta = timedelta(minutes=1)
     """For the run's own hook to send its alert; on a worker this takes some seconds."""
     lifeless: timedelta = timedelta(minutes=2)
     """For a run's next heartbeat: four of them, by tasks/task_options.py."""
@@ -105,14 +112,14 @@ def about_runs(times: WatchTimes, webhook: UUID) -> list[AutomationCore]:
     """Runs that failed without an alert, whose process is gone, or that do not end."""
     return [
         AutomationCore(
-            name="department-members: a failure without an alert",
+            name=WITHOUT_ALERT,
             description="A run failed or crashed, and its own hook did not confirm an alert: either no hook ran (a "
             "killed worker, code that cannot be imported), or the hook could not publish.",
-            trigger=absence(FAILED, {FAILURE_TOLD, COMPLETED}, times.untold, match=RUN),
+            trigger=absence(FAILED, {FAILURE_TOLD, COMPLETED}, times.alert_not_sent, match=RUN),
             actions=[call(webhook, "untold", **RUN_FIELDS, state=label("prefect.state-name"))],
         ),
         AutomationCore(
-            name="department-members: a run without heartbeats",
+            name=WITHOUT_HEARTBEATS,
             description="A run's heartbeats stopped before the run ended: its process or worker is gone. It is marked "
             "Crashed, which frees its concurrency slots, and an alert is sent as for any crash.",
             trigger=absence({HEARTBEAT}, {HEARTBEAT, *ENDED}, times.lifeless, match=RUN),

@@ -81,7 +81,7 @@ class _Object(BaseModel):
     sequencer: str | None = None
 
 
-class _Told(BaseModel):
+class _S3Notification(BaseModel):
     """What both formats say about an object; SNS's spelling first, then EventBridge's."""
 
     bucket: _Bucket
@@ -97,7 +97,7 @@ class _Told(BaseModel):
 class _Record(BaseModel):
     eventName: str
     eventTime: str | None = None
-    s3: _Told
+    s3: _S3Notification
 
 
 class _Notification(BaseModel):
@@ -110,7 +110,7 @@ class _Event(BaseModel):
     """EventBridge's, https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html"""
 
     time: str | None = None
-    detail: _Told
+    detail: _S3Notification
 
 
 def created_objects(message: Any) -> tuple[list[CreatedObject], int]:

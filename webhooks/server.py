@@ -38,7 +38,7 @@ def make_server(
 
 
 def run(server: uvicorn.Server) -> int:
-    """Serve until told to stop; the exit code, which is 3, as uvicorn's own, where it could not start."""
+    """Serve until stopped; returns the exit code, which is 3 (like uvicorn's) if it could not start."""
     with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}), suppress(KeyboardInterrupt):
         server.run()  # without Prefect's own repetitions: AWS waits 5 s, and delivers again by itself
     return 0 if server.started else 3

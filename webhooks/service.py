@@ -161,7 +161,7 @@ def log_objects(events: list[dict[str, Any]], ignored: list[str]) -> None:
 
 
 async def hand_over(emit: Emit, events: list[dict[str, Any]]) -> None:
-    """Returns once Prefect has accepted the events; otherwise raises 503, so that AWS delivers again, or 422 if that would not help."""
+    """Return once Prefect has accepted the events; otherwise raise 503 (AWS will retry), or 422 if that is no use."""
     try:
         await emit(events)
     except Refused as error:
@@ -181,7 +181,8 @@ def refuse_unwrapped(message: Any) -> None:
     """Raise 400 for an EventBridge event reduced to its detail, which names an object but not what happened to it."""
     if isinstance(message, dict) and {"bucket", "object"} <= message.keys() and "detail" not in message:
         log.warning(
-            "refused an EventBridge event reduced to its detail. Remove InputPath and InputTransformer from the rule's target."
+            "refused an EventBridge event reduced to its detail. Remove InputPath and InputTransformer from the rule's "
+            "target."
         )
         raise HTTPException(400, "expected the whole EventBridge event, found only its detail")
 

@@ -123,7 +123,7 @@ class Verifier:
         return checked_key(self._certificates[url], host)
 
     async def _read(self, url: str) -> bytes:
-        """A certificate as it lies at Amazon's: read once for all who wait for it, and few at a time.
+        """A certificate as Amazon has it: fetched once for all requests that wait for it, and few at a time.
 
         Raises:
             OSError: it could not be read, a minute ago at most; or too many others are being read.

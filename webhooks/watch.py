@@ -27,7 +27,7 @@ from tasks.events import RETIRED, TAG, WATCHED, emit, table_resource
 from tasks.metadata import GUID
 from tasks.settings import DEFAULT_SCHEMA, Resolver, scopes_of
 from tasks.streams import STREAMS, Scope, Stream
-from webhooks.automations import POOL, WatchTimes, automations
+from webhooks.automations import POOL, PREVIOUS_NAMES, WatchTimes, automations
 from webhooks.settings import watch_key_problem
 
 BLOCK = "department-members-watch"
@@ -46,9 +46,9 @@ def apply(url: str, key: str, times: WatchTimes, pool: str = POOL) -> list[str]:
 
 
 def put_up(wanted: AutomationCore) -> str:
-    """Make sure that one automation exists exactly once and is up to date."""
+    """Make sure that one automation exists exactly once, under its current name, and is up to date."""
     with get_client(sync_client=True) as client:
-        found = client.read_automations_by_name(wanted.name)
+        found = [each for name in names_of(wanted) for each in client.read_automations_by_name(name)]
         for copy in found[1:]:
             client.delete_automation(copy.id)
         if not found:
@@ -62,11 +62,16 @@ def put_up(wanted: AutomationCore) -> str:
         return "updated" + paused
 
 
+def names_of(wanted: AutomationCore) -> list[str]:
+    """The automation's name, then the one that an earlier version gave it."""
+    return [name for name in (wanted.name, PREVIOUS_NAMES.get(wanted.name)) if name]
+
+
 def take_down() -> list[str]:
     """Delete all the automations."""
     with get_client(sync_client=True) as client:
         ours = automations(WatchTimes(), webhook=UUID(int=0))
-        found = [each for core in ours for each in client.read_automations_by_name(core.name)]
+        found = [each for core in ours for name in names_of(core) for each in client.read_automations_by_name(name)]
         for automation in found:
             client.delete_automation(automation.id)
     return [f"removed: {automation.name}" for automation in found]
@@ -82,7 +87,10 @@ def hearing(url: str, key: str) -> str:
     try:
         status = httpx.post(address, json={}, headers={"x-api-key": key}, timeout=5).status_code
     except httpx.HTTPError as error:
-        return f"{address} cannot be reached from here ({type(error).__name__}); make sure that the Prefect server can reach it"
+        return (
+            f"{address} cannot be reached from here ({type(error).__name__}); make sure that the Prefect server can "
+            "reach it"
+        )
     if status == 400:
         return f"{address} accepts the watch's key"
     raise ConfigError(

@@ -38,7 +38,7 @@ PREFECT_ERRORS = (httpx.HTTPError, ObjectNotFound, RuntimeError)
 
 @contextmanager
 def one_run_an_account(blocks: str | None) -> Iterator[None]:
-    """Hold the account lock (made on first use); wait for it, an hour at most.
+    """Hold the account lock (created on first use); wait for it, an hour at most.
 
     The lock of a dead run is freed within two minutes. A run that survives a restart of the Prefect server keeps it. If
     the server does not answer for two minutes, the run continues without the lock and logs a warning: two runs with one
@@ -63,7 +63,7 @@ def one_run_an_account(blocks: str | None) -> Iterator[None]:
 def acquired(name: str, log: Logger) -> bool:
     """Wait for the lock; False if Prefect did not answer for so long that the holder may be dead."""
     end = time.monotonic() + LONGEST_WAIT_S
-    answered, told = time.monotonic(), False
+    answered, waiting_logged = time.monotonic(), False
     while True:
         try:
             with get_client(sync_client=True) as client:
@@ -83,12 +83,12 @@ def acquired(name: str, log: Logger) -> bool:
                 f"other runs used this LMS account for {LONGEST_WAIT_S / 60:.0f} minutes (concurrency limit {name}). "
                 "Nothing was read. Cancel the run that is stuck, or leave more time between scheduled runs."
             )
-        if not told:
+        if not waiting_logged:
             log.info(
                 "another run holds the account lock; if that run has died, the lock is freed within %.0f s",
                 DEAD_AFTER_S,
             )
-            told = True
+            waiting_logged = True
         time.sleep(random.uniform(POLL_S / 2, POLL_S))  # noqa: S311
 
 

@@ -18,7 +18,7 @@ from tasks.extract.decode import PageDecoder
 from tasks.extract.pages import Disagreement, NotAPage, Page, keep_page, page_file, read_page
 from tasks.extract.retry import jitter
 from tasks.extract.session import LmsSession
-from tasks.held import Held, held_ids
+from tasks.held import SnapshotIds, held_ids
 from tasks.log import run_logger
 from tasks.progress import progress
 from tasks.streams import Scope, Stream
@@ -33,7 +33,7 @@ MAX_ITEMS = 5_000_000
 
 @dataclass(frozen=True)
 class RawSnapshot:
-    """One scope's pages, proved complete: `pages` Arrow files page-00000.arrow … in `folder`.
+    """One scope's pages, verified complete: `pages` Arrow files page-00000.arrow … in `folder`.
 
     `keys` are the LMS's, sorted; each is a column of text in the pages that sent it.
     """
@@ -51,7 +51,7 @@ class RawSnapshot:
     sign_ins: int
     retries: int
     seconds: float
-    held: Held = field(repr=False)
+    held: SnapshotIds = field(repr=False)
     """The ids that the pages hold, also those of scopes that the run reads by themselves."""
 
     def files(self) -> Iterator[Path]:
@@ -112,7 +112,7 @@ def fetch_pages(
         try:
             with heap_at_rest():
                 pages = sweep_pages(session, scope, folder, others)
-            held = prove_complete(pages, scope, include_foreign=include_foreign)
+            held = verify_complete(pages, scope, include_foreign=include_foreign)
             break
         except Disagreement as disagreement:
             if sweep == MAX_SWEEPS and isinstance(disagreement, NotAPage):
@@ -154,7 +154,7 @@ def heap_at_rest() -> Iterator[None]:
 
 
 def sweep_pages(session: LmsSession, scope: Scope, folder: Path, others: frozenset[str]) -> list[Page]:
-    """Read every page once; the first tells how many there are.
+    """Read every page once; the first says how many there are.
 
     Bodies arrive in many threads and are decoded in one: threads decode no faster together, and
     one page's objects are in memory, not eight.
@@ -204,7 +204,7 @@ def read_concurrently(
     read: Callable[[int], Page], first: Page, limit: int, session: LmsSession, stream: Stream
 ) -> list[Page]:
     """Every page, in order, at most `max_connections` at once; the first error or empty page ends all."""
-    count = first.total // limit + 1  # behind a last page that is full lies one more, which must be empty
+    count = first.total // limit + 1  # a full last page is followed by one more, which must be empty
     indexes = iter(range(1, count))
     pages, reading = [first], set[Future[Page]]()
     with (
@@ -228,8 +228,8 @@ def read_concurrently(
     return sorted(pages, key=lambda page: page.index)
 
 
-def prove_complete(pages: list[Page], scope: Scope, *, include_foreign: bool) -> Held:
-    """The items' ids, if the pages prove that they are all of them.
+def verify_complete(pages: list[Page], scope: Scope, *, include_foreign: bool) -> SnapshotIds:
+    """The items' ids, once the pages are verified to contain all of them.
 
     Raises:
         Disagreement: they do not; another sweep may.

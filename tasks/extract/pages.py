@@ -23,7 +23,7 @@ MAX_PAGE_MEMORY = 128 << 20
 
 @dataclass(frozen=True)
 class Page:
-    """What the proof needs of one page; its items lie on disk."""
+    """What the completeness check needs from one page; its items are on disk."""
 
     index: int
     total: int
@@ -41,7 +41,7 @@ class Disagreement(Exception):
 
 
 class NotAPage(Disagreement):
-    """Whole JSON of another form: an error that a proxy made, say, which another sweep may not meet.
+    """Complete JSON in another format, for example a proxy's error, which another sweep may not meet.
 
     Args:
         error: what is raised if every sweep meets it.
@@ -69,7 +69,7 @@ def keep_page(
 ) -> Page:
     """Decode one page and write its items into `folder`: real characters only, and no password.
 
-    Items of the scopes whose ids are in `others` count for the proof alone.
+    Items of the scopes whose ids are in `others` count only for the completeness check.
 
     A page of members:
 
@@ -125,7 +125,7 @@ def not_a_page(where: str, stream: Stream, found: str) -> NotAPage:
 
 
 def write_items(items: pa.Table, path: Path) -> None:
-    """One page as an Arrow file, a column a key; for this user alone."""
+    """One page as an Arrow file with one column per key and mode 0600."""
     with create_private(path) as file, pa.ipc.new_file(file, items.schema) as writer:
         writer.write_table(items)
 

@@ -31,7 +31,7 @@ UNREADABLE = {"400", "404", "NotFound", "NoSuchKey"}
 
 @dataclass(frozen=True)
 class Published:
-    """Where a snapshot lies, and how many rows the one published before it had (None: there was none)."""
+    """Where a snapshot is, and how many rows the one published before it had (None: there was none)."""
 
     object: S3Object
     rows: int

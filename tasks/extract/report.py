@@ -33,7 +33,7 @@ class ExtractReport(RunReport):
     flatten_seconds: float
     write_seconds: float
 
-    def page(self) -> str:
+    def markdown(self) -> str:
         """The extract at a glance: how many rows, how verified, where, how fast, and anything unusual."""
         rows, before, items = self.rows, self.previous_rows, STREAMS[self.stream].items
         steps = (("fetch", self.fetch_seconds), ("flatten", self.flatten_seconds), ("write", self.write_seconds))

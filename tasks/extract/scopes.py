@@ -198,7 +198,7 @@ def listed_in(body: bytes, stream: Stream, what: str) -> tuple[list[Node], int]:
 
 
 def below(nodes: dict[str, Node], roots: Iterable[str]) -> list[str]:
-    """The ids of the roots and of all that lie below them, each once, those below a scope right after it.
+    """The ids of the roots and of all below them, each once, those below a scope right after it.
 
     >>> tree = {"a": Node("a"), "b": Node("b", parentId="A"), "c": Node("c", parentId="b"), "d": Node("d")}
     >>> below(tree, ["b", "a"])

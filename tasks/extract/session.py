@@ -98,7 +98,7 @@ class LmsSession:
             optional: the run can do without it, so it is tried once, briefly, and by the token that there is.
 
         Raises:
-            AuthError: the key or the right was refused, or every new token was.
+            AuthError: the key or the permission was refused, or every new token was.
             ConfigError: the LMS refuses this very request; it is not repeated.
             LmsUnavailable: no usable answer in the tries and time allowed.
         """

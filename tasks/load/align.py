@@ -45,15 +45,15 @@ class AlignedColumn:
 
     @property
     def staged_as(self) -> str:
-        """Its type in the staging table. A key has the table's own, so that both tell the same keys apart."""
+        """Its type in the staging table. A key has the table's own, so that both distinguish the same keys."""
         if self.is_key and self.format.staged_as == "text":
             return self.declared + (f" COLLATE {self.collation}" if self.collation else "")
         return self.format.staged_as + ("[]" if self.is_array else "")
 
     @property
-    def proof(self) -> str | None:
+    def cast_check(self) -> str | None:
         """SQL that must hold of the staged value."""
-        return self.format.proof.replace("{c}", self.staged) if self.format.proof else None
+        return self.format.cast_check.replace("{c}", self.staged) if self.format.cast_check else None
 
     @property
     def value(self) -> str:
@@ -94,13 +94,13 @@ class Alignment:
 
     @property
     def staged(self) -> tuple[AlignedColumn, ...]:
-        """The columns that reach the staging table: those loaded, and what tells which of two rows is newer."""
+        """The columns that reach the staging table: those loaded, and the one that shows which of two rows is newer."""
         edited = self.edited
         return self.loaded if edited is None or edited.is_loaded else (*self.loaded, edited)
 
     @property
     def edited(self) -> AlignedColumn | None:
-        """What tells which of two rows is newer: the table's column if it keeps it whole, else the file's text."""
+        """What shows which of two rows is newer: the table's column if it keeps it whole, else the file's text."""
         column = next((column for column in self.columns if column.name == self.stream.edited_column), None)
         if column is None or column.is_loaded and column.format.keeps_date_times and not column.is_array:
             return column
@@ -214,7 +214,7 @@ def cut_name(name: str) -> str:
 
 
 def refuse_near_names(names: list[str], table: TableSchema) -> None:
-    """Raise SchemaMismatch for names that differ from a column only in letter case or spaces, which is surely a mistake."""
+    """Raise SchemaMismatch for names that differ from a column only in letter case or spaces: surely a mistake."""
     columns = {plain(column.name): column.name for column in table.columns}
     near = [(name, columns[plain(name)]) for name in names if table.column(name) is None and plain(name) in columns]
     if near:

@@ -11,7 +11,7 @@ import msgspec
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{},]|[^{},"\\]+', re.DOTALL)
 _BRACKETS = {"{": "[", "}": "]", ",": ","}
 Nested = list[Any]
-"""Lists within lists; None stands for each element, null or not, whose text lies in a flat list beside it."""
+"""Lists within lists; None stands for each element, null or not, whose text is in a flat list next to it."""
 
 
 class NotAnArray(Exception):

@@ -35,7 +35,7 @@ class Compared:
 
 def compare(cursor: Cursor, merge: Merge) -> Compared:
     """Fill `pg_temp.changes` with the staged rows that are new or changed."""
-    # The primary key tells the planner that a record is there once; else it would sort whole rows to join them.
+    # The primary key shows the planner that a record exists once; else it would sort whole rows to join them.
     columns = "_record integer PRIMARY KEY, is_new boolean, returns boolean, emptied integer[]"
     cursor.execute(f"CREATE TEMPORARY TABLE changes ({columns}) ON COMMIT DROP")
     execute(cursor, "compare", **merge.compare_parts())

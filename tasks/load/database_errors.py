@@ -66,7 +66,8 @@ def pipeline_error(error: BaseException) -> PipelineError:
         return Unreachable(f"the database aborted the work ({name}, SQLSTATE {state}). Nothing was changed; run again.")
     if state.startswith("42"):
         return SchemaMismatch(
-            f"the table does not match what the load expects (SQLSTATE {state}: {own_words(error)}). Nothing was changed; correct the table."
+            f"the table does not match what the load expects (SQLSTATE {state}: {own_words(error)}). Nothing was "
+            "changed; correct the table."
         )
     is_timeout = state[:2] == "57" and not raised_by_function(error)  # its words hold nothing, wherever it arose
     shown = is_timeout or state[:2] in SHOWN_CLASSES and not is_in_function(error)
@@ -102,7 +103,7 @@ def _not_connected(text: str) -> PipelineError:
 
 
 def is_about_a_row(error: psycopg2.Error) -> bool:
-    """Whether a row is to blame: a cast, a constraint, a trigger, a policy; not the connection, rights or statement."""
+    """Whether a row is to blame: a cast, a constraint, a trigger, a policy; not connection, permission or SQL."""
     if error.pgcode is None:
         return False
     if raised_by_function(error) or is_row_policy(error) or error.pgcode[:2] not in SERVER_CLASSES:
@@ -123,7 +124,7 @@ def is_in_function(error: BaseException) -> bool:
 
 
 def is_row_policy(error: psycopg2.Error) -> bool:
-    """Whether row level security refused a row; a missing right has the same SQLSTATE."""
+    """Whether row level security refused a row; a missing permission has the same SQLSTATE."""
     return error.pgcode == DENIED and error.diag.source_function == "ExecWithCheckOptions"
 
 

@@ -11,7 +11,7 @@ from psycopg2.extensions import cursor as Cursor
 
 from tasks.columns import DEPARTED_AT
 from tasks.errors import SchemaMismatch, TooManyDepartures
-from tasks.held import Held, which_held
+from tasks.held import SnapshotIds, which_held
 from tasks.load.database import execute, one_row, quoted
 from tasks.load.plan import Merge
 from tasks.load.reasons import Reasons
@@ -64,13 +64,13 @@ def find_leavers(
     options: LoadOptions,
     nameless: int,
     newer: datetime | None,
-    held: Held | None,
+    held: SnapshotIds | None,
 ) -> Departures:
     """Fill `pg_temp.leavers`; who is kept in any case, or why nobody was looked for.
 
     Args:
         nameless: how many rejected rows have no key that can be read.
-        newer: the time of a newer snapshot of the department that was applied, if this is a replay of an older one.
+        newer: the time of a newer snapshot of the department that was loaded, if this is a replay of an older one.
         held: the ids that the snapshots of the same run hold; who is among them has moved, not left.
 
     Raises:
@@ -109,7 +109,7 @@ def find_leavers(
     return Departures(kept=protect(cursor, merge, from_stored=merge.newer() is not None))
 
 
-def drop_held(cursor: Cursor, held: Held) -> int:
+def drop_held(cursor: Cursor, held: SnapshotIds) -> int:
     """Take those who moved from the leavers; how many."""
     cursor.execute("SELECT _number, _key::text FROM pg_temp.leavers ORDER BY _number")
     leavers = cursor.fetchall()

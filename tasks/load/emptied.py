@@ -1,4 +1,4 @@
-"""Columns that lose their values: many stored values that one load would set to null, as when the LMS stops sending a field."""
+"""Columns that lose values: many that one load would set to null, as when the LMS stops sending a field."""
 
 from collections import Counter
 

@@ -17,7 +17,7 @@ ALTER_TRIES, ALTER_WAIT_S = 10, 2
 
 
 def create_missing(cursor: Cursor, table: TableSchema) -> None:
-    """With create_table: the table exists, unless another load has made it meanwhile."""
+    """With create_table: the table exists, unless another load has created it meanwhile."""
     if table.missing:
         cursor.execute("SELECT to_regclass(%s) IS NULL", (table.quoted,))
         if one_row(cursor)[0]:

@@ -53,7 +53,7 @@ PATTERNS = {
     "jsonb": (None, "JSON"),
     "enum": (None, "a value of the enum type"),
 }
-"""Base type to the whole text's pattern (RE2), if PostgreSQL's own reading needs one, and what to say of a misfit."""
+"""By base type: the whole text's pattern (RE2), if PostgreSQL's own reading needs one, and what the error expects."""
 TEXTS = {"text", "character varying", "character", "bpchar"}
 JSON = {"json", "jsonb"}
 MICROSECONDS = 6  # fraction digits, the most that PostgreSQL keeps
@@ -87,7 +87,7 @@ class Format:
     """The type keeps a date-time to the microsecond."""
     as_utc: bool = False
     """The type keeps no offset, so that one must be converted to UTC before PostgreSQL drops it."""
-    proof: str | None = None
+    cast_check: str | None = None
     """What must hold of the staged value: that the cast changes nothing."""
     value: str = "{c}"
     """The target's value."""
@@ -108,16 +108,16 @@ def format_of(declared: str, base: str, *, array: bool = False) -> Format:
         # concat, unlike a cast to text, always takes the type's own output
         text = f"{{c}}::{declared}[]::text[]" if array else f"concat({{c}}::{declared})"
         expected = f"a value that {base} stores exactly as written"
-        return Format("text", expected, proof=f'{text} = {{c}} COLLATE "C"', value=f"{{c}}::{declared}{many}")
+        return Format("text", expected, cast_check=f'{text} = {{c}} COLLATE "C"', value=f"{{c}}::{declared}{many}")
     pattern, expected = PATTERNS[name]
     if name in _BY_TEXT:
         as_text = "" if name == "money" else f"::text{many}"
-        proof = f"{{c}}::{declared}{many}{as_text}::numeric{many} = {{c}}::numeric{many}"
-        return Format("text", expected, pattern, proof=proof, value=f"{{c}}::{declared}{many}")
+        cast_check = f"{{c}}::{declared}{many}{as_text}::numeric{many} = {{c}}::numeric{many}"
+        return Format("text", expected, pattern, cast_check=cast_check, value=f"{{c}}::{declared}{many}")
     if name == "numeric" and first:
         limits = f"numeric({first},{second or 0})"
-        proof, value = f"{{c}} = {{c}}::{limits}{many}", f"{{c}}::{limits}{many}"
-        return Format("numeric", f"a number that {limits} can store", pattern, proof=proof, value=value)
+        cast_check, value = f"{{c}} = {{c}}::{limits}{many}", f"{{c}}::{limits}{many}"
+        return Format("numeric", f"a number that {limits} can store", pattern, cast_check=cast_check, value=value)
     if name == "timestamp without time zone" and not array:
         digits, value = int(first or MICROSECONDS), "({c} AT TIME ZONE 'UTC')"
         whole = digits == MICROSECONDS
@@ -174,7 +174,7 @@ def is_null(value: str, base: str) -> str:
 
 
 def sortable(text: str | None) -> str | None:
-    """A date-time's text in UTC, in a form that sorts by time; None for any other text.
+    """A date-time's text in UTC, in a format that sorts by time; None for any other text.
 
     >>> sortable("2026-01-01T01:00:00.5+02:00"), sortable("2026-01-01"), sortable("soon")
     ('2025-12-31T23:00:00.500000', '2026-01-01T00:00:00.000000', None)

@@ -128,8 +128,9 @@ def sync_columns(cursor: Cursor, table: TableSchema, name: str, *, dry_run: bool
     if other := [c for c in wanted if c in found and found[c] != wanted[c]]:
         changes = ", ".join(f"ALTER COLUMN {quoted(c)} TYPE {typed(*wanted[c])}" for c in other)
         raise SchemaMismatch(
-            f"{name}: expected the same types as in {table.quoted}, found different ones for {', '.join(other)}. Nothing was changed. "
-            f"As the history's owner, run: DROP VIEW {view_name(table)}; ALTER TABLE {name} {changes}; "
+            f"{name}: expected the same types as in {table.quoted}, found different ones for {', '.join(other)}. "
+            f"Nothing was changed. As the history's owner, run: DROP VIEW {view_name(table)}; "
+            f"ALTER TABLE {name} {changes}; "
             f"{sql_of('history_view', view=view_name(table), history=name)};"
         )
     missing = [(c, typed(*wanted[c])) for c in wanted if c not in found]

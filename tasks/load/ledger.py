@@ -72,7 +72,7 @@ def create_ledger(cursor: Cursor, ledger: str) -> None:
 
 
 def add_to_ledger(cursor: Cursor, ledger: str, missing: list[tuple[str, str]]) -> None:
-    """Add what only other streams than members need; raise SchemaMismatch for anything else, or without the right."""
+    """Add what only streams other than members need; raise SchemaMismatch for anything else or if not permitted."""
     # Without NOT NULL, which the rows that are there already would break; every load fills the column.
     added = ", ".join(f"ADD COLUMN {name} {definition.removesuffix(' NOT NULL')}" for name, definition in missing)
     alter = f"ALTER TABLE {ledger} {added}"
@@ -87,7 +87,7 @@ def add_to_ledger(cursor: Cursor, ledger: str, missing: list[tuple[str, str]]) -
 
 
 def knows_streams(cursor: Cursor, ledger: str) -> bool:
-    """Whether the ledger has the columns that tell streams apart."""
+    """Whether the ledger has the columns that distinguish streams."""
     execute(cursor, "ledger_columns", {"ledger": ledger})
     [columns] = one_row(cursor)
     return columns is not None and set(columns) >= STREAM_COLUMNS
@@ -106,7 +106,8 @@ def check_clock(cursor: Cursor, snapshot: Snapshot) -> None:
         raise ObjectInvalid(
             f"{snapshot.object}: expected a snapshot-at at most five minutes ahead of the database's clock "
             f"({now.isoformat(timespec='seconds')}), found {snapshot.snapshot_at.isoformat(timespec='seconds')}. "
-            "Nothing was changed. Correct the clock of the machine that runs the extract, or of the database, and extract again."
+            "Nothing was changed. Correct the clock of the machine that runs the extract, or of the database, and "
+            "extract again."
         )
 
 
@@ -115,13 +116,13 @@ class EarlierLoads:
     """What the ledger says of a snapshot that is to be loaded."""
 
     load_id: int | None = None
-    """The load that applied it."""
+    """The load that loaded it."""
     newer: datetime | None = None
-    """The time of the newest snapshot of its scope that was applied, where that is newer."""
+    """The time of the newest snapshot of its scope that was loaded, if that is newer."""
 
     @property
     def reason_to_skip(self) -> str | None:
-        """Why the snapshot must not be applied again, or after a newer one; None if it is new."""
+        """Why the snapshot must not be loaded again, or after a newer one; None if it is new."""
         if self.load_id is not None:
             return f"already loaded (load {self.load_id} in {LEDGER})"
         if self.newer is not None:
@@ -130,7 +131,7 @@ class EarlierLoads:
 
 
 def find_earlier(cursor: Cursor, table: TableSchema, snapshot: Snapshot) -> EarlierLoads:
-    """Whether this snapshot was applied, or a newer one of its scope.
+    """Whether this snapshot was loaded, or a newer one of its scope.
 
     A version is loaded once, ever. An object without a version was loaded if the newest load of its key had the same
     content and snapshot time, so a key that returns to an earlier content is loaded again.

@@ -17,7 +17,7 @@ from tasks.load.plan import CHANGED, STAGED, Merge
 from tasks.load.reasons import DROPPED, Reason, Reasons, reason_of
 from tasks.load.write_order import Group, Pairs, find_order, overtaken, park_values
 
-STRETCH = 4096
+BATCH = 4096
 EXCHANGES = 3
 ORDERS = 3
 """As many orders are tried so that no row overtakes an earlier one; each costs as much as the first."""
@@ -82,8 +82,8 @@ def merge_in_order(cursor: Cursor, merge: Merge, most: int) -> Refusals:
         with suppress(Overtaken), savepoint(cursor):
             order = find_order(cursor, merge, waits)
             refusals = Refusals()
-            for stretch in stretches(order.groups):
-                write_or_split(cursor, merge, stretch, refusals, most)
+            for batch in batches(order.groups):
+                write_or_split(cursor, merge, batch, refusals, most)
             if len(refusals.rows) <= most:
                 retry(cursor, merge, refusals)
                 exchange(cursor, merge, refusals)
@@ -95,12 +95,12 @@ def merge_in_order(cursor: Cursor, merge: Merge, most: int) -> Refusals:
     return refusals
 
 
-def stretches(groups: list[Group]) -> list[list[Group]]:
-    """Groups in order, put together into stretches of about STRETCH rows."""
+def batches(groups: list[Group]) -> list[list[Group]]:
+    """Groups in order, put together into batches of about BATCH rows."""
     found: list[list[Group]] = [[]]
     rows = 0
     for group in groups:
-        if rows >= STRETCH:
+        if rows >= BATCH:
             found.append([])
             rows = 0
         found[-1].append(group)

@@ -119,7 +119,7 @@ class Merge:
 
     @property
     def of_scope(self) -> str | None:
-        """SQL that says whether a stored row `t` belongs to the scope, in a form that an index may serve."""
+        """SQL that says whether a stored row `t` belongs to the scope, in a way that an index can serve."""
         column = self.table.column(self.table.stream.scope_column)
         if self.scope is None or column is None:
             return None

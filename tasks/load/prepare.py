@@ -1,4 +1,4 @@
-"""Prepares a chunk for COPY: rejects values that do not fit, and cuts fractions of a second that a type cannot store."""
+"""Prepares a chunk for COPY: rejects values that do not fit, cuts fractions of a second that a type cannot store."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -65,7 +65,7 @@ def prepare(chunk: Chunk, alignment: Alignment, judges_nulls: bool) -> Prepared:
             set_aside(prepared, chunk, nul, column, NUL)
     for column in alignment.staged:
         texts = texts_of(chunk, column)
-        if not column.is_loaded:  # it only tells which row is newer
+        if not column.is_loaded:  # it only shows which row is newer
             columns[column.staged] = pa.array(map(sortable, texts.to_pylist()), pa.string())
             continue
         columns[column.staged] = prepare_column(texts, column, prepared, chunk)
@@ -85,7 +85,7 @@ def prepare(chunk: Chunk, alignment: Alignment, judges_nulls: bool) -> Prepared:
 
 
 def copy_lines(rows: pa.Table) -> pa.Buffer:
-    r"""Rows in COPY's own text format: a line a row, so that PostgreSQL counts rows when it names a line.
+    r"""Rows in COPY's own text format: one line per row, so that PostgreSQL counts rows when it names a line.
 
     >>> table = pa.table({"_record": [1, 2], "c0": ["a\tb\\", ""], "c1": [None, "\\N"]})
     >>> copy_lines(table).to_pybytes().decode().splitlines()
@@ -124,7 +124,7 @@ def set_aside(prepared: Prepared, chunk: Chunk, wrong: pa.Array, column: Aligned
 
 
 def prepare_column(texts: pa.Array, column: AlignedColumn, prepared: Prepared, chunk: Chunk) -> pa.Array:
-    """The texts that PostgreSQL gets of one column; those that do not fit are set aside."""
+    """The texts that PostgreSQL gets of one column; those that do not fit are rejected."""
     if column.is_array:
         return prepare_array(texts, column, prepared, chunk)
     set_aside(prepared, chunk, misfits(texts, column.format), column, f"expected {column.format.expected}")

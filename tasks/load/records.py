@@ -1,4 +1,4 @@
-"""The one reader of a CSV file: `tasks.load.strict_csv` proves it, then pyarrow parses it, a chunk at a time."""
+"""The one reader of a CSV file: `tasks.load.strict_csv` checks it, then pyarrow parses it in chunks."""
 
 import mmap
 import re
@@ -21,7 +21,7 @@ OTHER_FORMATS = {b"\x1f\x8b": "gzip", b"PK\3\4": "zip", b"PAR1": "Parquet", b"\x
 
 @dataclass(frozen=True)
 class Record:
-    """One record as it came, its line end included; `line` is the file's line on which it begins, from 1."""
+    """One record as it came, including its line ending; `line` is the file's line on which it begins, from 1."""
 
     line: int
     data: bytes
@@ -100,12 +100,12 @@ def read_chunks(path: Path, width: int, size: int = CHUNK_BYTES) -> Iterator[Chu
 
 
 def header_bytes(path: Path) -> int:
-    """How long the header is, its line end and a byte order mark included."""
+    """The header's length, including its line ending and a byte order mark."""
     return _header(path)[2]
 
 
 def count_records(path: Path) -> int:
-    """How many records lie below the header. Proves the file strict, but looks at no field.
+    """How many records follow the header. Checks that the file is strict CSV, but looks at no field.
 
     Raises:
         ObjectInvalid: as `read_chunks`, but for the fields' number and encoding.
@@ -114,7 +114,7 @@ def count_records(path: Path) -> int:
 
 
 def _whole_records(path: Path, width: int, size: int) -> Iterator[tuple[bytes, int, int]]:
-    """About `size` bytes of whole records at a time: proved strict, with their first line and their number."""
+    """Chunks of about `size` bytes of whole, strict records, with their first line and their number."""
     text, start, end = _header(path)
     scanner = Scanner(text, end, 1 + text[start:end].count(b"\n"), width, text[end - 2 : end] == b"\r\n")
     step = min(size, BLOCK_BYTES - TAIL)
@@ -128,7 +128,7 @@ def _whole_records(path: Path, width: int, size: int) -> Iterator[tuple[bytes, i
 
 
 def _header(path: Path) -> tuple[mmap.mmap | bytes, int, int]:
-    """The file, and where in it the header begins and ends, which is proved strict."""
+    """The file, and where in it the header begins and ends; the header is checked to be strict."""
     with path.open("rb") as file:
         first = file.read(HEADER_BYTES)
         text = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if first else b""

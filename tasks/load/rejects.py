@@ -19,21 +19,21 @@ _REJECT_FIELDS = re.compile(_FIELD * len(REJECT_COLUMNS))
 
 @dataclass(frozen=True)
 class Rejected:
-    """One row that was refused: where it lies, why, and as it came."""
+    """One rejected row: where it is, why it was rejected, and its original bytes."""
 
     record: int
     """From 1, below the header."""
     line: int
     column: str
     reason: str
-    """Safe to log: it holds no value."""
+    """Safe to log: it contains no value."""
     key: str | None = field(repr=False)
     edited: str | None = field(repr=False)
     data: bytes = field(repr=False)
 
 
 def rejected_records(path: Path, reasons: Reasons, alignment: Alignment) -> list[Rejected]:
-    """The refused records, found again in the file."""
+    """The rejected records, found again in the file."""
     found: list[Rejected] = []
     wanted = sorted(reasons)
     for chunk in read_chunks(path, len(alignment.columns)) if wanted else ():
@@ -78,7 +78,7 @@ def reject_file(header: list[str], rejected: list[Rejected]) -> bytes:
 
 
 def publish_rejects(snapshot: Snapshot, rejected: list[Rejected], blocks: str | None) -> S3Object:
-    """The reject file lies beside the object, under `<key>.rejected/`."""
+    """Write the reject file next to the object, under `<key>.rejected/`."""
     run = flow_run.id or f"by-hand-{snapshot.sha256[:12]}"
     target = S3Object(snapshot.object.bucket, f"{snapshot.object.key}{REJECTS}{run}.csv")
     body = reject_file(read_header(snapshot.path), rejected)

@@ -49,7 +49,7 @@ class LoadReport(RunReport):
     differences: str
     load_seconds: float
 
-    def page(self) -> str:
+    def markdown(self) -> str:
         """The load at a glance: what happened to the rows, how fast, what was rejected and why."""
         kept = f"{self.kept_leavers:,}: {self.leavers_kept_because}"
         return "\n".join([

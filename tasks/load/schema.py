@@ -179,7 +179,8 @@ def missing_table(inspector: Inspector, schema: str, table: str, stream: Stream)
     """The error that says whether the schema or the table is missing, and how to create it."""
     if not inspector.has_schema(schema):
         return SchemaMismatch(
-            f"there is no schema {quoted(schema)} that this user can see. Check BUSINESS_TRACKING_SCHEMA, or create the schema."
+            f"there is no schema {quoted(schema)} that this user can see. Check BUSINESS_TRACKING_SCHEMA, or create "
+            "the schema."
         )
     return SchemaMismatch(
         f"there is no table {quoted(schema, table)}. Check {stream.table_setting}, let the load create the table with "
@@ -267,7 +268,7 @@ def foreign_keys(inspector: Inspector, schema: str, table: str) -> tuple[Foreign
 
 
 def check_unaltered(cursor: Cursor, table: TableSchema) -> None:
-    """Lock the table against ALTER until the transaction ends, and check that it has not changed since it was inspected.
+    """Lock the table against ALTER until the transaction ends, and check that it is still as it was inspected.
 
     Raises:
         SchemaMismatch: its columns were altered since, so that the plan for the file's values may not fit them.

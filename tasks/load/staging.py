@@ -1,4 +1,4 @@
-"""Loads the file's rows into a temporary staging table, cast to the target's types; rows that cannot be cast are rejected.
+"""Loads the file's rows into a temporary staging table, cast to the target's types; rejects rows that cannot be cast.
 
 Rows go in by COPY, a chunk per savepoint. A chunk that PostgreSQL refuses names the line: the rows before it are
 copied, it is rejected, the rest follows. So ten bad rows cost ten small chunks, and no bad row costs nothing.
@@ -47,7 +47,7 @@ def stage(cursor: Cursor, snapshot: Snapshot, table: TableSchema, alignment: Ali
     """Put every row of the file into the staging table or among the rejected rows.
 
     Raises:
-        ObjectInvalid: the file is not strict CSV (see `tasks.load.records`), or its row count differs from its metadata.
+        ObjectInvalid: the file is not strict CSV (see `tasks.load.records`), or its row count is not its metadata's.
         TooManyRejected: more than `max_rejected` rows were refused.
     """
     with suppress(RowError), savepoint(cursor):
@@ -87,8 +87,8 @@ def check_limit(snapshot: Snapshot, alignment: Alignment, reasons: Reasons, limi
 def staging_ddl(alignment: Alignment) -> str:
     """The staging table: `_record`, numbered as in the file, and the staged columns as the plan casts them."""
     columns = [f"{RECORD} integer", *(f"{column.staged} {column.staged_as}" for column in alignment.staged)]
-    proofs = [f"CONSTRAINT {c.staged} CHECK ({c.proof})" for c in alignment.staged if c.proof is not None]
-    return f"CREATE TEMPORARY TABLE staging ({', '.join([*columns, *proofs])}) ON COMMIT DROP"
+    checks = [f"CONSTRAINT {c.staged} CHECK ({c.cast_check})" for c in alignment.staged if c.cast_check is not None]
+    return f"CREATE TEMPORARY TABLE staging ({', '.join([*columns, *checks])}) ON COMMIT DROP"
 
 
 class RowRefused(Exception):
@@ -103,7 +103,7 @@ def copy(cursor: Cursor, data: pa.Buffer, staged: Staged) -> None:
     """Copy these lines; all or none.
 
     Raises:
-        RowRefused: a cast or a proof refuses a row.
+        RowRefused: a cast or a cast check refuses a row.
     """
     if not data.size:
         return
@@ -153,19 +153,21 @@ def refusal(error: psycopg2.Error, staged: Staged) -> RowRefused:
 
 
 def blamed(cursor: Cursor, row: pa.Table, staged: Staged, refused: RowRefused) -> Reason:
-    """The reason for a row whose cast failed inside a proof, where PostgreSQL names no column: ask each alone."""
+    """The reason for a row whose cast failed inside a cast check, where PostgreSQL names no column: ask each alone."""
     for column in staged.alignment.staged:
-        if column.proof is not None and not holds(cursor, column, row.column(column.staged)[0].as_py()):
+        if column.cast_check is not None and not holds(cursor, column, row.column(column.staged)[0].as_py()):
             return column.name, f"expected {column.format.expected}"
     return refused.reason
 
 
 def holds(cursor: Cursor, column: AlignedColumn, text: str | None) -> bool:
-    """Whether a text can be cast as the column's proof does."""
-    proof = str(column.proof).replace("%", "%%")
+    """Whether a text can be cast as the column's cast check does."""
+    cast_check = str(column.cast_check).replace("%", "%%")
     try:
         with savepoint(cursor):
-            cursor.execute(f"SELECT {proof} FROM (SELECT %s::{column.staged_as} AS {column.staged}) AS one", (text,))
+            cursor.execute(
+                f"SELECT {cast_check} FROM (SELECT %s::{column.staged_as} AS {column.staged}) AS one", (text,)
+            )
     except RowError:
         return False
     return True

@@ -44,7 +44,7 @@ class _Marks(NamedTuple):
 
 
 class Scanner:
-    """Proves bytes strict, block by block, and finds where their records end; scans no byte twice."""
+    """Checks bytes block by block, and finds where their records end; scans no byte twice."""
 
     def __init__(self, text: mmap.mmap | bytes, start: int, line: int, width: int, crlf: bool | None) -> None:
         self.text, self.line, self.width, self.crlf = text, line, width, crlf
@@ -65,7 +65,7 @@ class Scanner:
         return taken
 
     def scan(self, count: int) -> None:
-        """Prove the next `count` bytes.
+        """Check the next `count` bytes.
 
         Raises:
             ObjectInvalid: strict CSV cannot go on like this, or a record is too large.
@@ -87,7 +87,7 @@ class Scanner:
             raise invalid(self._line_at(self.end), most, "a larger one, or an unclosed quote")
 
     def finish(self) -> None:
-        """Count the last record too, if it has no line end."""
+        """Count the last record too, if it has no line ending."""
         if self.inside:
             raise invalid(self._line_at(self.end), "every quote to be closed", "an unclosed quote, or a truncated file")
         if self.end < len(self.text):

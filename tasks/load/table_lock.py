@@ -22,7 +22,7 @@ def lock_table(cursor: Cursor, table: TableSchema) -> None:
         LoadFailed: another load held the lock for the whole waiting time.
     """
     patience = time.monotonic() + LONGEST_WAIT_S
-    told = False
+    logged = False
     while True:
         cursor.execute(LOCK_TABLE, (table.quoted,))
         if one_row(cursor)[0]:
@@ -32,7 +32,7 @@ def lock_table(cursor: Cursor, table: TableSchema) -> None:
                 f"{table.quoted}: another load has held the table for {LONGEST_WAIT_S / 60:.0f} minutes. Nothing was "
                 "changed. Look for a stuck run (pg_stat_activity, application_name department-members), then run again."
             )
-        if not told:
+        if not logged:
             run_logger().info("another load of %s is in progress; waiting for it to finish", table.quoted)
-            told = True
+            logged = True
         time.sleep(0.5)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from prefect import task
 from psycopg2.extensions import cursor as Cursor
 
-from tasks.held import Held
+from tasks.held import SnapshotIds
 from tasks.load.align import Alignment, align
 from tasks.load.compare import Compared, compare
 from tasks.load.database import execute, savepoint, transaction
@@ -62,7 +62,7 @@ def upsert_snapshot(
     options: LoadOptions,
     *,
     blocks: str | None = None,
-    held: Held | None = None,
+    held: SnapshotIds | None = None,
 ) -> Loaded:
     """Load the snapshot's rows into the table, once and in order, or change nothing.
 
@@ -99,7 +99,7 @@ def load(
     alignment: Alignment,
     options: LoadOptions,
     blocks: str | None,
-    held: Held | None,
+    held: SnapshotIds | None,
 ) -> Loaded:
     """The whole load, inside a transaction that the caller commits."""
     lock_table(cursor, table)
@@ -167,7 +167,7 @@ def find_news(
     nameless: int,
     options: LoadOptions,
     earlier: EarlierLoads,
-    held: Held | None,
+    held: SnapshotIds | None,
 ) -> News:
     """Compare the staged rows with the table: leavers, changed rows, columns that empty. Nothing is written yet."""
     departures = find_leavers(cursor, merge, snapshot, options, nameless, earlier.newer, held)

@@ -25,7 +25,7 @@ class ReadBack:
     """Rows among these whose values the table's own trigger replaced."""
     altered_columns: Counter[str] = field(default_factory=Counter)
     unwritten: list[int] = field(default_factory=list)
-    """Rows that the table did not take: it dropped them, or another session had made them newer meanwhile."""
+    """Rows that the table did not accept: it dropped them, or another session had made them newer meanwhile."""
     dropped: Reasons = field(default_factory=dict)
     """Rows that are not in the table, or that it left as they were, without an error."""
 

@@ -1,9 +1,9 @@
 """The order in which rows must be written, and which rows must be written together.
 
-A row must wait for another row (or a leaver) that still has the value it needs, or that it will refer to. Rows that wait
-for each other form a group, written in one statement. PostgreSQL checks an immediate unique constraint row by row, so in
-each cycle of rows that swap values, one row is parked first: its value is temporarily replaced. The order is derived
-from the staged values; if a trigger changes them, the order does not help, but does no harm.
+A row must wait for another row (or a leaver) that still has the value it needs, or that it will refer to. Rows that
+wait for each other form a group, written in one statement. PostgreSQL checks an immediate unique constraint row by row,
+so in each cycle of rows that swap values, one row is parked first: its value is temporarily replaced. The order is
+derived from the staged values; if a trigger changes them, the order does not help, but does no harm.
 """
 
 from dataclasses import dataclass, field

@@ -93,7 +93,7 @@ def test_a_department_that_is_no_guid_never_reaches_a_filter(monkeypatch: pytest
     resolver = Resolver(None)
     extract_settings(resolver, MEMBERS, None, None, None, None, None)
     assert resolver.problems == [
-        "DEPARTMENT_ID must be a GUID like 5b0c9f5e-3d0a-4f0b-9a53-0a4f6a0c7d11, or several with commas between"
+        "DEPARTMENT_ID must be a GUID like 5b0c9f5e-3d0a-4f0b-9a53-0a4f6a0c7d11, or several, separated by commas"
     ]
 
 

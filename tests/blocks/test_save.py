@@ -99,7 +99,7 @@ def test_each_service_keeps_its_own_endpoint(
     [
         ({"AWS_SESSION_TOKEN": "marker-token"}, "AWS keys were NOT saved: AWS_SESSION_TOKEN is set"),
         ({"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}, "AWS keys were not saved, since none are"),
-        ({}, "AWS keys were saved, in aws-credentials"),
+        ({}, "AWS keys were saved in aws-credentials"),
     ],
 )
 def test_what_became_of_the_aws_keys_is_said(

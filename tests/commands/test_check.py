@@ -44,7 +44,7 @@ def test_a_dated_path_is_tried_under_todays_key(
     monkeypatch.setenv("S3_DEPARTMENT_MEMBERS_PATH", "{department_id}/{snapshot_at:%Y}/members.csv")
     assert run(None)
     key = f"{DEPARTMENT}/{datetime.now(UTC):%Y}/members.csv"
-    assert any(f"s3://lms-snapshots/{key} is not there yet" in line for line in lines(capsys))
+    assert any(f"s3://lms-snapshots/{key} does not exist yet" in line for line in lines(capsys))
 
 
 def test_the_saved_blocks_are_tried(

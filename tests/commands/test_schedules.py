@@ -58,10 +58,10 @@ def test_each_schedule_is_held_against_the_file_and_what_is_gone_is_removed(run:
     assert code == 1
     assert sorted(lines) == sorted([
         f"ok {name}: nightly: 0 2 * * *",
-        f"EXTRA {name}: old: 0 2 * * *; not in prefect.yaml, and runs on",
+        f"EXTRA {name}: old: 0 2 * * *; not in prefect.yaml, but still scheduled",
         f"WRONG {name}: wrong: 0 2 * * *; the flow has no parameter departement_id",
-        f"MISSING {name}: new: in prefect.yaml, not scheduled: prefect deploy --all",
-        "MISSING never-deployed: -: is not deployed: prefect deploy --all",
+        f"MISSING {name}: new: in prefect.yaml, but not scheduled; run prefect deploy --all",
+        "MISSING never-deployed: -: is not deployed; run prefect deploy --all",
     ])  # fmt: skip
     _, lines = run("--remove", slugs=("nightly", "wrong"))
     assert f"removed {name}: old" in lines
@@ -112,5 +112,5 @@ def test_what_is_deployed_and_not_in_the_file_is_named_and_so_is_a_schedule_with
         assert schedules.main() == 1
     lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
     assert "ok kept: -: 0 2 * * *" in lines
-    assert "EXTRA kept: -: 0 3 * * *; not in prefect.yaml, and runs on" in lines
-    assert "EXTRA copied: -: 0 2 * * *; the deployment is not in prefect.yaml, and runs on" in lines
+    assert "EXTRA kept: -: 0 3 * * *; not in prefect.yaml, but still scheduled" in lines
+    assert "EXTRA copied: -: 0 2 * * *; the deployment is not in prefect.yaml, but still scheduled" in lines

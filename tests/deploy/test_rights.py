@@ -67,10 +67,10 @@ def test_the_extract_may_do_what_it_does_and_nothing_else(
 ) -> None:
     enrol(in_stack, in_stack.lms.add_people(3))
     with recorded(refuse=is_second_part) as calls:
-        assert checked_bucket()[1] == f"may list; s3://{BUCKET}/{KEY} is not there yet"
+        assert checked_bucket()[1] == f"can list; s3://{BUCKET}/{KEY} does not exist yet"
         lms_to_s3()
         lms_to_s3()
-        assert checked_bucket()[1] == f"may list and get s3://{BUCKET}/{KEY}"
+        assert checked_bucket()[1] == f"can list and read s3://{BUCKET}/{KEY}"
         course_to_s3(course_id=COURSE)
         course_to_s3(course_id=COURSE)
         publish_in_parts(monkeypatch, in_stack)

@@ -23,7 +23,7 @@ from webhooks.alerts import TEXTS
 RUNBOOK = ROOT / "docs" / "runbook"
 DOCS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PAGES = {error.__name__ for error in PipelineError.__subclasses__()} | set(TEXTS) | {"Unexpected"}
-SECTIONS = ["What it means", "Look", "Do", "It is over when"]
+SECTIONS = ["What it means", "Look", "Do", "Resolved when"]
 
 
 def commands(program: str) -> list[str]:

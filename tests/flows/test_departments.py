@@ -122,7 +122,7 @@ def test_a_department_that_is_gone_is_named_with_its_members(in_process: Sandbox
     report = department_sync(department_id=DEPARTMENT, expand_subdepartments=True, on_departure="delete")
     assert many["Sales"] not in report["lms_to_s3"] and stored(in_process)[many["Sales"]] == 12
     [page] = [artifact.data for artifact in artifacts("department-sync")[:1]]
-    assert f"In the table, and seen no more: {many['Sales']} (12 members)" in page
+    assert f"In the table but no longer listed by the LMS: {many['Sales']} (12 members)" in page
     done = department_sync(department_id=many["Sales"], allow_shrink=True, on_departure="mark", max_departures="100%")[
         "s3_to_rds"
     ]
@@ -215,7 +215,7 @@ def test_several_need_a_path_for_each(
         lms_to_s3(department_id=DEPARTMENT, expand_subdepartments=True)
     with pytest.raises(ConfigError) as malformed:
         lms_to_s3(path=PATH, department_id=f"{DEPARTMENT},x")
-    assert "several with commas" in malformed.value.problems[0]
+    assert "several, separated by commas" in malformed.value.problems[0]
     assert in_process.lms.requests == []
 
 
@@ -258,7 +258,7 @@ def test_an_lms_that_goes_away_leaves_what_was_read_before_loaded(in_process: Sa
     in_process.lms._users = lambda query: (  # type: ignore[method-assign]
         unavailable if any(each in query.get("_filter", "") for each in away) else real(query)
     )
-    with pytest.raises(LmsUnavailable, match="of 4, 2 had been published by then, and 2 loaded") as stopped:
+    with pytest.raises(LmsUnavailable, match="of 4 departments, 2 were published and 2 loaded") as stopped:
         department_sync(create_table=True)
     assert "Nothing was published" not in str(stopped.value)
     assert stored(in_process) == Counter({sales: 12, nursing: 7})

@@ -28,7 +28,7 @@ CLOSED = "http://127.0.0.1:9/api"
 def test_a_prefect_that_is_down_is_alerted_once_and_said(clean: Sandbox, script: str, named: tuple[str, ...]) -> None:
     done = clean.run(script, *named, env={"PREFECT_API_URL": CLOSED, "PREFECT_CLIENT_MAX_RETRIES": "0"})
     assert done.returncode == 1
-    assert "is out of reach. Is its server up? Check PREFECT_API_URL" in done.stderr
+    assert "cannot be reached. Is its server running? Check PREFECT_API_URL" in done.stderr
     [alert] = clean.aws.alerts()
     assert alert["Subject"].endswith("failed (ConfigError)")
     assert "PREFECT_API_URL" in alert["Message"]
@@ -165,7 +165,7 @@ def test_a_run_whose_hook_could_not_publish_names_itself_in_a_second_try(clean: 
     clean.lms.password = "another"
     env = {"PREFECT_API_URL": server.url, "AWS_ENDPOINT_URL_SNS": "http://127.0.0.1:9"}
     done = clean.run("flows/lms_to_s3.py", env=env)
-    assert (done.returncode, done.stderr.count("the failure could not be published")) == (1, 2), done.stderr[-2000:]
+    assert (done.returncode, done.stderr.count("the alert could not be published")) == (1, 2), done.stderr[-2000:]
 
 
 @pytest.mark.parametrize("outer_alerts", [True, False])

@@ -46,7 +46,7 @@ def held(production: Production) -> Iterator[str]:
     with connection.cursor() as cursor:
         cursor.execute(LOCK)
         run = production.start("department-sync", path=UNWATCHED)
-        eventually(lambda: "waiting for its end" in logs(production, run), 90)
+        eventually(lambda: "waiting for it to finish" in logs(production, run), 90)
         try:
             yield run
         finally:
@@ -85,7 +85,7 @@ def test_what_failed_or_crashed_is_told_of_once(failed: tuple[Production, dict[s
     production, runs = failed
     subjects = {
         "killed": "department-sync failed (Crashed)",  # by its own hook, which the worker ran
-        "unpublished": "lms-to-s3 failed, and its own alert did not go out",
+        "unpublished": "lms-to-s3 failed, and its own alert was not sent",
         "unimportable": "lms-to-s3 crashed",
     }
     assert told(production, runs[what]) == [f"department-members: {subjects[what]}"]
@@ -96,7 +96,7 @@ def test_what_failed_or_crashed_is_told_of_once(failed: tuple[Production, dict[s
 def failed(running: Production) -> tuple[Production, dict[str, str]]:
     """Three runs that ended badly, and the time in which a second message of one of them would have come."""
     running.box.lms.add_people(5)
-    watch(running, untold=20)
+    watch(running, alert_not_sent=20)
     runs = {"killed": killed(running), "unpublished": unpublished(running), "unimportable": unimportable(running)}
     for what in ("unpublished", "unimportable"):
         eventually(partial(told, running, runs[what]), 60)
@@ -138,7 +138,7 @@ def unimportable(production: Production) -> str:
 
 
 def test_workers_told_to_stop_leave_a_run_that_the_watch_ends_and_tells_of(watched: Production) -> None:
-    watch(watched, untold=10, lifeless=45, workerless=10)
+    watch(watched, alert_not_sent=10, lifeless=45, workerless=10)
     with held(watched) as run:
         for worker in watched.workers:
             worker.terminate()

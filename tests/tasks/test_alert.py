@@ -65,7 +65,7 @@ def leave(box: Sandbox) -> None:
 
 
 FAILURES: list[tuple[type[PipelineError], Any, dict[str, Any], str]] = [
-    (ConfigError, lambda box: None, {"department_id": "nonsense"}, "before or between the tasks"),
+    (ConfigError, lambda box: None, {"department_id": "nonsense"}, "outside the tasks"),
     (AuthError, break_password, {}, "authenticate"),
     (LmsUnavailable, break_lms, {}, "fetch_pages"),
     (IncompleteSnapshot, break_pages, {}, "fetch_pages"),
@@ -114,7 +114,7 @@ def test_a_database_out_of_reach_is_retried_and_told_of_once(
     in_process.lms.add_people(3)
     lms_to_s3()
     monkeypatch.setenv("BUSINESS_TRACKING_PORT", "9")
-    with pytest.raises(LoadFailed, match="out of reach"):
+    with pytest.raises(LoadFailed, match="cannot be reached"):
         s3_to_rds()
     [alert] = in_process.aws.alerts()
     assert "Help: docs/runbook/LoadFailed.md" in alert["Message"]
@@ -142,7 +142,7 @@ def test_a_topic_that_is_down_hides_no_error(
     monkeypatch.setenv("AWS_ENDPOINT_URL_SNS", "http://127.0.0.1:9")
     with pytest.raises(AuthError):
         lms_to_s3()
-    assert "the failure could not be published" in caplog.text
+    assert "the alert could not be published" in caplog.text
 
 
 def test_a_missing_topic_is_logged(

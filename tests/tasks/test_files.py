@@ -99,6 +99,6 @@ def test_a_temporary_directory_that_is_gone_is_a_wrong_setting(monkeypatch: pyte
 
 
 def test_a_disk_that_fills_up_is_a_wrong_setting(temporary: Path) -> None:
-    room = pytest.raises(ConfigError, match="there is no room in the temporary directory")
+    room = pytest.raises(ConfigError, match="the temporary directory is full or read-only")
     with room, run_folder(), open("/dev/full", "wb", buffering=0) as full:
         full.write(b"x")

@@ -93,8 +93,8 @@ def test_a_proxy_that_the_environment_names_is_used(lms: SimulatedLms, monkeypat
 
 
 LMS_SETTINGS: dict[str, tuple[dict[str, str], str]] = {
-    "a blank before the key": ({"LMS_PRIVATE_KEY": " key"}, "LMS_PRIVATE_KEY begins or ends with a blank"),
-    "a blank after the key": ({"LMS_PRIVATE_KEY": "key\u00a0"}, "LMS_PRIVATE_KEY begins or ends with a blank"),
+    "a blank before the key": ({"LMS_PRIVATE_KEY": " key"}, "LMS_PRIVATE_KEY begins or ends with whitespace"),
+    "a blank after the key": ({"LMS_PRIVATE_KEY": "key\u00a0"}, "LMS_PRIVATE_KEY begins or ends with whitespace"),
     "a port that is none": ({"REST_API_URL": "https://rest.myabsorb.com:99999"}, "REST_API_URL"),
     "a port of letters": ({"REST_API_URL": "https://rest.myabsorb.com:https"}, "REST_API_URL"),
     "a bracket left open": ({"REST_API_URL": "https://[::1"}, "REST_API_URL"),
@@ -233,14 +233,14 @@ def test_a_full_disk_while_the_object_is_read_back_is_named_at_once(
     aws: SimulatedAws, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     aws.s3.put_object(Bucket=BUCKET, Key="a.csv", Body=b"x" * 100_000)
-    with pytest.raises(ConfigError, match=r"there is no room in .* \(ENOSPC\).*TMPDIR"):
+    with pytest.raises(ConfigError, match=r"the temporary directory is full or read-only \(ENOSPC\).*TMPDIR"):
         read_object.fn(S3Object(BUCKET, "a.csv"), Path("/dev/full"))
 
 
 @pytest.mark.parametrize("path", ["no/such/folder/a.csv", ".", "a" * 300])
 def test_a_file_that_this_machine_refuses_is_not_s3_out_of_reach(aws: SimulatedAws, home: Path, path: str) -> None:
     aws.s3.put_object(Bucket=BUCKET, Key="a.csv", Body=b"x")
-    with pytest.raises(ConfigError, match="this machine refused a file"):
+    with pytest.raises(ConfigError, match="this machine refused access to a file"):
         read_object.fn(S3Object(BUCKET, "a.csv"), home / path)
 
 

@@ -40,7 +40,7 @@ def test_the_alert_of_thousands_fits_into_what_sns_takes() -> None:
     outcomes = run([ObjectInvalid("x" * 5000).about_one_scope() for _ in range(MOST_LISTED + 70)])
     with pytest.raises(ScopesFailed) as failed:
         outcomes.finish()
-    assert failed.value.problems[-1] == "and 70 more, which the run's report has"
+    assert failed.value.problems[-1] == "and 70 more; see the run's report"
     assert max(map(len, failed.value.problems)) <= LONGEST_LINE
     assert len(str(failed.value)) < 250_000
     assert "--department-id" not in failed.value.message
@@ -55,7 +55,7 @@ def test_an_unavailable_lms_counts_only_in_a_row() -> None:
     assert [each.scope.label for each in stopped.in_turn(LOADING)] == ["Ward 0"]
     with pytest.raises(LmsUnavailable, match="still down") as error:
         stopped.finish()
-    assert error.value.problems[0] == "of 4, 1 had been published by then, and 0 loaded; they stay"
+    assert error.value.problems[0] == "of 4 departments, 1 were published and 0 loaded before that"
     assert error.value.problems[2].startswith("department Ward 1")
 
 

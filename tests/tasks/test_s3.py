@@ -233,7 +233,7 @@ def test_s3_out_of_reach_is_worth_another_try(
 ) -> None:
     made = flat(tmp_path)
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
-    with pytest.raises(Unreachable, match="S3 is out of reach"):
+    with pytest.raises(Unreachable, match="S3 cannot be reached"):
         publish(made)
     with pytest.raises(LoadFailed):
         read_object.fn(S3Object(BUCKET, "a.csv"), tmp_path / "read.csv")
@@ -274,8 +274,8 @@ def test_a_refused_read_may_mean_that_the_object_is_absent(operation: str, code:
 
     denied = ClientError({"Error": {"Code": code}}, operation)
     assert str(pipeline_error(denied, S3Object("b", "k"))) == (
-        f"s3://b/k: {operation} was refused ({code}). Check the AWS keys or role, and its rights there. An absent object is "
-        "refused too, to who may not list."
+        f"s3://b/k: {operation} was refused ({code}). Check the AWS keys or role and their permissions. S3 also answers "
+        "this for a missing object if you lack s3:ListBucket."
     )
 
 

@@ -112,7 +112,7 @@ class Badges:
             raw = fetch_pages.fn(session, self.scope, self.folder)
         flat = flatten_pages.fn(raw, ColumnNames(stream=self.stream), self.folder / "badges.csv")
         published = write_csv.fn(flat, BUCKET, "badges/{group_id}.csv")
-        page = extract_report(raw, flat, published, dry_run=False).page()
+        page = extract_report(raw, flat, published, dry_run=False).markdown()
         assert page.startswith(f"# {len(badges)} badges: published")
         return published
 
@@ -121,7 +121,7 @@ class Badges:
         assert snapshot.scope == self.scope
         table = inspect_schema.fn("public", self.stream.table, stream=self.stream, create_table=True)
         loaded = upsert_snapshot.fn(snapshot, table, LoadOptions(**options))
-        assert load_report(snapshot, table, loaded, dry_run=False).page().startswith(f"# {loaded.read} rows")
+        assert load_report(snapshot, table, loaded, dry_run=False).markdown().startswith(f"# {loaded.read} rows")
         return loaded
 
     def rows(self) -> list[tuple[Any, ...]]:

@@ -83,9 +83,9 @@ def test_a_report_holds_no_markdown_of_others(forged: str) -> None:
         given = {field.name: values.get(field.type) for field in fields(kind)} | kept
         report = kind(**{field.name: given[field.name] for field in fields(kind)})
         usual = replace(report, **{name: "x" for name, value in given.items() if value == shown})
-        assert len(report.page().splitlines()) == len(usual.page().splitlines())
-        assert report.page().count("`") == usual.page().count("`")
-        assert "https://" not in report.page().lower()
+        assert len(report.markdown().splitlines()) == len(usual.markdown().splitlines())
+        assert report.markdown().count("`") == usual.markdown().count("`")
+        assert "https://" not in report.markdown().lower()
     assert all(line.startswith("- **") and line.endswith("`") for line in notes({"Keys": shown})[1:])
 
 

@@ -28,7 +28,7 @@ SINCE = "2026-03-01T02:00:00+00:00"
 RUN = {"since": SINCE, "flow": "lms-to-s3", "run": "lms-to-s3 2026", "run_id": f"prefect.flow-run.{RUN_ID}"}
 CALLS: dict[str, dict[str, Any]] = {
     "Crashed": {**RUN, "alert": "untold", "state": "Crashed"},
-    "Untold": {**RUN, "alert": "untold", "state": "Failed"},
+    "AlertNotSent": {**RUN, "alert": "untold", "state": "Failed"},
     "Stuck": {**RUN, "alert": "stuck", "hours": 3.0},
     "NoLoad": {"alert": "silent", "since": SINCE, "table": "public.m", "department": "d", "hours": 26},
     "NoWorker": {"alert": "workerless", "since": SINCE, "pool": "pool-1"},
@@ -150,7 +150,7 @@ def test_the_settings_of_the_watch_come_from_the_environment() -> None:
     [
         ({"WATCH_API_KEY": "short"}, "WATCH_API_KEY must be at least 16 ASCII characters"),
         ({"WATCH_API_KEY": "é" * 20}, "WATCH_API_KEY must be at least 16 ASCII characters"),
-        ({"SNS_TOPIC_ARN": None}, "SNS_TOPIC_ARN is not set, and WATCH_API_KEY is"),
+        ({"SNS_TOPIC_ARN": None}, "SNS_TOPIC_ARN is not set, but WATCH_API_KEY is"),
         ({"SNS_TOPIC_ARN": "nonsense"}, "SNS_TOPIC_ARN is not a topic ARN"),
         ({"WATCH_API_KEY": None}, "set WEBHOOK_TOPIC_ARNS, WEBHOOK_API_KEY or WATCH_API_KEY"),
     ],

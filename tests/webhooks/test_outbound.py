@@ -94,7 +94,7 @@ def test_an_amazon_that_does_not_answer_is_an_os_error() -> None:
     ("answer", "says"),
     [
         (b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * (LONGEST_ANSWER + 1), "more than 64 KB"),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n", "no whole answer"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n", "no complete response"),
         (b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:9/\r\n\r\n", "HTTPStatusError"),
         (b"HTTP/1.1 500 No\r\n\r\n", "HTTPStatusError"),
     ],

@@ -110,7 +110,7 @@ def test_of_many_records_one_malformed_loses_no_other(service: Service, caplog: 
     records = [s3_event(key=f"members/{n}.csv")["Records"][0] for n in range(5)]
     answer = service.sns(service.amazon.envelope({"Records": [*records[:2], {"eventName": 7}, *records[2:]]}))
     assert (answer.status_code, len(service.events)) == (400, 5)
-    assert "found 1 of another form; the others are done" in caplog.text
+    assert "found 1 malformed; the others were processed" in caplog.text
 
 
 def test_a_folder_that_the_console_makes_is_no_snapshot(service: Service) -> None:
@@ -175,7 +175,7 @@ def test_raw_delivery_is_refused_with_its_remedy(
     service: Service, caplog: pytest.LogCaptureFixture, message: dict[str, Any]
 ) -> None:
     assert (service.sns(message).status_code, service.events) == (400, [])
-    assert "Set RawMessageDelivery of the subscription to false" in caplog.text
+    assert "Set RawMessageDelivery to false on the subscription" in caplog.text
 
 
 def test_a_bare_detail_of_eventbridge_is_refused_with_its_remedy(

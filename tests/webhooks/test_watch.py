@@ -17,7 +17,7 @@ from tasks.errors import ConfigError
 from tasks.streams import MEMBERS
 from tasks.task_options import HEARTBEAT_S
 from tests.webhooks.test_alerts import served
-from webhooks.automations import WatchTimes, automations
+from webhooks.automations import PREVIOUS_NAMES, WatchTimes, automations
 from webhooks.objects import Watched
 from webhooks.service import Settings, WatchSettings
 from webhooks.watch import BLOCK, apply, expect_loads, main, take_down
@@ -41,8 +41,8 @@ def test_what_is_put_up_is_there_once_and_a_second_time_changes_nothing() -> Non
     before = there()
     again = apply(URL, KEY, WatchTimes())
     assert first[0] == again[0] == "saved: webhook/department-members-watch, with the service's address and key"
-    assert {line.split(":")[0] for line in first[1:]} == {"made"}
-    assert {line.split(":")[0] for line in again[1:]} == {"is there"}
+    assert {line.split(":")[0] for line in first[1:]} == {"created"}
+    assert {line.split(":")[0] for line in again[1:]} == {"up to date"}
     assert there() == before
     assert len(before) == len(first) - 1 == 6
 
@@ -63,7 +63,7 @@ def test_an_automation_that_was_paused_stays_paused() -> None:
     with get_client(sync_client=True) as client:
         client.pause_automation(there()["department-members: no load"].id)
     done = apply(URL, KEY, WatchTimes(silence=timedelta(hours=50)))
-    assert "updated, and is paused: department-members: no load" in done
+    assert "updated, but paused: department-members: no load" in done
     assert not there()["department-members: no load"].enabled
 
 
@@ -74,6 +74,37 @@ def test_a_copy_made_by_hand_is_removed() -> None:
         assert len(client.read_automations_by_name("department-members: no load")) == 2
         apply(URL, KEY, WatchTimes())
         assert len(client.read_automations_by_name("department-members: no load")) == 1
+
+
+@pytest.mark.parametrize("name", PREVIOUS_NAMES)
+def test_an_automation_with_its_previous_name_is_renamed_and_stays_paused(name: str) -> None:
+    apply(URL, KEY, WatchTimes())
+    before = there()
+    with get_client(sync_client=True) as client:
+        old = AutomationCore.model_validate(
+            {**before[name].model_dump(), "name": PREVIOUS_NAMES[name], "enabled": False}
+        )
+        client.update_automation(before[name].id, old)
+        assert name not in there()
+        assert f"updated, but paused: {name}" in apply(URL, KEY, WatchTimes())
+    assert {each: there()[each].id for each in there()} == {each: before[each].id for each in before}
+
+
+def test_an_automation_left_under_its_previous_name_is_removed() -> None:
+    """As when an older version of the command ran after a newer one; also by `--remove`."""
+    apply(URL, KEY, WatchTimes())
+    before = set(there())
+    for name, previous in PREVIOUS_NAMES.items():
+        with get_client(sync_client=True) as client:
+            client.create_automation(AutomationCore.model_validate({**there()[name].model_dump(), "name": previous}))
+    assert set(there()) == before | set(PREVIOUS_NAMES.values())
+    apply(URL, KEY, WatchTimes())
+    assert set(there()) == before
+    with get_client(sync_client=True) as client:
+        name, previous = next(iter(PREVIOUS_NAMES.items()))
+        client.create_automation(AutomationCore.model_validate({**there()[name].model_dump(), "name": previous}))
+    take_down()
+    assert there() == {}
 
 
 def test_the_block_calls_the_service_with_its_key() -> None:
@@ -98,7 +129,7 @@ def test_the_command_says_what_it_did(monkeypatch: pytest.MonkeyPatch, capsys: p
     monkeypatch.setenv("DEPARTMENT_ID", "5B0C9F5E-3D0A-4F0B-9A53-0A4F6A0C7D11")
     assert main(["--url", URL, "--silence-hours", "170"]) == 0
     told = capsys.readouterr().out
-    assert told.count("made: department-members: ") == 6
+    assert told.count("created: department-members: ") == 6
     assert "loads of department 5b0c9f5e-3d0a-4f0b-9a53-0a4f6a0c7d11 into public.department_members" in told
     assert there()["department-members: no load"].trigger.within == timedelta(hours=170)
     assert main(["--remove"]) == 0
@@ -162,7 +193,7 @@ def test_a_service_that_hears_the_watch_is_said_to(
     monkeypatch.setenv("WATCH_API_KEY", KEY)
     for address in served(Settings(Watched("b", ("",)), frozenset(), None, WatchSettings(KEY, topic))):
         assert main(["--url", address.removesuffix("/watch")]) == 0
-    assert "/watch hears the watch" in capsys.readouterr().out
+    assert "/watch accepts the watch's key" in capsys.readouterr().out
     assert aws.alerts() == []
 
 

@@ -1,4 +1,4 @@
--- Each staged row beside the stored one. Those that are new or differ are written; the others are proved the same here.
+-- Each staged row next to the stored one. New and different rows are written; the others are found equal here.
 -- `emptied` is null for a new row, {{0}} for one that is the same, and else the numbers of the columns whose stored
 -- value would become null (-1 where custom fields differ).
 WITH compared AS MATERIALIZED (

@@ -1,4 +1,4 @@
--- Was this object loaded; which newer snapshot of its scope was applied; and how many rows lie in the future.
+-- Was this object loaded; which newer snapshot of its scope was loaded; and how many rows are in the future.
 SELECT
     coalesce(
         -- A version never changes, so it is loaded once, ever.

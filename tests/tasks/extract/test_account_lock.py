@@ -167,7 +167,7 @@ def test_a_run_goes_on_where_the_server_stays_down(
     holder(clean, short_lived).kill()
     short_lived.kill()
     assert waited() < 90
-    assert "going on without it" in caplog.text
+    assert "continuing without it" in caplog.text
 
 
 @pytest.mark.slow

@@ -162,7 +162,7 @@ def test_a_total_that_cannot_be_ends_at_the_first_page_that_cannot_be(
     monkeypatch.setenv("LMS_PAGE_SIZE", "20")
     lms.add_people(60)
     lms.inject(faults.envelope(lambda content: content.update(totalItems=total)))
-    with pytest.raises(IncompleteSnapshot, match="in each of 3 sweeps"):
+    with pytest.raises(IncompleteSnapshot, match="on the last of 3 attempts"):
         fetch(tmp_path)
     assert len(lms.requests) < 70
 

@@ -106,7 +106,7 @@ def test_a_key_may_be_almost_any_text(tmp_path: Path, key: str) -> None:
 @pytest.mark.parametrize("key", ['quo"te', "back\\slash", "new\nline"])
 @pytest.mark.parametrize("inside", [False, True])
 def test_a_key_that_is_no_name_is_refused(tmp_path: Path, key: str, inside: bool) -> None:
-    with pytest.raises(NotAPage, match="a key with a quote, a backslash or a control character"):
+    with pytest.raises(NotAPage, match="a key that contains a quote, a backslash or a control character"):
         flatten(tmp_path, [{"id": "a", "customFields": {key: "y"}} if inside else {"id": "a", key: "x"}])
 
 
@@ -133,7 +133,7 @@ def test_an_exclusion_that_leaves_nothing_out_is_told(tmp_path: Path, caplog: py
 
 @pytest.mark.parametrize("excluded", ['["notes"]', "notes;gender", "*", "a,b"])
 def test_an_exclusion_that_is_no_name_is_a_wrong_setting(excluded: str) -> None:
-    with pytest.raises(ConfigError, match="not the name of a key"):
+    with pytest.raises(ConfigError, match="not a valid key or column name"):
         ColumnNames(excluded=frozenset({excluded}))
 
 
@@ -142,7 +142,7 @@ def test_no_key_of_the_lms_reaches_a_column_that_the_load_writes_itself(tmp_path
     assert (row["lms_departed_at"], row["lms_rejected_line"]) == ("2020-01-01", "7")
     assert "departed_at" not in row
     for name in ("departed_at", "", "a\0b", "a\ud800"):
-        with pytest.raises(ConfigError, match="cannot be a column"):
+        with pytest.raises(ConfigError, match="cannot be a CSV column"):
             ColumnNames({"notes": name})
 
 

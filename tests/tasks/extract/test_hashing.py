@@ -123,8 +123,8 @@ def test_a_column_of_the_other_stream_may_be_named(tmp_path: Path) -> None:
 def test_columns_without_a_key_or_with_a_short_one_stop_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LMS_HASH_COLUMNS", "email_address")
     for key, problem in {
-        "": "LMS_HASH_KEY is not set",
-        "15 characters..": "LMS_HASH_KEY must have 16 characters",
+        "": "LMS_HASH_COLUMNS is set, but LMS_HASH_KEY is not",
+        "15 characters..": "LMS_HASH_KEY must have at least 16 characters",
     }.items():
         monkeypatch.setenv("LMS_HASH_KEY", key)
         resolver = Resolver(None)

@@ -59,7 +59,7 @@ def test_an_unknown_baseline_is_reported(aws: SimulatedAws, tmp_path: Path, capl
     aws.s3.put_object(Bucket=BUCKET, Key="members/2026.csv", Body=b"x")
     with caplog.at_level("INFO"):
         assert publish(flat(tmp_path, 1), TEMPLATES[1]).previous_rows is None
-    assert "no earlier snapshot to compare its size with among 1 object(s)" in caplog.text
+    assert "found no earlier snapshot to compare with among 1 object(s)" in caplog.text
 
 
 def test_a_key_pattern_matches_the_departments_own_keys_alone() -> None:

@@ -59,7 +59,7 @@ def test_an_unknown_one_among_others_is_a_failure_of_its_own(session: LmsSession
     listed = below(session, wards["A"], ELSEWHERE)
     assert labels(listed) == ["A"]
     [(scope, error)] = listed.unreadable
-    assert scope.id == ELSEWHERE and "expected among the 5 departments" in error.message and error.of_one_scope
+    assert scope.id == ELSEWHERE and "not found among the 5 departments" in error.message and error.of_one_scope
     with pytest.raises(ConfigError, match=ELSEWHERE):
         below(session, ELSEWHERE)
 
@@ -77,7 +77,7 @@ def test_an_id_that_is_none_is_a_failure_of_its_own(
     listed = below(session)
     assert labels(listed) == ["Sandbox", "A", "B", "C", "D"]
     [(scope, error)] = listed.unreadable
-    assert scope.name == "Odd" and "expected an id that is a GUID" in error.message and len(error.message) < 500
+    assert scope.name == "Odd" and "its id is not a GUID" in error.message and len(error.message) < 500
 
 
 def test_a_list_that_moves_between_two_pages_is_read_again(
@@ -117,7 +117,7 @@ def test_a_total_that_is_wrong_is_not_believed(
 ) -> None:
     monkeypatch.setattr(scopes_module, "PAGE_SIZE", 3)
     lms.inject(changed(lambda content, _: content.update(totalItems=total)))
-    with pytest.raises(IncompleteSnapshot, match=f"expected {total} entries as it says, found 5"):
+    with pytest.raises(IncompleteSnapshot, match=f"expected {total} entries, as it says, found 5"):
         below(session)
 
 

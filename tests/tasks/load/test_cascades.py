@@ -91,7 +91,7 @@ def test_a_key_of_a_type_that_cannot_match_exactly_is_named(loader: Loader, kind
     from tasks.load.align import align
     from tasks.load.schema import TableColumn, TableSchema
 
-    with pytest.raises(SchemaMismatch, match=f"lms_user_id is of type {kind}"):
+    with pytest.raises(SchemaMismatch, match=f"lms_user_id has type {kind}"):
         align(["lms_user_id"], TableSchema(SCHEMA, "t", (TableColumn("lms_user_id", kind, kind),)))
 
 
@@ -104,7 +104,7 @@ def test_a_column_that_postgresql_keeps_for_itself_is_not_added(loader: Loader) 
     from tasks.errors import SchemaMismatch
 
     for dry_run in (True, False):
-        with pytest.raises(SchemaMismatch, match="names ctid, which PostgreSQL keeps for itself"):
+        with pytest.raises(SchemaMismatch, match="names ctid, which is reserved by PostgreSQL"):
             loader.load([member(1, ctid="x")], schema_contract="evolve", dry_run=dry_run)
 
 

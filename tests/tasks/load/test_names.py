@@ -33,7 +33,7 @@ def test_a_name_that_is_a_columns_but_for_case_or_blanks_is_refused(loader: Load
 
 def test_a_key_in_another_case_is_named(loader: Loader) -> None:
     row = {"LMS_USER_ID": uid(1), "first_name": "Ada"}
-    with pytest.raises(ObjectInvalid, match="'LMS_USER_ID' is not lms_user_id: letter case and blanks count"):
+    with pytest.raises(ObjectInvalid, match="'LMS_USER_ID' is not lms_user_id: letter case and spaces matter"):
         loader.load([row])
 
 
@@ -41,7 +41,7 @@ def test_a_key_in_another_case_is_named(loader: Loader) -> None:
 def test_another_separator_is_named(loader: Loader, text: str) -> None:
     path = loader.folder / "other.csv"
     path.write_text(text)
-    with pytest.raises(ObjectInvalid, match="separated by another character than a comma"):
+    with pytest.raises(ObjectInvalid, match="separated by something other than commas"):
         loader.load(snapshot(path, 1, rows=None))
 
 

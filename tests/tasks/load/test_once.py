@@ -68,7 +68,7 @@ def test_a_key_without_versions_that_returns_to_its_first_content_is_loaded_agai
 
 def test_a_snapshot_from_the_future_changes_nothing(loader: Loader) -> None:
     source = replace(loader.snapshot([member(1)]), snapshot_at=datetime.now(UTC) + timedelta(days=400))
-    with pytest.raises(ObjectInvalid, match="at most five minutes after the database's clock"):
+    with pytest.raises(ObjectInvalid, match="at most five minutes ahead of the database's clock"):
         loader.load(source, replay=True)
     assert (loader.rows(), loader.load([member(1)]).skipped) == ([], None)
 
@@ -114,7 +114,7 @@ def test_a_replay_of_an_older_snapshot_takes_nobody_for_a_leaver(loader: Loader,
     loader.load(new, on_departure=on_departure)
     replayed = loader.load(old, on_departure=on_departure, replay=True)
     assert (replayed.departed, len(loader.rows())) == (0, 11)
-    assert "who joined since then is not in this one" in replayed.departures_skipped
+    assert "members who joined since are not in this one" in replayed.departures_skipped
     assert loader.load(new, on_departure=on_departure, replay=True).departed == 1
 
 

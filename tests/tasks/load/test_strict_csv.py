@@ -28,16 +28,16 @@ def path(tmp_path: Path) -> Path:
     ("content", "width", "says"),
     [
         # The issue's: pyarrow reads two rows, PostgreSQL one.
-        (b'id,size\n1,5" pipe\n2,6" pipe\n', 2, "line 2: .*one inside a value without quotes"),
-        (b'id,size\n1,x\n2,5"\n3,6"\n', 2, "line 3: .*one inside a value without quotes"),
-        (b'id,size\n1, "a"\n', 2, "line 2: .*one inside a value without quotes"),
-        (b'id,size\n1,a""b\n', 2, "line 2: .*one inside a value without quotes"),
+        (b'id,size\n1,5" pipe\n2,6" pipe\n', 2, "line 2: .*a quote inside an unquoted value"),
+        (b'id,size\n1,x\n2,5"\n3,6"\n', 2, "line 3: .*a quote inside an unquoted value"),
+        (b'id,size\n1, "a"\n', 2, "line 2: .*a quote inside an unquoted value"),
+        (b'id,size\n1,a""b\n', 2, "line 2: .*a quote inside an unquoted value"),
         (b'id,size\n1,"a" \n', 2, "line 2: .*after a closing quote"),
         (b'id,size\n1,"5" pipe"\n', 2, "line 2: .*after a closing quote"),
         (b'id,size\n1,"a\n2,"b"\n3,"c"\n', 2, "line 2: .*after a closing quote.* on line 3"),
         (b'id,size\n1,"a"\x00\n', 2, "line 2: .*after a closing quote"),
         (b'id,size\n"1"\xef\xbb\xbf,a\n', 2, "line 2: .*after a closing quote"),
-        (b'id\n\xef\xbb\xbf"a"\n', 1, "line 2: .*one inside a value without quotes"),
+        (b'id\n\xef\xbb\xbf"a"\n', 1, "line 2: .*a quote inside an unquoted value"),
     ],
 )
 def test_a_bare_quote_is_refused_with_its_line(path: Path, content: bytes, width: int, says: str) -> None:
@@ -110,7 +110,7 @@ def test_a_value_of_65_megabytes_is_read_whole(path: Path, quote: bytes) -> None
         (b'"' + b'""' * 8 * MEGABYTE, "line 2: expected every quote to be closed"),
         (b"\n" * 4 * MEGABYTE + b'"', f"line {4 * MEGABYTE + 2}: expected every quote to be closed"),
         (b"x\n" * 4 * MEGABYTE + b"\xff\n", f"line {4 * MEGABYTE + 2}: .*UTF-8"),
-        (b"x" * 16 * MEGABYTE + b'"\n', "line 2: .*one inside a value without quotes"),
+        (b"x" * 16 * MEGABYTE + b'"\n', "line 2: .*a quote inside an unquoted value"),
     ],
 )
 def test_what_is_refused_is_refused_in_linear_time(path: Path, body: bytes, says: str) -> None:
