@@ -210,7 +210,7 @@ def test_several_need_a_path_for_each(
     monkeypatch.setenv("S3_DEPARTMENT_MEMBERS_PATH", "members.csv")
     with pytest.raises(ConfigError, match="settings") as failed:
         lms_to_s3()
-    assert "must hold {department_id}" in failed.value.problems[0]
+    assert "must contain {department_id}" in failed.value.problems[0]
     with pytest.raises(ConfigError):
         lms_to_s3(department_id=DEPARTMENT, expand_subdepartments=True)
     with pytest.raises(ConfigError) as malformed:
@@ -315,7 +315,7 @@ def test_an_empty_department_stays_only_reported_though_it_was_published_empty_o
 
 @pytest.mark.parametrize("path", ["m/all.csv", "m/{department_id:.0}all.csv", "m/{department_id:.4}.csv"])
 def test_a_path_that_may_be_the_same_for_two_is_refused(in_process: Sandbox, many: dict[str, str], path: str) -> None:
-    with pytest.raises(ConfigError, match="must hold {department_id}"):
+    with pytest.raises(ConfigError, match="must contain {department_id}"):
         department_sync(path=path)
 
 
