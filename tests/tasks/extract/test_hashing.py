@@ -112,7 +112,7 @@ def test_what_only_sounds_like_a_date_or_another_streams_key_is_not(name: str) -
 
 
 def test_a_name_that_hashes_nothing_is_no_reason_to_publish_the_value(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="LMS_HASH_COLUMNS names emailAdress, and department"):
+    with pytest.raises(ConfigError, match="LMS_HASH_COLUMNS names emailAdress, but department"):
         flatten(tmp_path, {"emailAdress", "userId"}, {"id": "a", "emailAddress": "ada@example.org"})
 
 
