@@ -187,5 +187,5 @@ def test_a_crash_tells_the_exit_code_and_no_word_of_the_states_message(told: str
     subject, text = message(lms_to_s3, run, Crashed(message=told))
     assert subject == "department-members: lms-to-s3 failed (Crashed)"
     assert expected in text
-    assert "Step: not known" in text
+    assert "Step: unknown" in text
     assert "Lovelace" not in text

@@ -186,7 +186,7 @@ def test_leavers_rejected_rows_and_a_dry_run(badges: Badges, aws: SimulatedAws) 
 
 
 def test_its_own_words_are_in_its_errors(badges: Badges) -> None:
-    with pytest.raises(IncompleteSnapshot, match="expected badges of this group alone, found 1 of other groups"):
+    with pytest.raises(IncompleteSnapshot, match="expected only badges of this group, found 1 of other groups"):
         badges.publish(badge(1), badge(2, groupId="00000000-0000-4000-8000-00000000000f"))
     published = badges.publish(badge(1))
     badges.database.query("CREATE TABLE group_badges (title text)")

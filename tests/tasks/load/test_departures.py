@@ -49,7 +49,7 @@ def test_more_departures_than_the_ceiling_change_nothing(loader: Loader, ceiling
     if passes:
         assert loader.load(rows, on_departure="delete", max_departures=ceiling).departed == 3
     else:
-        with pytest.raises(TooManyDepartures, match="found 3 absent"):
+        with pytest.raises(TooManyDepartures, match="found 3 missing"):
             loader.load(rows, on_departure="delete", max_departures=ceiling)
         assert {name for _, name in loader.rows()} == {"Ada"}
 

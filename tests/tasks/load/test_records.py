@@ -136,8 +136,8 @@ def test_a_byte_order_mark_is_no_part_of_the_first_name(path: Path) -> None:
     ("content", "found"),
     [
         (b"", "an empty file"), (b"\xef\xbb\xbf", "an empty file"), (b"\n", "an empty line"), (b'"\xff"\n', "other bytes"),
-        (b"id,name,\n", "the header ends in a comma"), (b"id,,b\n", "name 2 of 3 is empty"), (b'id, ,""\n', "name 2 of 3 is empty"),
-        (b"id,a,id\n", "name 3 of 3 is the same as an earlier one"), (b'id,a"b\n', "a quote inside an unquoted value"),
+        (b"id,name,\n", "the header ends in a comma"), (b"id,,b\n", "name 2 of 3, which is empty"), (b'id, ,""\n', "name 2 of 3, which is empty"),
+        (b"id,a,id\n", "name 3 of 3, which is the same as an earlier one"), (b'id,a"b\n', "a quote inside an unquoted value"),
         (b'id,"a" \n', "something else"), (b"id\r1\r", "a lone CR"), (b"id\r", "a lone CR"), (b'id,"a', "an unclosed quote"),
         (b"a" * (1 << 20) + b"b\n", "a longer one, or an unclosed quote"), (b"lms_user_id\n".decode().encode("utf-16-le"), "other bytes"),
         ("id\n".encode("utf-16"), "UTF-16"), (b"\x1f\x8b\x08\0\n", "gzip"), (b"PK\3\4\n", "zip"), (b"PAR1\x15\0\n", "Parquet"),

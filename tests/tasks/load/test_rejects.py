@@ -122,7 +122,7 @@ def test_only_the_rows_that_postgresql_refuses_are_set_aside_wherever_line_ends_
 def test_too_many_rejected_rows_change_nothing(loader: Loader) -> None:
     loader.load([member(1)])
     before = loader.rows("*")
-    with pytest.raises(TooManyRejected, match="expected at most 10 rows.*gender: expected an integer"):
+    with pytest.raises(TooManyRejected, match="expected at most 10 rejected rows.*gender: expected an integer"):
         loader.load([member(1, "Bea"), *(member(n, gender="x") for n in range(2, 20))])
     assert loader.rows("*") == before
     assert loader.ledger() == [(1,)]

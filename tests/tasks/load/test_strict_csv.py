@@ -48,9 +48,9 @@ def test_a_bare_quote_is_refused_with_its_line(path: Path, content: bytes, width
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        (b"id\r1\r2\r", "line 1: .*CR alone"),  # the issue's: it loaded nothing, exit code 0
-        (b"id\n1\r2\r", "line 2: .*CR alone"), (b"id\n1\n2\r3\n", "line 3: .*CR alone"), (b"id\n1\n2\r", "line 3: .*CR alone"),
-        (b"id\r\n1\r\n2\r", "line 3: .*CR alone"), (b"id\n1\r\r\n", "line 2: .*CR alone"), (b'id\n"a\nb"\r"c"\n', "line 2: .*CR alone"),
+        (b"id\r1\r2\r", "line 1: .*a lone CR"),  # the issue's: it loaded nothing, exit code 0
+        (b"id\n1\r2\r", "line 2: .*a lone CR"), (b"id\n1\n2\r3\n", "line 3: .*a lone CR"), (b"id\n1\n2\r", "line 3: .*a lone CR"),
+        (b"id\r\n1\r\n2\r", "line 3: .*a lone CR"), (b"id\n1\r\r\n", "line 2: .*a lone CR"), (b'id\n"a\nb"\r"c"\n', "line 2: .*a lone CR"),
         (b"id\n1\n2\r\n", "line 3: .*mixed"), (b"id\r\n1\r\n2\n3\r\n", "line 3: .*mixed"), (b'id\r\n"a\n"\n', "line 2: .*mixed"),
     ],
 )  # fmt: skip
