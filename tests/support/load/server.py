@@ -76,6 +76,7 @@ class Server:
     def end(self) -> None:
         """Remove them."""
         self.connection.rollback()
+        self.run(f"DROP TABLE IF EXISTS {self.address(self.name + '_history')} CASCADE")
         for statement in drop(self.table, SCHEMA, self.name) + drop(self.table, SCHEMA, self.copy_name):
             self.run(statement)
         self.connection.commit()
@@ -106,6 +107,14 @@ class Server:
         rows = self.run(f"SELECT {KEY}::text FROM {self.address(self.name)}")
         self.run("RESET ROLE")
         return {key for (key,) in rows}
+
+    def current(self, name: str) -> dict[str, str]:
+        """The rows that the loader sees of a table, or of a view on its history, as text by key."""
+        columns = ", ".join(quoted(column.name) for column in self.table.columns)
+        self.run(f"SET ROLE {USER}")
+        rows = self.run(f"SELECT {KEY}::text, ROW({columns})::text FROM {self.address(name)}")
+        self.run("RESET ROLE")
+        return dict(rows)
 
     def referenced(self) -> list[str]:
         """The keys that the outside table holds."""
