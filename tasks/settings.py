@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from tasks import credentials
 from tasks.columns import ColumnNames
 from tasks.credentials import read_environment
-from tasks.errors import ConfigError
+from tasks.errors import ConfigError, PipelineError
 from tasks.log import run_logger
 from tasks.metadata import GUID
-from tasks.s3 import S3Object, path_problem
+from tasks.s3 import S3Object, path_problem, s3_access
 from tasks.streams import STREAMS, Scope, Stream
 
 DEFAULT_SCHEMA = "public"
@@ -85,7 +85,13 @@ class Resolver:
             if not parameter or self.blocks:
                 self.problems += error.problems or [error.message]
             return parameter or ""
-        return parameter or block.bucket_name
+        name = parameter or block.bucket_name
+        try:
+            with s3_access(S3Object(name, ""), self.blocks):
+                pass  # the client takes its settings; it is kept, and signs in only when it is used
+        except PipelineError as error:
+            self.problems.append(error.message)
+        return name
 
     def finish(self) -> None:
         """Log where the credentials come from, or raise ConfigError with every problem, one a line."""

@@ -161,3 +161,15 @@ def test_without_a_topic_there_is_none_and_no_problem(monkeypatch: pytest.Monkey
     set_all(monkeypatch)
     monkeypatch.delenv("SNS_TOPIC_ARN")
     assert alert_topic(None) is None
+
+
+@pytest.mark.parametrize("name", ["AWS_PROFILE", "AWS_DEFAULT_REGION"])
+def test_an_aws_setting_that_can_never_do_is_named_before_any_request(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
+) -> None:
+    set_all(monkeypatch)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv(name, "no such thing")
+    resolver = Resolver(None)
+    extract_settings(resolver, MEMBERS, None, None, None, None, None)
+    assert len(resolver.problems) == 1 and name in resolver.problems[0], resolver.problems
