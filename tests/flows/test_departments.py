@@ -208,7 +208,7 @@ def test_several_need_a_path_for_each(
     monkeypatch.setenv("S3_DEPARTMENT_MEMBERS_PATH", "members.csv")
     with pytest.raises(ConfigError, match="settings") as failed:
         lms_to_s3()
-    assert "must hold {department_id}" in failed.value.problems[0]
+    assert "must contain {department_id}" in failed.value.problems[0]
     with pytest.raises(ConfigError):
         lms_to_s3(department_id=DEPARTMENT, expand_subdepartments=True)
     with pytest.raises(ConfigError) as malformed:
