@@ -52,7 +52,7 @@ def one_run_an_account(blocks: str | None) -> Iterator[None]:
         yield
         return
     name, log = limit_name(lms_account(blocks)), run_logger()
-    log.info("waiting for the account lock, since only one run per LMS account is allowed (concurrency limit %s)", name)
+    log.info("taking the account lock, since only one run per LMS account is allowed (concurrency limit %s)", name)
     if not acquired(name, log):
         yield
         return

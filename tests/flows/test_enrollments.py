@@ -92,7 +92,7 @@ def test_an_enrollment_that_is_gone_is_a_leaver_of_its_course_alone(course: Sand
 
 def test_rows_of_another_course_prove_nothing(course: Sandbox) -> None:
     course.lms.courses.enrol(next(iter(course.lms.members)), courseId="11111111-2222-4333-8444-555555555555")
-    with pytest.raises(IncompleteSnapshot, match="expected enrollments of this course alone, found 1 of other courses"):
+    with pytest.raises(IncompleteSnapshot, match="expected only enrollments of this course, found 1 of other courses"):
         course_to_s3()
     assert course.aws.objects() == {}
 
@@ -151,7 +151,7 @@ def test_several_courses_are_read_in_one_run_and_an_unknown_one_stops_no_other(c
     other, unknown = "11111111-2222-4333-8444-555555555555", DEPARTMENT
     course.lms.courses.enrol(next(iter(course.lms.members)), other)
     before = course.lms.sign_ins
-    with pytest.raises(ScopesFailed, match=f"1 of 3 courses failed.*--course-id {unknown} reads") as failed:
+    with pytest.raises(ScopesFailed, match=f"1 of 3 courses failed.*--course-id {unknown} for only these") as failed:
         course_sync(course_id=f"{other},{unknown},{COURSE}", create_table=True)
     assert "ConfigError in fetch_pages" in failed.value.problems[0]
     assert course.lms.sign_ins == before + 1
