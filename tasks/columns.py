@@ -122,6 +122,14 @@ class ColumnNames:
         names = {name for name in self.hashed if not self.custom_field(name)}
         return sorted(names.difference(*map(self.hashing, self._known(keys))))
 
+    def unhashed_fields(self, fields: Iterable[str]) -> list[str]:
+        """Configured names of custom fields that match none of these."""
+        if self.stream.custom_fields is None:
+            return []
+        spellings = {each for field in fields for each in (field.lower(), snake_case(field))}
+        own = {name: self.custom_field(name) for name in self.hashed if self.custom_field(name)}
+        return sorted(name for name, field in own.items() if not spellings & {field.lower(), snake_case(field)})
+
     def _known(self, keys: Iterable[str]) -> list[str]:
         return [*keys, *(key for stream in STREAMS.values() for key in stream.keys)]
 

@@ -8,11 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from commands.erasure.person import Found, Person
-from tasks.errors import ObjectInvalid
+from tasks.errors import ConfigError, ObjectInvalid
 from tasks.files import create_private, sha256_of
 from tasks.load.records import header_bytes, read_chunks, read_header
+from tasks.metadata import GUID
 from tasks.s3 import DOWNLOAD_CHUNK, REJECTS, S3Object, Snapshot, read_object, real_version
 
+KEPT = (
+    "ContentType", "CacheControl", "ContentDisposition", "ContentEncoding", "ContentLanguage", "ServerSideEncryption",
+    "SSEKMSKeyId", "BucketKeyEnabled", "StorageClass",
+)  # fmt: skip
+"""What an object that is written anew keeps beside its metadata."""
 OVERLAP = 512
 """Bytes of a piece that are looked at once more with the next, since a mention may lie across both."""
 
@@ -79,42 +85,61 @@ def plan(versions: list[Version]) -> list[Found]:
     return found
 
 
+@dataclass(frozen=True)
+class Rewritten:
+    """A current object without the person."""
+
+    before: Snapshot
+    after: Snapshot | None
+    """None where it was about nobody else, and was deleted."""
+    mentions: int
+    """How many rows of others still mention the id."""
+
+
 def write_anew(
     client: Any, version: Version, person: Person, person_columns: set[str], folder: Path
-) -> tuple[Snapshot | None, int]:
-    """The current object lies in S3 without the person: as it is then, and how many rows still mention them.
+) -> Rewritten | None:
+    """The current object is in S3 without the person; whoever else it is about stays there, byte for byte.
 
-    Whoever else it is about stays there, byte for byte. None where nobody else is, or where it is no strict CSV: then
-    it is deleted.
+    None if it is not strict CSV, or not what its metadata says: then it is left as it is.
+
+    Raises:
+        ConfigError: somebody else has written the object meanwhile.
     """
     source = S3Object(version.bucket, version.key, real_version({"VersionId": version.version_id}))
     original, made = folder / "original", folder / "anew"
     head = client.head_object(Bucket=source.bucket, Key=source.key)
     try:
-        snapshot = read_object.fn(source, original)
+        before = read_object.fn(source, original)
         rows, left = copy_without(original, made, person, person_columns, is_rejects=version.is_rejects)
     except ObjectInvalid:
+        return None
+    now = client.head_object(Bucket=source.bucket, Key=source.key)
+    if {(each.get("VersionId"), each["ETag"].strip('"')) for each in (head, now)} != {
+        (version.version_id if "VersionId" in head else None, before.etag)
+    }:
+        raise ConfigError(f"{source}: it was written anew while this command ran. Run the command again.")
+    if rows == 0 and before.is_plain:
         delete(client, version)
-        return None, 0
-    if rows == 0 and snapshot.is_plain:
-        delete(client, version)
-        return None, 0
-    anew = replace(snapshot, path=made, sha256=sha256_of(made), bytes=made.stat().st_size)
+        client.delete_object(Bucket=source.bucket, Key=source.key)  # else the version before would be current again
+        return Rewritten(before, None, 0)
+    after = replace(before, path=made, sha256=sha256_of(made), bytes=made.stat().st_size)
     metadata = head.get("Metadata", {})
-    if not snapshot.is_plain:
-        metadata = {**metadata, "rows": str(rows), "sha256": anew.sha256}
-        anew = replace(anew, rows=rows)
+    if not before.is_plain:
+        after = replace(after, rows=rows)
+        kept = {name: value for name, value in metadata.items() if name.lower() not in ("rows", "sha256")}
+        metadata = {**kept, "rows": str(rows), "sha256": after.sha256}
     with made.open("rb") as body:
-        kind = head.get("ContentType", "text/csv; charset=utf-8")
-        answer = client.put_object(Bucket=source.bucket, Key=source.key, Body=body, Metadata=metadata, ContentType=kind)
+        same_as_before = {name: head[name] for name in KEPT if name in head}
+        answer = client.put_object(Bucket=source.bucket, Key=source.key, Body=body, Metadata=metadata, **same_as_before)
     written = S3Object(source.bucket, source.key, real_version(answer))
     if written.version_id is not None or source.version_id is not None:  # else it has taken the place of the former
         delete(client, version)
-    return replace(anew, object=written, etag=answer["ETag"].strip('"')), left
+    return Rewritten(before, replace(after, object=written, etag=answer["ETag"].strip('"')), left)
 
 
 def delete(client: Any, version: Version) -> None:
-    """Delete one version for good; the one before it does not come back to light, since it is deleted too."""
+    """Delete one version for good."""
     client.delete_object(Bucket=version.bucket, Key=version.key, VersionId=version.version_id)
 
 
@@ -131,13 +156,11 @@ def copy_without(
         for chunk in read_chunks(source, len(header)):
             for record in chunk.records():
                 data = record.data.lower()
-                if is_rejects and person.by_any.search(data):
-                    continue
-                if not person.by_id.search(data):
+                if not (person.by_any if is_rejects else person.by_id).search(data):
                     kept = record.data
                 else:
                     fields = record.fields()
-                    if any(same(fields[number], person) for number in own):
+                    if is_own([fields[number] for number in own], person, is_rejects=is_rejects):
                         continue
                     ending = record.data[len(record.data.rstrip(b"\r\n")) :]
                     kept = joined([None if same(field, person) else field for field in fields]) + ending
@@ -145,6 +168,12 @@ def copy_without(
                 file.write(kept)
                 copied += 1
     return copied, left
+
+
+def is_own(keys: list[str | None], person: Person, *, is_rejects: bool) -> bool:
+    """Whether a row that names the person is theirs: by its key, or in a reject file by having no other's."""
+    is_others = any(re.fullmatch(GUID, (key or "").strip().strip("{}")) for key in keys)
+    return any(same(key, person) for key in keys) or is_rejects and not is_others
 
 
 def same(field: str | None, person: Person) -> bool:

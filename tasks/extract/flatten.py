@@ -1,6 +1,7 @@
 """From raw pages to one CSV in which every value is what the LMS wrote."""
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -62,7 +63,12 @@ def flatten_pages(raw: RawSnapshot, names: ColumnNames, path: Path, *, blocks: s
             "published, since the values to hash may be under another name. Correct the name, or remove it."
         ).about_one_scope()
     key = hash_key(blocks) if names.hashed else None
-    write_pages(raw, columns, path, names, key)
+    fields = write_pages(raw, columns, path, names, key)
+    if missing := names.unhashed_fields(fields):
+        run_logger().warning(
+            "LMS_HASH_COLUMNS names %s, but %s has no such custom field: is it spelled as the LMS does?",
+            ", ".join(missing), raw.scope,
+        )  # fmt: skip
     if raw.rows and (unmatched := names.unmatched(raw.keys)):
         run_logger().warning(
             "LMS_EXCLUDE_COLUMNS names %s, but there is no such key or column; check the spelling against the LMS",
@@ -80,7 +86,7 @@ def flatten_pages(raw: RawSnapshot, names: ColumnNames, path: Path, *, blocks: s
         rows=raw.rows,
         columns=tuple(columns.values()),
         unknown_keys=unknown,
-        hashed_columns=hashed_columns(names, columns),
+        hashed_columns=hashed_columns(names, columns, fields),
         hash_key_id=key_id(key) if key else None,
         sha256=sha256_of(path),
         bytes=path.stat().st_size,
@@ -88,32 +94,38 @@ def flatten_pages(raw: RawSnapshot, names: ColumnNames, path: Path, *, blocks: s
     )
 
 
-def hashed_columns(names: ColumnNames, columns: dict[str, str]) -> tuple[str, ...]:
-    """What is hashed, by the columns' names."""
-    custom = names.stream.custom_fields
-    fields = sorted(name for name in names.hashed if custom in columns and names.custom_field(name))
-    return (*(column for key, column in columns.items() if names.hashing(key)), *fields)
+def hashed_columns(names: ColumnNames, columns: dict[str, str], fields: Iterable[str]) -> tuple[str, ...]:
+    """What is hashed: columns by their names, and what was found among the custom fields as it is configured."""
+    own = {name for name in names.hashed if names.custom_field(name)}
+    found = sorted(own.difference(names.unhashed_fields(fields)))
+    return (*(column for key, column in columns.items() if names.hashing(key)), *found)
 
 
 def write_pages(
     raw: RawSnapshot, columns: dict[str, str], path: Path, names: ColumnNames, hash_key: str | None
-) -> None:
-    """Write every page's items under `columns` (key to column)."""
+) -> set[str]:
+    """Write every page's items under `columns` (key to column); which custom fields were hashed."""
     schema = pa.schema([(name, pa.string()) for name in columns.values()])
+    fields: set[str] = set()
     with create_private(path) as file, pa.csv.CSVWriter(file, schema, write_options=_CSV) as writer:
         for page in raw.files():
             with pa.OSFile(str(page)) as source:
                 items = pa.ipc.open_file(source).read_all()
-            writer.write_table(pa.table([column(items, key, names, hash_key) for key in columns], schema))
+            writer.write_table(pa.table([column(items, key, names, hash_key, fields) for key in columns], schema))
+    return fields
 
 
-def column(items: pa.Table, key: str, names: ColumnNames, hash_key: str | None) -> pa.Array:
-    """One key's texts: GUIDs in lower case, null where the page leaves the key out; hashed where that is asked for."""
+def column(items: pa.Table, key: str, names: ColumnNames, hash_key: str | None, fields: set[str]) -> pa.Array:
+    """One key's texts: GUIDs in lower case, null where the page leaves the key out; hashed where that is asked for.
+
+    Args:
+        fields: gets the names of the custom fields that were hashed.
+    """
     if key not in items.column_names:
         return pa.nulls(len(items), pa.string())
     texts = pc.utf8_lower(items[key]) if key in names.stream.guid_keys else items[key]
     if hash_key is None:
         return texts
     if key == names.stream.custom_fields:
-        return hashed_fields(texts, names.hashes_field, hash_key) if names.hashes_fields else texts
+        return hashed_fields(texts, names.hashes_field, hash_key, fields) if names.hashes_fields else texts
     return hashed_texts(texts, hash_key) if names.hashing(key) else texts

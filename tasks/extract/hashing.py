@@ -33,17 +33,22 @@ def hashed_texts(texts: pa.Array | pa.ChunkedArray, key: str) -> pa.Array:
     return pa.array([None if text is None else hashed(text, key) for text in texts.to_pylist()], pa.string())
 
 
-def hashed_fields(texts: pa.Array | pa.ChunkedArray, is_wanted: Callable[[str], bool], key: str) -> pa.Array:
-    """JSON objects in which the values under the wanted names are hashed and all others are unchanged.
+def hashed_fields(
+    texts: pa.Array | pa.ChunkedArray, is_wanted: Callable[[str], bool], key: str, found: set[str]
+) -> pa.Array:
+    """JSON objects in which the values under the wanted names are hashed, and all others are as they were.
 
     A text is hashed without its quotes, any other value as it is written.
+
+    Args:
+        found: gets the names under which there was a value to hash.
     """
-    return pa.array([text and hashed_object(text, is_wanted, key) for text in texts.to_pylist()], pa.string())
+    return pa.array([text and hashed_object(text, is_wanted, key, found) for text in texts.to_pylist()], pa.string())
 
 
-def hashed_object(text: str, is_wanted: Callable[[str], bool], key: str) -> str:
+def hashed_object(text: str, is_wanted: Callable[[str], bool], key: str, found: set[str]) -> str:
     """
-    >>> hashed_object('{"badge":"12","level":1.50}', {"badge"}.__contains__, "k")[-15:]
+    >>> hashed_object('{"badge":"12","level":1.50}', {"badge"}.__contains__, "k", set())[-15:]
     '","level":1.50}'
     """
     fields: dict[str, object] = dict(_decoder.decode(text))
@@ -51,4 +56,5 @@ def hashed_object(text: str, is_wanted: Callable[[str], bool], key: str) -> str:
         value = bytes(fields[name])  # type: ignore[call-overload]
         plain = msgspec.json.decode(value, type=str) if value.startswith(b'"') else value.decode()
         fields[name] = hashed(plain, key)
+        found.add(name)
     return _encoder.encode(fields).decode()

@@ -3,7 +3,9 @@
 import csv
 import hashlib
 import io
+import logging
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +75,7 @@ class World:
 def world(
     lms: SimulatedLms, aws: SimulatedAws, one_database: Database, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-) -> World:  # fmt: skip
+) -> Iterator[World]:  # fmt: skip
     monkeypatch.setenv("DEPARTMENT_ID", DEPARTMENT)
     monkeypatch.setenv("S3_DEPARTMENT_MEMBERS_PATH", "department_members/{department_id}.csv")
     for name, value in one_database.environment().items():
@@ -86,7 +88,8 @@ def world(
     made.sync()
     lms.edit(ADA, jobTitle="Countess")
     made.sync()
-    return made
+    yield made
+    logging.disable(logging.NOTSET)  # which the command line sets for its process
 
 
 def test_it_refuses_while_the_lms_still_lists_the_person(world: World) -> None:
@@ -211,3 +214,50 @@ def test_what_is_no_guid_is_a_wrong_argument(person: str, capsys: pytest.Capture
         erase.main([person])
     assert stopped.value.code == 2
     assert "must be a GUID" in capsys.readouterr().err
+
+
+def test_rejected_rows_of_others_who_refer_to_the_person_stay(world: World) -> None:
+    world.lms.remove(ADA)
+    head = '"rejected_line","rejected_column","rejected_reason","lms_user_id","supervisor_id","email_address"\n'
+    rows = f'2,"gender","x","{BEA}","{ADA}","bea@example.org"\n3,"gender","x","{ADA}",,"a"\n'
+    key = f"{KEY}.rejected/other.csv"
+    world.aws.s3.put_object(Bucket=BUCKET, Key=key, Body=(head + rows).encode())
+    assert world.run("--yes")[0] == 0
+    [body] = [body for (each, _), body in world.objects().items() if each == key]
+    assert body.decode() == head + f'"2","gender","x","{BEA}",,"bea@example.org"\n'
+
+
+@pytest.mark.parametrize("body", [b"a,b\n1,%s,3\n", b"\x1f\x8b%s", b'lms_user_id\n"%s"x\n', b"{%s}"])
+def test_an_object_that_is_no_strict_csv_is_left_and_named(world: World, body: bytes) -> None:
+    world.lms.remove(ADA)
+    world.aws.s3.put_object(Bucket=BUCKET, Key="department_members/odd.csv", Body=body % ADA.encode())
+    code, out, _ = world.run("--yes")
+    assert code == 1 and "LEFT" in out and "department_members/odd.csv: 1 object that is not strict CSV" in out
+    assert [each for (key, _), each in world.objects().items() if key.endswith("odd.csv")] == [body % ADA.encode()]
+
+
+def test_a_corrected_file_that_nothing_has_loaded_yet_is_still_to_be_loaded(world: World) -> None:
+    world.lms.remove(ADA)
+    key = "department_members/corrected.csv"
+    rows = f"lms_user_id,first_name,department_id\n{BEA},Beatrix,{DEPARTMENT}\n{ADA},Ada,{DEPARTMENT}\n"
+    world.aws.s3.put_object(Bucket=BUCKET, Key=key, Body=rows.encode())
+    assert world.run("--yes")[0] == 0
+    assert s3_to_rds(key=key)["outcome"] == "loaded"
+    assert world.database.query(f"SELECT first_name FROM department_members WHERE lms_user_id = '{BEA}'") == [
+        ("Beatrix",)
+    ]
+
+
+def test_an_object_written_meanwhile_is_not_overwritten(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.lms.remove(ADA)
+    real = copy_without
+
+    def raced(*arguments: Any, **more: Any) -> tuple[int, int]:
+        world.aws.s3.put_object(Bucket=BUCKET, Key=KEY, Body=b"newer")
+        return real(*arguments, **more)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("commands.erasure.objects.copy_without", raced)
+        code, _, err = world.run("--yes")
+    assert code == 1 and "was written anew while this command ran" in err
+    assert world.aws.s3.get_object(Bucket=BUCKET, Key=KEY)["Body"].read() == b"newer"

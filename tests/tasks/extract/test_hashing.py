@@ -171,3 +171,12 @@ def test_the_id_says_which_key_and_not_what_it_is(tmp_path: Path) -> None:
     first = flatten(tmp_path, {"city"}, member)
     assert first.hash_key_id not in (None, KEY)
     assert len(str(first.hash_key_id)) == 16
+
+
+def test_a_custom_field_that_is_nowhere_is_named_and_not_reported_as_hashed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    names = {"custom_fields.badgeNumber", "custom_fields.badge_no"}
+    flat = flatten(tmp_path, names, {"id": "a", "customFields": {"badgeNo": "7"}})
+    assert flat.hashed_columns == ("custom_fields.badge_no",)
+    assert "custom_fields.badgeNumber" in caplog.text and "no such custom field" in caplog.text
