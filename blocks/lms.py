@@ -12,6 +12,17 @@ TOO_SHORT = f"must have at least {SHORTEST_HASH_KEY} characters"
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 
+def hash_key_problem(key: str) -> str | None:
+    """What is wrong with a key for hashed columns, or None."""
+    if len(key.strip()) < SHORTEST_HASH_KEY:
+        return TOO_SHORT
+    try:
+        key.encode()
+    except UnicodeEncodeError:
+        return "must be UTF-8 text"
+    return None
+
+
 class LmsAccount(Block):
     """One administrator account of an Absorb LMS, used only by this pipeline.
 
@@ -57,8 +68,8 @@ class LmsAccount(Block):
     @field_validator("hash_key")
     @classmethod
     def _is_long(cls, key: SecretStr | None) -> SecretStr | None:
-        if key is not None and len(key.get_secret_value()) < SHORTEST_HASH_KEY:
-            raise ValueError(TOO_SHORT)
+        if key is not None and (problem := hash_key_problem(key.get_secret_value())):
+            raise ValueError(problem)
         return key
 
     def __repr_args__(self) -> Any:

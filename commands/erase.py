@@ -10,6 +10,7 @@ import re
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,14 @@ from prefect.settings import temporary_settings
 from psycopg2.extensions import cursor as Cursor
 
 from blocks.local_server import LOCAL_SERVER
-from commands.erasure.objects import Version, delete, list_versions, plan, versions_naming, write_anew
+from commands.erasure.objects import Version, delete, list_versions, plan, search, write_anew
 from commands.erasure.person import Found, Person
-from commands.erasure.rows import Table, erase_rows, find_rows, loads_of, tables_of, with_addresses
+from commands.erasure.rows import Table, erase_all, find_rows, loads_of, tables_of, with_addresses
 from commands.erasure.runs import erase_runs, find_runs
-from tasks.credentials import lms_account
+from tasks.credentials import hash_key, lms_account
 from tasks.errors import ConfigError, PipelineError
 from tasks.extract.account_lock import one_run_an_account
+from tasks.extract.hashing import hashed
 from tasks.extract.session import LmsSession
 from tasks.files import run_folder
 from tasks.load.database import transaction
@@ -47,6 +49,8 @@ NOT_REACHED = (
     "logs kept elsewhere than in Prefect: a terminal, a container's output",
     "copies that other programs made of the tables or of the bucket",
 )
+NAMED = 10
+"""As many objects that were not searched are named."""
 
 
 class Erasure:
@@ -55,6 +59,8 @@ class Erasure:
     def __init__(self, person: Person, schema: str | None, blocks: str | None) -> None:
         self.person = person
         self.blocks = blocks
+        if key := hash_key(blocks):
+            self.person = replace(person, hashed_id=hashed(person.id, key))
         resolver = Resolver(blocks)
         load = load_settings(resolver, schema, None)
         self.schema, self.configured = load.schema, load.tables
@@ -65,8 +71,8 @@ class Erasure:
         self.person_columns = {MEMBERS.key_column, *([user] if user else [])}
         resolver.credentials("lms_account")
         resolver.finish()
-        self.loads: set[tuple[str, str]] = set()
-        """Which table was loaded from which key."""
+        self.loads: set[tuple[str, str, str]] = set()
+        """Which table was loaded from which bucket and key."""
         self.left: list[Found] = []
         """What an object that was written anew still mentions."""
 
@@ -88,13 +94,20 @@ class Erasure:
     def find(self) -> list[Found]:
         """What names the person, in every store."""
         with transaction(self.blocks) as cursor:
-            self.loads = loads_of(cursor, self.schema, self.bucket)
-            self.prefixes |= {key for _, key in self.loads}
+            self.loads = loads_of(cursor, self.schema)
+            self.prefixes |= {key for _, bucket, key in self.loads if bucket == self.bucket}
             tables = self._tables(cursor)
             found = [each for table in tables for each in find_rows(cursor, table, self.person)]
             self.person = with_addresses(cursor, tables, self.person)
         with s3_access(S3Object(self.bucket, ""), self.blocks) as client:
-            found += plan(self._versions(client))
+            naming, unsearched = self._versions(client)
+            found += plan(naming)
+            if unsearched:
+                keys = ", ".join(sorted({version.key for version in unsearched})[:NAMED])
+                where = f"s3://{self.bucket}"
+                found.append(
+                    Found(where, len(unsearched), f"versions that are no text and were not searched: {keys}", True)
+                )
         with get_client(sync_client=True) as prefect:
             return found + find_runs(prefect, self.person)
 
@@ -111,9 +124,8 @@ class Erasure:
             tables = self._tables(cursor)
             for name in sorted(self._names()):
                 lock_table(cursor, TableSchema(self.schema, name, ()))
-            for table in tables:
-                erase_rows(cursor, table)
-            versions = self._versions(client)
+            erase_all(cursor, tables)
+            versions, _ = self._versions(client)
             for version in versions:
                 if not version.is_current:
                     delete(client, version)
@@ -124,7 +136,7 @@ class Erasure:
 
     def _write_anew(self, client: Any, cursor: Cursor, version: Version, folder: Path) -> None:
         where = f"s3://{version.bucket}/{version.key}"
-        rewritten = write_anew(client, version, self.person, self.person_columns, folder)
+        rewritten = write_anew(client, version, self.person, self.person_columns, folder, self.blocks)
         if rewritten is None:
             self.left.append(Found(where, 1, "object that is not strict CSV; correct or delete it by hand", True))
             return
@@ -137,7 +149,7 @@ class Erasure:
     def _count_as_loaded(self, cursor: Cursor, before: Snapshot, after: Snapshot) -> None:
         """The new object counts as loaded where the one before was; where that is yet to come, S3's event loads it."""
         stream = MEMBERS if after.scope is None else after.scope.stream
-        for name in sorted({table for table, key in self.loads if key == after.object.key}):
+        for name in sorted({name for name, *there in self.loads if there == [after.object.bucket, after.object.key]}):
             table = TableSchema(self.schema, name, (), stream=stream)
             open_ledger(cursor, table)
             if find_earlier(cursor, table, before).load_id is not None:
@@ -147,13 +159,13 @@ class Erasure:
         return list(tables_of(cursor, self.schema, self._names(), self.person, self.person_columns))
 
     def _names(self) -> set[str]:
-        return {*self.configured.values(), *(table for table, _ in self.loads)}
+        return {*self.configured.values(), *(table for table, *_ in self.loads)}
 
-    def _versions(self, client: Any) -> list[Version]:
+    def _versions(self, client: Any) -> tuple[list[Version], list[Version]]:
         versions = list_versions(client, self.bucket, self.prefixes)
         size = sum(version.size for version in versions) / 1e6
         sys.stderr.write(f"searching {len(versions)} versions of objects in {self.bucket}, {size:,.1f} MB\n")
-        return list(versions_naming(client, versions, self.person))
+        return search(client, versions, self.person)
 
 
 def show(found: list[Found]) -> None:
@@ -171,12 +183,19 @@ def run(erasure: Erasure, *, is_meant: bool) -> bool:
     if not is_meant:
         sys.stdout.write("Nothing was changed. Run again with --yes to erase it.\n")
         return True
+    other_buckets = sorted({bucket for _, bucket, _ in erasure.loads} - {erasure.bucket})
     if found:
         erasure.erase()
         sys.stdout.write("Erased. What a new search of the same stores finds:\n")
         found = [*erasure.find(), *erasure.left]
         show(found)
-    sys.stdout.write("Not reached, and yours to see to:\n" + "".join(f"  {each}\n" for each in NOT_REACHED))
+    sys.stdout.write(
+        "Not reached, and yours to see to:\n"
+        + "".join(
+            f"  {each}\n"
+            for each in (*NOT_REACHED, *(f"the bucket {name}, from which tables were loaded" for name in other_buckets))
+        )
+    )
     return not found
 
 
@@ -196,17 +215,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("person", type=guid, metavar="LMS_USER_ID", help="the person's id in the LMS, a GUID")
     parser.add_argument("--yes", action="store_true", help="erase, rather than show what would be")
+    parser.add_argument(
+        "--address",
+        action="append",
+        default=[],
+        metavar="E-MAIL",
+        help="an address of the person, for rejected rows whose id is damaged, where no table knows them any more",
+    )
     parser.add_argument("--schema-name", help="else BUSINESS_TRACKING_SCHEMA")
     parser.add_argument("--blocks", help="the name under which the blocks are saved; else the environment")
     options = parser.parse_args(arguments)
     logging.disable(logging.WARNING)
     try:
         with temporary_settings(LOCAL_SERVER):
-            erasure = Erasure(Person(options.person), options.schema_name, options.blocks)
+            erasure = Erasure(
+                Person(options.person, addresses=frozenset(options.address)), options.schema_name, options.blocks
+            )
             with one_run_an_account(options.blocks):  # so that no extract publishes meanwhile
                 return 0 if run(erasure, is_meant=options.yes) else 1
     except PipelineError as error:
-        sys.stderr.write(f"{type(error).__name__}: {error}\n")
+        said = str(error)
+        if options.yes and "Nothing was changed" in said and not isinstance(error, ConfigError):
+            said = said.replace("Nothing was changed", "What was erased until then stays erased")
+        sys.stderr.write(f"{type(error).__name__}: {said}\n")
     except httpx.HTTPError as error:
         sys.stderr.write(
             f"Prefect could not be asked ({type(error).__name__}). Check PREFECT_API_URL, and run again.\n"

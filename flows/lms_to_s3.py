@@ -21,7 +21,7 @@ from tasks.alert import alert_of_failure
 from tasks.extract.account_lock import one_run_an_account
 from tasks.extract.fetch import authenticate, fetch_pages
 from tasks.extract.flatten import flatten_pages
-from tasks.extract.publish import Extracted, write_csv
+from tasks.extract.publish import Extracted, check_hash_keys, write_csv
 from tasks.extract.report import extract_report
 from tasks.extract.scopes import list_scopes
 from tasks.files import page_folder, run_folder
@@ -116,6 +116,8 @@ def publish_snapshots(
             unreadable=listed.unreadable,
             was_unavailable=listed.was_unavailable,
         )
+        if settings.names.hashed and not (outcomes.alone or allow_hash_change):
+            check_hash_keys(listed.scopes, settings.bucket, settings.path_template, blocks=blocks)
         for outcome in outcomes.in_turn(READING):
             with outcomes.attempt(outcome), page_folder(folder, outcome.scope.id) as pages:
                 others = listed.ids - {outcome.scope.id}

@@ -1,6 +1,7 @@
 """From the LMS's keys to the table's columns: the stream's names, and the user's own over them."""
 
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -24,6 +25,16 @@ def snake_case(key: str) -> str:
     ('cc_email_addresses', 'external_id', 'is_admin')
     """
     return _WORD_START.sub("_", key).lower()
+
+
+def spellings(name: str) -> set[str]:
+    """The forms in which a custom field may be named: in any letter case, with `_` for blanks and dashes.
+
+    >>> spellings("Badge No") & spellings("badge_no")
+    {'badge_no'}
+    """
+    plain = re.sub(r"[\s-]+", "_", unicodedata.normalize("NFC", name))
+    return {plain.lower(), snake_case(plain)}
 
 
 def prefixes(key: str) -> list[str]:
@@ -100,9 +111,8 @@ class ColumnNames:
 
     def hashes_field(self, field_name: str) -> bool:
         """Whether the values under this name among the custom fields are hashed."""
-        spellings = {field_name.lower(), snake_case(field_name)}
         own = [each for each in map(self.custom_field, self.hashed) if each]
-        return self._hashes_all_fields or any(spellings & {each.lower(), snake_case(each)} for each in own)
+        return self._hashes_all_fields or any(spellings(field_name) & spellings(each) for each in own)
 
     @property
     def hashes_fields(self) -> bool:
@@ -126,9 +136,9 @@ class ColumnNames:
         """Configured names of custom fields that match none of these."""
         if self.stream.custom_fields is None:
             return []
-        spellings = {each for field in fields for each in (field.lower(), snake_case(field))}
+        found = {each for field in fields for each in spellings(field)}
         own = {name: self.custom_field(name) for name in self.hashed if self.custom_field(name)}
-        return sorted(name for name, field in own.items() if not spellings & {field.lower(), snake_case(field)})
+        return sorted(name for name, field in own.items() if not found & spellings(field))
 
     def _known(self, keys: Iterable[str]) -> list[str]:
         return [*keys, *(key for stream in STREAMS.values() for key in stream.keys)]
@@ -152,6 +162,10 @@ class ColumnNames:
             ConfigError: two keys would share one column.
         """
         kept = {key: name for key in keys if (name := self.column(key)) is not None}
+        if dates := [key for key in kept if _DATE.search(snake_case(key)) and self.hashing(key)]:
+            raise ConfigError(
+                f"{', '.join(dates)}: dates cannot be hashed. Leave them out, or name other columns to hash."
+            )
         taken: dict[str, str] = {}
         for key, name in kept.items():
             if taken.setdefault(name, key) != key:

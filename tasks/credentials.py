@@ -16,7 +16,7 @@ from blocks.environment import (
     s3_bucket_from,
 )
 from blocks.environment import read_environment as read_variables
-from blocks.lms import SHORTEST_HASH_KEY, TOO_SHORT, LmsAccount
+from blocks.lms import LmsAccount, hash_key_problem
 from tasks.errors import ConfigError
 
 BlockT = TypeVar("BlockT", bound=Block)
@@ -44,8 +44,8 @@ def hash_key(blocks: str | None) -> str | None:
     if (saved := lms_account(blocks).hash_key) is not None:
         return saved.get_secret_value()
     key = read_environment().get("LMS_HASH_KEY")
-    if key is not None and len(key) < SHORTEST_HASH_KEY:
-        raise ConfigError("fix these settings:", [f"LMS_HASH_KEY {TOO_SHORT}"])
+    if key is not None and (problem := hash_key_problem(key)):
+        raise ConfigError("fix these settings:", [f"LMS_HASH_KEY {problem}"])
     return key
 
 

@@ -1,9 +1,10 @@
 """The person in S3: every version of every snapshot, reject file and corrected file that names them."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ KEPT = (
     "SSEKMSKeyId", "BucketKeyEnabled", "StorageClass",
 )  # fmt: skip
 """What an object that is written anew keeps beside its metadata."""
+BINARY = (b"\x1f\x8b", b"PK\x03\x04", b"PAR1", b"\xff\xfe", b"\xfe\xff")
+"""What gzip, zip (and so .xlsx), Parquet and UTF-16 begin with."""
 OVERLAP = 512
 """Bytes of a piece that are looked at once more with the next, since a mention may lie across both."""
 
@@ -50,14 +53,20 @@ def list_versions(client: Any, bucket: str, prefixes: Iterable[str]) -> list[Ver
     return list(found.values())
 
 
-def versions_naming(client: Any, versions: Iterable[Version], person: Person) -> Iterator[Version]:
-    """Those of the versions that name the person."""
+def search(client: Any, versions: Iterable[Version], person: Person) -> tuple[list[Version], list[Version]]:
+    """Those of the versions that name the person, and those that are no UTF-8 text and so cannot be searched."""
+    naming, unsearched = [], []
     for version in versions:
         wanted = {"Bucket": version.bucket, "Key": version.key, "VersionId": version.version_id}
         pattern = person.by_any if version.is_rejects else person.by_id
         with closing(client.get_object(**wanted)["Body"]) as body:
-            if mentions(body.iter_chunks(DOWNLOAD_CHUNK), pattern):
-                yield version
+            pieces = body.iter_chunks(DOWNLOAD_CHUNK)
+            first = next(pieces, b"")
+            if b"\0" in first[:4096] or first.startswith(BINARY):
+                unsearched.append(version)
+            elif mentions(chain([first], pieces), pattern):
+                naming.append(version)
+    return naming, unsearched
 
 
 def mentions(pieces: Iterable[bytes], pattern: re.Pattern[bytes]) -> bool:
@@ -97,7 +106,7 @@ class Rewritten:
 
 
 def write_anew(
-    client: Any, version: Version, person: Person, person_columns: set[str], folder: Path
+    client: Any, version: Version, person: Person, person_columns: set[str], folder: Path, blocks: str | None
 ) -> Rewritten | None:
     """The current object is in S3 without the person; whoever else it is about stays there, byte for byte.
 
@@ -110,7 +119,7 @@ def write_anew(
     original, made = folder / "original", folder / "anew"
     head = client.head_object(Bucket=source.bucket, Key=source.key)
     try:
-        before = read_object.fn(source, original)
+        before = read_object.fn(source, original, blocks=blocks)
         rows, left = copy_without(original, made, person, person_columns, is_rejects=version.is_rejects)
     except ObjectInvalid:
         return None
@@ -124,6 +133,8 @@ def write_anew(
         client.delete_object(Bucket=source.bucket, Key=source.key)  # else the version before would be current again
         return Rewritten(before, None, 0)
     after = replace(before, path=made, sha256=sha256_of(made), bytes=made.stat().st_size)
+    if after.sha256 == before.sha256:  # all that there is are mentions in rows of others
+        return Rewritten(before, None, left)
     metadata = head.get("Metadata", {})
     if not before.is_plain:
         after = replace(after, rows=rows)
@@ -162,8 +173,13 @@ def copy_without(
                     fields = record.fields()
                     if is_own([fields[number] for number in own], person, is_rejects=is_rejects):
                         continue
+                    if not any(map(person.is_named_by, fields)):
+                        file.write(record.data)
+                        copied += 1
+                        left += bool(person.by_id.search(data))
+                        continue
                     ending = record.data[len(record.data.rstrip(b"\r\n")) :]
-                    kept = joined([None if same(field, person) else field for field in fields]) + ending
+                    kept = joined([None if person.is_named_by(field) else field for field in fields]) + ending
                     left += bool(person.by_id.search(kept.lower()))
                 file.write(kept)
                 copied += 1
@@ -173,12 +189,7 @@ def copy_without(
 def is_own(keys: list[str | None], person: Person, *, is_rejects: bool) -> bool:
     """Whether a row that names the person is theirs: by its key, or in a reject file by having no other's."""
     is_others = any(re.fullmatch(GUID, (key or "").strip().strip("{}")) for key in keys)
-    return any(same(key, person) for key in keys) or is_rejects and not is_others
-
-
-def same(field: str | None, person: Person) -> bool:
-    """Whether a field is the person's id, in any of the forms that PostgreSQL takes."""
-    return field is not None and field.strip().strip("{}").replace("-", "").lower() == person.id.replace("-", "")
+    return any(person.is_named_by(key) for key in keys) or is_rejects and not is_others
 
 
 def joined(fields: list[str | None]) -> bytes:

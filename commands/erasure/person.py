@@ -10,22 +10,34 @@ class Person:
 
     Args:
         id: the GUID, in lower case with its dashes.
+        hashed_id: what stands for it in hashed columns; empty where nothing is hashed.
         addresses: e-mail addresses by which a rejected row names the person whose id it spoils.
     """
 
     id: str
+    hashed_id: str = field(default="", repr=False)
     addresses: frozenset[str] = field(default=frozenset(), repr=False)
+
+    @property
+    def forms(self) -> list[str]:
+        """The id without dashes, as `plain` gives it; and its hash."""
+        return [self.id.replace("-", ""), *([self.hashed_id] if self.hashed_id else [])]
 
     @property
     def by_id(self) -> re.Pattern[bytes]:
         """Finds the id, with or without its dashes, in lower-case bytes."""
-        return re.compile(f"{self.id}|{self.id.replace('-', '')}".encode())
+        return re.compile("|".join([self.id, *self.forms]).encode())
 
     @property
     def by_any(self) -> re.Pattern[bytes]:
-        """Finds the id or one of the addresses, as whole words, in lower-case bytes."""
-        words = "|".join(re.escape(each.lower()) for each in sorted(self.addresses))
-        return re.compile(self.by_id.pattern + (rf"|(?<![\w.+-])(?:{words})(?![\w.-])".encode() if words else b""))
+        """Finds the id or one of the addresses, as whole words, in bytes whose ASCII letters are lower case."""
+        spellings = {form.encode().lower() for each in self.addresses for form in (each, each.lower(), each.upper())}
+        words = b"|".join(map(re.escape, sorted(spellings)))
+        return re.compile(self.by_id.pattern + (rb"|(?<![\w.+-])(?:%s)(?![\w.-])" % words if words else b""))
+
+    def is_named_by(self, text: str | None) -> bool:
+        """Whether a value is the person's id, in any of the forms that PostgreSQL takes, or its hash."""
+        return text is not None and text.strip().strip("{}").replace("-", "").lower() in self.forms
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from psycopg2.extensions import cursor as Cursor
 
 from commands.erasure.person import Found, Person
-from tasks.load.database import execute, literal, one_row, quoted
+from tasks.errors import ConfigError
+from tasks.load.database import RowError, execute, literal, one_row, quoted, savepoint
 from tasks.load.ledger import LEDGER
 
 ADDRESSES = ("email_address", "user_name")
@@ -18,8 +19,8 @@ class Table:
 
     name: str
     """Quoted and qualified."""
-    id: str
-    """SQL for the person's id, a GUID that was checked."""
+    forms: str
+    """SQL for the forms of the person's id, a GUID that was checked."""
     of_person: str
     """SQL that says whether a row `t` is the person's own."""
     references: tuple[str, ...]
@@ -28,33 +29,38 @@ class Table:
 
     def holds(self, column: str) -> str:
         """SQL that says whether another's row holds the id in that column."""
-        return f"NOT {self.of_person} AND lower(t.{quoted(column)}::text) = {self.id}"
+        return f"NOT {self.of_person} AND {plain(column)} IN ({self.forms})"
 
 
-def loads_of(cursor: Cursor, schema: str, bucket: str) -> set[tuple[str, str]]:
-    """Every table of the schema that was loaded from the bucket, with the key of each object."""
+def plain(column: str) -> str:
+    """SQL for a value of the row `t` without what may be written around and within a GUID."""
+    return f"replace(btrim(lower(t.{quoted(column)}::text), ' {{}}'), '-', '')"
+
+
+def loads_of(cursor: Cursor, schema: str) -> set[tuple[str, str, str]]:
+    """Every table of the schema that a load has filled, with the bucket and the key of each object."""
     ledger = quoted(schema, LEDGER)
     cursor.execute("SELECT to_regclass(%s) IS NOT NULL", (ledger,))
     if not one_row(cursor)[0]:
         return set()
-    execute(cursor, "erase_ledger", {"bucket": bucket}, ledger=ledger)
-    return {(table, key) for table, key in cursor.fetchall()}
+    execute(cursor, "erase_ledger", ledger=ledger)
+    return {(table, bucket, key) for table, bucket, key in cursor.fetchall()}
 
 
 def tables_of(
     cursor: Cursor, schema: str, names: Iterable[str], person: Person, person_columns: set[str]
 ) -> Iterator[Table]:
     """Those of the tables that are there, and each one's history."""
-    person_id = literal(person.id)
+    forms = ", ".join(map(literal, person.forms))
     for name in sorted({each for own in names for each in (own, f"{own}_history")}):
         execute(cursor, "columns", {"table": quoted(schema, name)})
         columns = cursor.fetchall()
         own = [column for column, *_ in columns if column in person_columns]
         if own:
-            is_own = " OR ".join(f"lower(t.{quoted(column)}::text) IS NOT DISTINCT FROM {person_id}" for column in own)
+            is_own = " OR ".join(f"({plain(column)} IN ({forms})) IS TRUE" for column in own)
             yield Table(
                 quoted(schema, name),
-                person_id,
+                forms,
                 f"({is_own})",
                 tuple(c for c, may_hold, may_be_null in columns if may_hold and may_be_null and c not in own),
                 tuple(column for column, *_ in columns if column in ADDRESSES),
@@ -65,7 +71,7 @@ def find_rows(cursor: Cursor, table: Table, person: Person) -> list[Found]:
     """What names the person in one table."""
     held = " OR ".join(f"({table.holds(column)})" for column in table.references) or "false"
     parts = {"table": table.name, "of_person": table.of_person, "held": held}
-    execute(cursor, "erase_find", {"pattern": f"%{person.id}%"}, **parts)
+    execute(cursor, "erase_find", {"pattern": "|".join([person.id, *person.forms])}, **parts)
     own, others, mentions = one_row(cursor)
     found = [
         Found(table.name, own, "rows of the person, deleted"),
@@ -88,9 +94,34 @@ def with_addresses(cursor: Cursor, tables: list[Table], person: Person) -> Perso
     return replace(person, addresses=person.addresses | found)
 
 
-def erase_rows(cursor: Cursor, table: Table) -> None:
-    """Delete the person's rows, and take their id out of the rows of others."""
-    for name in table.references:
-        parts = {"table": table.name, "column": quoted(name), "held": table.holds(name)}
-        execute(cursor, "erase_reference", **parts)
-    execute(cursor, "erase_rows", table=table.name, of_person=table.of_person)
+def erase_all(cursor: Cursor, tables: list[Table]) -> None:
+    """Delete the person's rows, and take their id out of the rows of others; in an order that foreign keys allow.
+
+    Raises:
+        ConfigError: a constraint keeps some. Names it.
+    """
+    for table in tables:
+        for name in table.references:
+            parts = {"table": table.name, "column": quoted(name), "held": table.holds(name)}
+            execute(cursor, "erase_reference", **parts)
+    waiting, refusals = tables, list[str]()
+    while waiting:
+        refusals = [refusal for table in waiting if (refusal := refused(cursor, table))]
+        still = [table for table in waiting if any(refusal.startswith(f"{table.name}: ") for refusal in refusals)]
+        if len(still) == len(waiting):
+            raise ConfigError(
+                "the person's rows cannot be deleted; nothing was changed. Correct these first:", refusals
+            )
+        waiting = still
+
+
+def refused(cursor: Cursor, table: Table) -> str:
+    """Delete the person's rows of one table; why the database refused, or nothing."""
+    try:
+        with savepoint(cursor):
+            execute(cursor, "erase_rows", table=table.name, of_person=table.of_person)
+            cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+    except RowError as error:
+        constraint = error.error.diag.constraint_name or "a trigger or rule"
+        return f"{table.name}: {constraint} of {error.error.diag.table_name or 'the table'} needs them"
+    return ""

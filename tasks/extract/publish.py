@@ -12,8 +12,10 @@ from botocore.exceptions import ClientError
 from prefect import task
 from prefect.runtime import flow_run
 
+from tasks.credentials import hash_key
 from tasks.errors import ConfigError, SnapshotShrank
 from tasks.extract.flatten import FlatSnapshot
+from tasks.extract.hashing import key_id
 from tasks.log import run_logger
 from tasks.s3 import FORMAT, S3Object, Snapshot, listed, object_key, real_version, s3_access
 from tasks.streams import MEMBERS, Scope
@@ -79,11 +81,11 @@ def write_csv(
     began = time.monotonic()
     target = S3Object(bucket, object_key(path_template, flat.scope, flat.snapshot_at))
     with s3_access(target, blocks) as client:
-        previous = last_published(client, bucket, path_template, flat)
+        previous = last_published(client, bucket, path_template, flat.scope)
         if not allow_shrink:
             check_volume(flat, previous.rows if previous else None)
         if previous and not allow_hash_change:
-            check_hash_key(flat, previous)
+            check_hash_key(flat.scope, flat.hash_key_id, previous)
         if not dry_run:
             target = upload(client, flat, target)
     return Published(target, flat.rows, previous.rows if previous else None, flat.bytes, time.monotonic() - began)
@@ -138,34 +140,46 @@ def check_volume(flat: FlatSnapshot, previous_rows: int | None) -> None:
     raise error
 
 
-def check_hash_key(flat: FlatSnapshot, previous: Previous) -> None:
+@task(name="check-hash-keys", **IN_MEMORY, **RETRIED)
+def check_hash_keys(scopes: tuple[Scope, ...], bucket: str, path_template: str, *, blocks: str | None = None) -> None:
+    """The key for hashed columns is that of the last snapshot of each of several scopes, before any is published.
+
+    Raises:
+        ConfigError: it is another one.
+    """
+    key = hash_key(blocks)
+    with s3_access(S3Object(bucket, path_template), blocks) as client:
+        for scope in scopes:
+            if previous := last_published(client, bucket, path_template, scope):
+                check_hash_key(scope, key_id(key) if key else None, previous)
+
+
+def check_hash_key(scope: Scope, hash_key_id: str | None, previous: Previous) -> None:
     """Raise ConfigError where values would have other hashes than last time, or be hashed no more."""
-    if previous.hash_key_id in (None, flat.hash_key_id):
+    if previous.hash_key_id in (None, hash_key_id):
         return
-    found = (
-        "a different LMS_HASH_KEY, so no hash would match an earlier one" if flat.hash_key_id else "no column to hash"
-    )
+    found = "a different LMS_HASH_KEY, so no hash would match an earlier one" if hash_key_id else "no column to hash"
     raise ConfigError(
-        f"{flat.scope}: expected the same hash settings as for its last snapshot, found {found}. Nothing was "
+        f"{scope}: expected the same hash settings as for its last snapshot, found {found}. Nothing was "
         "published. Correct LMS_HASH_COLUMNS and LMS_HASH_KEY; if the change is intended, run once with "
         "allow_hash_change."
     )
 
 
-def last_published(client: Any, bucket: str, path_template: str, flat: FlatSnapshot) -> Previous | None:
+def last_published(client: Any, bucket: str, path_template: str, scope: Scope) -> Previous | None:
     """The metadata of this scope's last object; None, with a log line, if there is none.
 
     Checks the objects whose keys match the template, newest first. Other scopes' objects and other files are skipped.
     """
-    prefix, could_be = key_pattern(path_template, flat.scope)
+    prefix, could_be = key_pattern(path_template, scope)
     could_be_ours = (entry for entry in listed(client, bucket, prefix) if could_be.fullmatch(entry["Key"]))
     newest = nlargest(MOST_LOOKED_AT, could_be_ours, key=lambda entry: (entry["LastModified"], entry["Key"]))
     for entry in newest:
-        if (previous := snapshot_of(client, bucket, entry["Key"], flat.scope)) is not None:
+        if (previous := snapshot_of(client, bucket, entry["Key"], scope)) is not None:
             return previous
     run_logger().info(
         "%s: found no earlier snapshot to compare with among %d object(s) in s3://%s/%s",
-        flat.scope, len(newest), bucket, prefix,
+        scope, len(newest), bucket, prefix,
     )  # fmt: skip
     return None
 

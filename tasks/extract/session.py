@@ -244,7 +244,7 @@ def _refuse(status: int, body: bytes, where: str) -> None:
     error = ConfigError(
         f"{where} answered {status}; retrying would not help. Check REST_API_URL, the id and LMS_PAGE_SIZE."
     )
-    error.status = status
+    error.status = status if body.lstrip().startswith(b"{") else None  # a proxy's page is no word of the LMS
     raise error
 
 

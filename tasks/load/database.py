@@ -9,6 +9,7 @@ from typing import Any
 import boto3
 import psycopg2
 from botocore.exceptions import BotoCoreError
+from psycopg2.errors import InsufficientPrivilege
 from psycopg2.extensions import cursor as Cursor
 from sqlalchemy import Engine, event
 from sqlalchemy.pool import NullPool
@@ -101,9 +102,11 @@ def savepoint(cursor: Cursor) -> Iterator[None]:
     try:
         yield
     except psycopg2.Error as error:
-        if not is_about_a_row(error):
+        if not is_about_a_row(error) and not isinstance(error, InsufficientPrivilege):
             raise
         cursor.execute("ROLLBACK TO SAVEPOINT step; RELEASE SAVEPOINT step")
+        if not is_about_a_row(error):
+            raise
         raise RowError(error) from None
     except Exception:
         cursor.execute("ROLLBACK TO SAVEPOINT step; RELEASE SAVEPOINT step")

@@ -4,10 +4,12 @@ A load writes what it has changed, as the table holds it in the end. What loads 
 is found by comparing the whole table, before anything else is written.
 """
 
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+import psycopg2
 from psycopg2.errors import InsufficientPrivilege
 from psycopg2.extensions import cursor as Cursor
 
@@ -15,11 +17,12 @@ from tasks.columns import DEPARTED_AT
 from tasks.errors import AuthError, SchemaMismatch
 from tasks.load.align import LONGEST_NAME
 from tasks.load.compare import Compared
-from tasks.load.database import execute, one_row, quoted, savepoint, statement
+from tasks.load.database import execute, one_row, quoted, statement
 from tasks.load.evolve import alter_table
 from tasks.load.ledger import LEDGER
 from tasks.load.plan import CHANGED, STAGED, Merge
 from tasks.load.schema import TableSchema
+from tasks.log import run_logger
 
 OWN_COLUMNS = ("valid_from", "valid_to", "change", "load_id")
 MISSED, SIDE_EFFECTS = "pg_temp.history_missed", "pg_temp.history_side_effects"
@@ -56,7 +59,7 @@ def view_name(table: TableSchema) -> str:
 def sql_of(name: str, **parts: str) -> str:
     """The SQL of a file without its comments, on one line, for somebody to run by hand."""
     lines = (line for line in statement(name).splitlines() if not line.startswith("--"))
-    return " ".join(" ".join(lines).format(**parts).split()).rstrip(";")
+    return " ".join(" ".join(lines).split()).format(**parts).rstrip(";")
 
 
 def open_history(cursor: Cursor, merge: Merge, *, dry_run: bool) -> History | None:
@@ -71,16 +74,19 @@ def open_history(cursor: Cursor, merge: Merge, *, dry_run: bool) -> History | No
     name = history_name(table)
     cursor.execute("SELECT to_regclass(%s) IS NULL", (name,))
     [is_new] = one_row(cursor)
-    if not is_new:
-        sync_columns(cursor, table, name, dry_run=dry_run)
-    elif not dry_run:
-        create_history(cursor, table, name)
+    is_wider = False
+    if is_new:
+        create_history(cursor, table, name)  # which a dry run rolls back
+    else:
+        is_wider = sync_columns(cursor, table, name, dry_run=dry_run)
     if dry_run:
         return None
+    make_view(cursor, table, name, only_if_missing=not is_wider)
     columns = (*(column.name for column in table.columns), *(column.name for column in merge.alignment.added))
     ledger = quoted(table.schema, LEDGER)
     execute(cursor, "history_last", {"table_name": table.table}, history=name, ledger=ledger)
     last, has_missed = one_row(cursor)
+    has_missed = has_missed or is_wider  # the new columns may have values already
     history = History(name, columns, after(cursor, last), is_new, last is None, has_missed)
     if has_missed:
         find_missed(cursor, merge, history, MISSED)
@@ -102,47 +108,93 @@ def check_names(table: TableSchema, added: list[str]) -> None:
 
 
 def create_history(cursor: Cursor, table: TableSchema, name: str) -> None:
-    """Create the history and the view of its current state."""
-    parts = {"history": name, "table": table.quoted, "key": quoted(table.stream.key_column)}
-    view = view_name(table)
+    """Create the history; its indexes follow once it has rows.
+
+    Raises:
+        AuthError: this user may not. Names the SQL to run.
+    """
+    kinds = column_types(cursor, table.quoted)
+    columns = ", ".join(f"t.{quoted(column)}::{kind} AS {quoted(column)}" for column, kind in kinds.items())
+    parts = {"history": name, "table": table.quoted, "key": quoted(table.stream.key_column), "columns": columns}
+    with as_owner(cursor, name, lambda: "; ".join([
+        sql_of("history_table", **parts), sql_of("history_indexes", **parts),
+        sql_of("history_view", view=view_name(table), history=name),
+        f"GRANT SELECT, INSERT, UPDATE ON {name} TO {quoted(cursor.connection.info.user)};",
+    ])):  # fmt: skip
+        execute(cursor, "history_table", **parts)
+
+
+@contextmanager
+def as_owner(cursor: Cursor, name: str, sql: Callable[[], str]) -> Iterator[None]:
+    """What only the history's owner may do; an AuthError with the SQL to run where this user is not."""
+    cursor.execute("SAVEPOINT as_owner")
     try:
-        with savepoint(cursor):
-            execute(cursor, "history_table", **parts)
-            execute(cursor, "history_view", view=view, history=name)
+        yield
     except InsufficientPrivilege:
-        user = quoted(cursor.connection.info.user)
-        statements = (sql_of(f"history_{each}", **parts, view=view) for each in ("table", "indexes", "view"))
-        sql = "; ".join(statements)
+        cursor.execute("ROLLBACK TO SAVEPOINT as_owner")
         raise AuthError(
-            f"{name}: expected the history table, or permission to create it; found neither. Nothing was changed. As "
-            f"the schema's owner, run: {sql}; GRANT SELECT, INSERT, UPDATE ON {name} TO {user};"
+            f"{name}: expected a history with the table's columns, or permission to create or alter it; found neither. "
+            f"Nothing was changed. As the schema's owner, run: {sql()}"
         ) from None
+    cursor.execute("RELEASE SAVEPOINT as_owner")
 
 
-def sync_columns(cursor: Cursor, table: TableSchema, name: str, *, dry_run: bool) -> None:
-    """The history has each column of the table, in its type; columns that the table has no more stay in it."""
-    cursor.execute(statement("column_types"), {"table": table.quoted})
-    wanted = {row[0]: (row[1], row[6]) for row in cursor.fetchall()}
-    cursor.execute(statement("column_types"), {"table": name})
-    found = {row[0]: (row[1], row[6]) for row in cursor.fetchall()}
+def column_types(cursor: Cursor, table: str) -> dict[str, str]:
+    """Each column's type in SQL; of a domain the type below it, since its constraints are not the history's."""
+    cursor.execute(statement("column_types"), {"table": table})
+    return {
+        name: (base if base not in (declared, "enum") else declared) + (f" COLLATE {collation}" if collation else "")
+        for name, declared, base, _, _, _, collation, *_ in cursor.fetchall()
+    }
+
+
+def sync_columns(cursor: Cursor, table: TableSchema, name: str, *, dry_run: bool) -> bool:
+    """The history has each column of the table, in its type; whether it got new ones.
+
+    Columns that the table has no more stay in it.
+
+    Raises:
+        SchemaMismatch: a column has another type there, or it is no history. Names the SQL to run.
+        AuthError: columns are missing, and this user may not add them. Names the SQL to run.
+    """
+    wanted, found = column_types(cursor, table.quoted), column_types(cursor, name)
+    if not set(OWN_COLUMNS) <= found.keys():
+        raise SchemaMismatch(
+            f"{name}: expected the history of {table.quoted}, with columns {', '.join(OWN_COLUMNS)}; found another "
+            "table of that name. Nothing was changed. Rename it, or load without history."
+        )
     if other := [c for c in wanted if c in found and found[c] != wanted[c]]:
-        changes = ", ".join(f"ALTER COLUMN {quoted(c)} TYPE {typed(*wanted[c])}" for c in other)
+        changes = (f"ALTER COLUMN {quoted(c)} TYPE {wanted[c]} USING {quoted(c)}::{wanted[c]}" for c in other)
         raise SchemaMismatch(
             f"{name}: expected the same types as in {table.quoted}, found different ones for {', '.join(other)}. "
-            f"Nothing was changed. As the history's owner, run: DROP VIEW {view_name(table)}; "
-            f"ALTER TABLE {name} {changes}; "
-            f"{sql_of('history_view', view=view_name(table), history=name)};"
+            f"Nothing was changed. As the history's owner, run: DROP VIEW IF EXISTS {view_name(table)}; "
+            f"ALTER TABLE {name} {', '.join(changes)}; {sql_of('history_view', view=view_name(table), history=name)};"
         )
-    missing = [(c, typed(*wanted[c])) for c in wanted if c not in found]
-    if missing and not dry_run:
+    missing = [(c, wanted[c]) for c in wanted if c not in found]
+    if not missing or dry_run:
+        return False
+    added = ", ".join(f"ADD COLUMN {quoted(c)} {kind}" for c, kind in missing)
+    with as_owner(cursor, name, lambda: f"ALTER TABLE {name} {added};"):
         alter_table(cursor, name, missing)
-        with suppress(InsufficientPrivilege), savepoint(cursor):
-            execute(cursor, "history_view", view=view_name(table), history=name)
+    return True
 
 
-def typed(declared: str, collation: str | None) -> str:
-    """A column's type in SQL."""
-    return declared + (f" COLLATE {collation}" if collation else "")
+def make_view(cursor: Cursor, table: TableSchema, name: str, *, only_if_missing: bool) -> None:
+    """The view of the current versions, with all columns. It is for people: no load fails for it."""
+    cursor.execute("SELECT to_regclass(%s) IS NOT NULL", (view_name(table),))
+    if one_row(cursor)[0] and only_if_missing:
+        return
+    cursor.execute("SAVEPOINT view")
+    try:
+        execute(cursor, "history_view", view=view_name(table), history=name)
+    except psycopg2.ProgrammingError as error:
+        cursor.execute("ROLLBACK TO SAVEPOINT view")
+        run_logger().warning(
+            "the view %s could not be brought up to date (SQLSTATE %s). As its owner, run: DROP VIEW IF EXISTS %s; %s;",
+            view_name(table), error.pgcode, view_name(table),
+            sql_of("history_view", view=view_name(table), history=name),
+        )  # fmt: skip
+    cursor.execute("RELEASE SAVEPOINT view")
 
 
 def after(cursor: Cursor, last: datetime | None) -> datetime:

@@ -1,2 +1,2 @@
--- Which objects of the bucket were loaded into which tables.
-SELECT DISTINCT table_name, object_key FROM {ledger} WHERE bucket = %(bucket)s
+-- Which objects were loaded into which tables.
+SELECT DISTINCT table_name, bucket, object_key FROM {ledger}
