@@ -206,6 +206,7 @@ def after(cursor: Cursor, last: datetime | None) -> datetime:
 
 def find_missed(cursor: Cursor, merge: Merge, history: History, into: str) -> None:
     """Compare the whole table with the history's current state; what differs goes into a temporary table."""
+    kinds = column_types(cursor, merge.table.quoted)  # of a domain's value, only that below the domain can be compared
     changes = [f"WHEN h.{quoted(merge.key)} IS NULL THEN 'inserted'"]
     if DEPARTED_AT in history.columns:
         changes.append(f"WHEN (t.{DEPARTED_AT} IS NULL) < (h.{DEPARTED_AT} IS NULL) THEN 'departed'")
@@ -216,7 +217,7 @@ def find_missed(cursor: Cursor, merge: Merge, history: History, into: str) -> No
         **merge.target,
         missed=into,
         history=history.name,
-        stored=listed("t", history),
+        stored=", ".join(f"t.{quoted(name)}::{kinds[name]}" for name in history.columns),
         known=listed("h", history),
         change=f"CASE {' '.join(changes)} ELSE 'updated' END",
     )

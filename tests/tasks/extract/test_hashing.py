@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from blocks.lms import LmsAccount
 from sandbox.aws import BUCKET, SimulatedAws
@@ -180,3 +181,34 @@ def test_a_custom_field_that_is_nowhere_is_named_and_not_reported_as_hashed(
     flat = flatten(tmp_path, names, {"id": "a", "customFields": {"badgeNo": "7"}})
     assert flat.hashed_columns == ("custom_fields.badge_no",)
     assert "custom_fields.badgeNumber" in caplog.text and "no such custom field" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("names", "member"),
+    [
+        (ColumnNames({"dateEdited": "edited"}, hashed=frozenset({"edited"})), {"id": "a", "dateEdited": "2026-01-01"}),
+        (ColumnNames(hashed=frozenset({"contract"})), {"id": "a", "contract": {"startDate": "2026-01-01"}}),
+    ],
+)
+def test_no_other_name_hides_a_date(tmp_path: Path, names: ColumnNames, member: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="dates cannot be hashed"):
+        flatten_pages.fn(raw_snapshot(tmp_path, [member]), names, tmp_path / "members.csv")
+
+
+@pytest.mark.parametrize("key", [" " * 20, "0123456789abcde\udcff"])
+def test_a_key_that_is_blank_or_no_text_is_a_wrong_setting(monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+    monkeypatch.setattr(credentials, "lms_account", lambda blocks: LmsAccount(
+        rest_api_url=LMS["REST_API_URL"], username="u", password="p", private_key="k"  # type: ignore[arg-type]
+    ))  # fmt: skip
+    monkeypatch.setattr(credentials, "read_environment", lambda: {"LMS_HASH_KEY": key})
+    with pytest.raises(ConfigError) as refused:
+        credentials.hash_key(None)
+    assert key not in str(refused.value)
+    with pytest.raises(ValidationError):
+        LmsAccount(rest_api_url=LMS["REST_API_URL"], username="u", password="p", private_key="k", hash_key=key)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["custom_fields.badge_no", "customFields.Badge No", "custom_fields.BADGE-NO"])
+def test_blanks_and_dashes_of_a_custom_fields_name_are_as_underscores(tmp_path: Path, name: str) -> None:
+    [row] = rows(flatten(tmp_path, {name}, {"id": "a", "customFields": {"Badge No": "7"}}))
+    assert json.loads(row["custom_fields"]) == {"Badge No": expected("7")}

@@ -389,3 +389,71 @@ def test_the_documented_queries_run(recorder: Recorder, page: str) -> None:
     assert len(queries) >= 2
     for query in queries:
         recorder.loader.database.query(f'SET search_path TO "{SCHEMA}"; {query}')
+
+
+VIEW = f'"{SCHEMA}".department_members_history_current'
+
+
+def test_a_view_that_was_dropped_comes_back_and_one_that_cannot_be_made_stops_no_load(
+    recorder: Recorder, caplog: pytest.LogCaptureFixture
+) -> None:
+    query = recorder.loader.database.query
+    recorder.load([member(1)])
+    query(f"DROP VIEW {VIEW}")
+    recorder.load([member(1, "Bea")])
+    assert query(f"SELECT first_name FROM {VIEW}") == [("Bea",)]
+    query(f"DROP VIEW {VIEW}; CREATE VIEW {VIEW} AS SELECT 1 AS other")
+    recorder.load([member(1, "Cid", badge="1")], schema_contract="evolve")
+    assert "could not be brought up to date" in caplog.text
+    recorder.states.clear()
+
+
+def test_a_domains_constraints_are_not_the_historys(recorder: Recorder) -> None:
+    query = recorder.loader.database.query
+    query(f"CREATE DOMAIN \"{SCHEMA}\".named AS varchar(10) NOT NULL CHECK (value <> 'x')")
+    recorder.loader.create(f'lms_user_id uuid PRIMARY KEY, department_id uuid, first_name "{SCHEMA}".named, city text')
+    core: Row = {"lms_user_id": uid(1), "department_id": member(1)["department_id"]}
+    recorder.load([{**core, "first_name": "Ada", "city": "York"}])
+    query(f"ALTER TABLE {TABLE} DROP COLUMN first_name")
+    recorder.states.clear()
+    recorder.load([{**core, "city": "Bath"}])
+    query(f"ALTER TABLE {TABLE} ADD COLUMN nick \"{SCHEMA}\".named DEFAULT 'none'")
+    recorder.states.clear()
+    recorder.load([{**core, "city": "Wells"}])
+    assert query(f"SELECT first_name, city, nick FROM {HISTORY} ORDER BY valid_from")[-1] == (None, "Wells", "none")
+    recorder.states.clear()
+
+
+@pytest.mark.parametrize("change", ["RENAME COLUMN gender TO sex", "ADD COLUMN region text DEFAULT 'EU'"])
+def test_values_of_a_column_that_is_new_to_the_history_are_in_it(recorder: Recorder, change: str) -> None:
+    recorder.load([member(1), member(2)])
+    recorder.loader.database.query(f"ALTER TABLE {TABLE} {change}")
+    recorder.states.clear()
+    recorder.load([{name: value for name, value in member(n).items() if name != "gender"} for n in (1, 2)])
+    column = change.split()[-1] if "RENAME" in change else "region"
+    kept = recorder.loader.database.query(f"SELECT {column} FROM {VIEW} ORDER BY lms_user_id")
+    assert kept == recorder.loader.database.query(f"SELECT {column} FROM {TABLE} ORDER BY lms_user_id")
+    recorder.states.clear()
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_another_table_of_that_name_is_left_alone(loader: Loader, dry_run: bool) -> None:
+    loader.load([member(1)])
+    loader.database.query(f"CREATE TABLE {HISTORY} (note text)")
+    with pytest.raises(SchemaMismatch, match="found another table of that name"):
+        loader.load([member(1, "Bea")], history=True, dry_run=dry_run)
+    assert loader.database.query(
+        "SELECT count(*) FROM information_schema.columns WHERE table_name = 'department_members_history'"
+    ) == [(1,)]
+
+
+def test_a_column_can_become_a_number(recorder: Recorder) -> None:
+    recorder.loader.database.query(f"ALTER TABLE {TABLE} ADD COLUMN level text")
+    recorder.load([member(1, level="7")])
+    recorder.loader.database.query(f"ALTER TABLE {TABLE} ALTER level TYPE integer USING level::integer")
+    with pytest.raises(SchemaMismatch, match="USING") as error:
+        recorder.load([member(1, level="8")])
+    recorder.loader.database.query(str(error.value).partition("run: ")[2])
+    recorder.states.clear()
+    recorder.load([member(1, level="8")])
+    assert recorder.loader.database.query(f"SELECT level FROM {HISTORY} ORDER BY valid_from") == [(7,), (8,)]
