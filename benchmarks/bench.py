@@ -92,6 +92,8 @@ class Bench:
         self.take("load unchanged", lambda: load(csv))
         self.take("load 1%", lambda: load(self.changed(csv, 100)))
         self.take("load changed", lambda: load(self.changed(csv, 1)))
+        self.take("history new", lambda: self.step("load", str(csv), size, "history"), before=self.drop)
+        self.take("history 1%", lambda: self.step("load", str(self.changed(csv, 100)), size, "history"))
         self.take("load ten uncastable", lambda: load(self.changed(csv, 1, bad="gender")))
         self.psql(f"ALTER TABLE {TABLE} ADD CONSTRAINT no_such_title CHECK (job_title IS DISTINCT FROM 'bad')")
         self.take("load ten refused", lambda: load(self.changed(csv, 1, bad="job_title")))
@@ -165,7 +167,7 @@ class Bench:
 
     def drop(self) -> None:
         """An empty database."""
-        self.psql(f"DROP TABLE IF EXISTS {TABLE}, lms_loads, reference")
+        self.psql(f"DROP TABLE IF EXISTS {TABLE}, {TABLE}_history, lms_loads, reference CASCADE")
 
     def psql(self, script: str) -> Figure:
         """What psql takes for a script."""

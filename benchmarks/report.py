@@ -26,6 +26,8 @@ ROWS: dict[str, tuple[str, str | None]] = {
     "load unchanged": ("**load**, nothing changed", "psql changed"),
     "load 1%": ("**load**, 1 % changed", "psql changed"),
     "load changed": ("**load**, all changed", "psql changed"),
+    "history new": ("**load** with history, all new", "load new"),
+    "history 1%": ("**load** with history, 1 % changed", "load 1%"),
     "load ten uncastable": ("**load**, all changed, ten rows that no cast takes", "load changed"),
     "load ten refused": ("**load**, all changed, ten rows that a CHECK refuses", "load changed"),
     "load trigger": ("**load**, all changed, into a table with a trigger", "load changed"),

@@ -76,7 +76,7 @@ def extract() -> None:
 
 
 def load() -> None:
-    """Inspect, stage and upsert the CSV that argument 1 names, as a new snapshot, without Prefect's engine."""
+    """Inspect, stage and upsert the CSV that argument 1 names, as a new snapshot; argument 3 may be "history"."""
     path = Path(ARGUMENTS[0])
     now = datetime.now(UTC)
     digest = sha256_of(path)
@@ -84,7 +84,7 @@ def load() -> None:
     scope, source = Scope(MEMBERS, environment["DEPARTMENT_ID"]), S3Object(environment["S3_BUCKET_NAME"], path.name)
     snapshot = Snapshot(path, source, now.isoformat(), digest, path.stat().st_size, int(ARGUMENTS[1]), scope, now)
     table = inspect_schema.fn("public", "department_members", create_table=True)
-    upsert_snapshot.fn(snapshot, table, LoadOptions())
+    upsert_snapshot.fn(snapshot, table, LoadOptions(history=ARGUMENTS[2:] == ["history"]))
 
 
 def row_by_row() -> None:
