@@ -43,7 +43,9 @@ def test_a_prefect_that_answers_401_is_alerted_once_and_said(clean: Sandbox, tmp
     }
     with PrefectServer(secured) as server:
         done = clean.run("flows/lms_to_s3.py", env={"PREFECT_API_URL": server.url})
-    assert (done.returncode, "answered 401. Check PREFECT_API_KEY" in done.stderr) == (1, True), done.stderr[-800:]
+    assert (done.returncode, "answered 401. Check PREFECT_API_URL, and PREFECT_API_KEY" in done.stderr) == (1, True), (
+        done.stderr[-800:]
+    )
     [alert] = clean.aws.alerts()
     assert alert["Subject"].endswith("failed (AuthError)")
 
