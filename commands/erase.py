@@ -45,7 +45,8 @@ NOT_REACHED = (
     "backups of the database and of the bucket, and replicas of either",
     "PostgreSQL's write-ahead log, and deleted rows until VACUUM has run",
     "mails and chat messages, which hold no row of a person, at most an id",
-    "what Prefect's API does not show of Prefect's database, and its backups",
+    "Prefect's events, which have the text of each report and expire by themselves (after 7 days by default)",
+    "what else Prefect's API cannot delete of Prefect's database, and its backups",
     "logs kept elsewhere than in Prefect: a terminal, a container's output",
     "copies that other programs made of the tables or of the bucket",
 )

@@ -15,6 +15,8 @@ from sandbox.stack import ROOT
 pytestmark = pytest.mark.timeout(300)
 PERSON = "0e0e0e0e-1111-4222-8333-444444444444"
 VALUES = (PERSON, "Ermintrude", "Zwingli", "ermintrude.zwingli@example.org")
+EXPIRING = "public.events"
+"""Prefect's API cannot delete these; the command says so."""
 TEXTS = (
     "SELECT format('%I.%I', schemaname, tablename) FROM pg_tables "
     "WHERE schemaname NOT IN ('pg_catalog', 'information_schema')"
@@ -27,7 +29,7 @@ def stored(production: Production) -> Iterator[str]:
     for name in ("prefect", DATABASE):
         with box.postgres.connect(user="postgres", dbname=name) as connection, connection.cursor() as cursor:
             cursor.execute(TEXTS)
-            for (table,) in cursor.fetchall():
+            for table in {table for (table,) in cursor.fetchall()} - {EXPIRING}:
                 cursor.execute(f"SELECT t::text FROM {table} AS t")
                 yield from (f"{name}, {table}: {row}" for (row,) in cursor.fetchall())
     for each in box.aws.s3.list_object_versions(Bucket="lms-snapshots").get("Versions", []):
@@ -62,6 +64,7 @@ def test_a_person_is_erased_from_a_whole_production(production: Production) -> N
     )  # fmt: skip
     assert erased.returncode == 0, erased.stdout + erased.stderr
     assert naming(production) == []
+    assert "Prefect's events" in erased.stdout
     assert not any(value in erased.stdout + erased.stderr for value in VALUES[1:])
     production.wait_until_idle()  # the run that S3's event of the new object has started
     assert box.query("SELECT count(*) FROM lms_loads WHERE flow_run_id IS NOT NULL") == loads
