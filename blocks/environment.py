@@ -55,6 +55,7 @@ def read_environment() -> dict[str, str]:
     """
     path = Path.cwd() / ".env"
     try:
+        # no interpolation: a password may contain $
         load_dotenv(path, override=False, interpolate=False)
     except (OSError, ValueError) as error:  # UTF-16 is no UTF-8; a null byte is no value
         raise UnreadableFile(

@@ -144,6 +144,7 @@ def publish_and_apply(
             flow_key=flow_name,
         )
         table = None
+        # ids of every scope that was read, published or not: a member found in another one has moved, not left
         held = held_by(outcome.held for outcome in outcomes.found.values() if outcome.held is not None)
         for outcome in outcomes.in_turn(LOADING):
             with outcomes.attempt(outcome):

@@ -105,6 +105,7 @@ def publish_snapshots(
     Returns the outcome of each scope, and the snapshots of the scopes that did not fail, by scope id.
     """
     extracted = {}
+    # the lock before the sign-in, which ends another run's session; held until the last snapshot is published
     with one_run_an_account(blocks), authenticate(blocks) as session:
         listed = list_scopes(session, settings.scopes, expand=expand)
         rename_run(listed.subject)
@@ -116,6 +117,7 @@ def publish_snapshots(
             unreadable=listed.unreadable,
             was_unavailable=listed.was_unavailable,
         )
+        # with several scopes, compare every key before the first object is published; write_csv checks a single one
         if settings.names.hashed and not (outcomes.alone or allow_hash_change):
             check_hash_keys(listed.scopes, settings.bucket, settings.path_template, blocks=blocks)
         for outcome in outcomes.in_turn(READING):

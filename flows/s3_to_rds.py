@@ -95,6 +95,7 @@ def apply_snapshot(
         settings.schema, tables[stream.name], stream=stream, create_table=create_table, blocks=blocks
     )
     loaded = upsert_snapshot(snapshot, table, options, blocks=blocks, held=held)
+    # once per run: `known` is set from the second scope on
     if create_table and known is None and not options.dry_run:
         create_views(settings.schema, tables, blocks=blocks)
     announce_load(snapshot, table, loaded, dry_run=options.dry_run)

@@ -54,6 +54,7 @@ def outer_run_alerts(own: FlowRunContext | None) -> bool:
 
 def alert_of_script(flow_name: str, blocks: str | None, error: BaseException) -> None:
     """Send the alert for a failed script if its run's hook did not; the run may never have reached Prefect."""
+    # a script runs one flow, whose hook has already sent the alert or has no topic
     if published:
         return
     log = OneLine(_LOG, {})

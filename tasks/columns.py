@@ -15,6 +15,7 @@ REJECT_COLUMNS = ("rejected_line", "rejected_column", "rejected_reason")
 RESERVED = frozenset({DEPARTED_AT, *REJECT_COLUMNS})
 """Columns that the load itself writes or reads; an LMS key with such a name becomes `lms_…`."""
 
+# `date` as a word of the snake-case name: dates cannot be hashed, since the load compares them
 _DATE = re.compile(r"(^|[_.])date([_.]|$)")
 _WORD_START = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
@@ -90,6 +91,7 @@ class ColumnNames:
     def left_out(self, key: str) -> bool:
         """Whether the stream leaves out a key, or an object around it, that the user's own names do not name."""
         defaults = {snake_case(each) for each in self.stream.left_out}
+        # the outermost name decides: a user's own name for an object keeps it though the stream leaves it out
         decisive = next((p for p in prefixes(key) if p in self.renamed or snake_case(p) in defaults), None)
         return decisive is not None and decisive not in self.renamed
 

@@ -80,6 +80,7 @@ def load_saved(block_type: type[BlockT], name: str) -> BlockT | None:
     try:
         return cast(BlockT, block_type.load(name))
     except ValueError as error:
+        # Prefect raises ValueError for a missing block and for one it cannot read; only the text differs
         if "Unable to find block document" in str(error):
             return None
         raise ConfigError(

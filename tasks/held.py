@@ -10,6 +10,7 @@ SnapshotIds = npt.NDArray[np.void]
 """Fingerprints of ids."""
 
 
+# what may stand around and between a GUID's digits; PostgreSQL takes braces and any grouping by dashes
 _NOT_DIGITS = str.maketrans("", "", "{}()- \t")
 _GUID_DIGITS = 32
 

@@ -66,6 +66,7 @@ def chain(error: BaseException) -> Iterator[BaseException]:
             continue
         seen.add(id(each))
         yield each
+        # urllib3 keeps the cause in `reason`, requests in args, botocore in `kwargs`
         waiting += [each.__cause__, each.__context__, getattr(each, "reason", None), *each.args]
         waiting += getattr(each, "kwargs", {}).values()
 
@@ -78,6 +79,7 @@ def aws_trouble(error: BaseException, target: object, service: str = "S3") -> Pi
             f"{target}: no AWS credentials were found. Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, give the "
             "instance a role, or save a block."
         )
+    # an unreachable metadata service is temporary (PASSING_AWS), not a refused login
     if any(isinstance(each, DEAD_LOGIN) for each in found) and not isinstance(found[-1], boto.MetadataRetrievalError):
         return AuthError(
             f"{target}: AWS credentials could not be obtained ({type(error).__name__}). Sign in again (`aws sso "
@@ -88,6 +90,7 @@ def aws_trouble(error: BaseException, target: object, service: str = "S3") -> Pi
             return ConfigError(f"{target}: {words} ({type(error).__name__}).")
     if problem := connection_problem(found, "AWS_ENDPOINT_URL and AWS_DEFAULT_REGION", AWS_FILES):
         return ConfigError(f"{target}: {problem}")
+    # either case of 'Invalid header value': http.client raises it as a plain ValueError
     if any(isinstance(each, BAD_HEADER) or "nvalid header" in str(each) for each in found):
         return ConfigError(
             f"{target}: AWS_ACCESS_KEY_ID, AWS_SESSION_TOKEN or AWS_DEFAULT_REGION contains a line break. Copy it "
@@ -129,6 +132,7 @@ def connection_problem(found: list[BaseException], address: str, bundle: str) ->
     if any(isinstance(each, BAD_PROXY) for each in found):
         return "the proxy's address is malformed. Check HTTPS_PROXY, HTTP_PROXY and NO_PROXY."
     if any(isinstance(each, PROXY_PARTS) for each in found):
+        # http.client gives the status of a refused CONNECT only in its text; a 5xx is temporary
         passing = any(re.search(r"Tunnel connection failed: 5\d\d", str(each)) for each in found)
         return None if passing else "the proxy refused the request. Check HTTPS_PROXY and NO_PROXY."
     if any(isinstance(each, PASSING_TLS) for each in found):
@@ -145,6 +149,7 @@ def connection_problem(found: list[BaseException], address: str, bundle: str) ->
 def machine_problem(found: list[BaseException], bundle: str) -> str | None:
     """What this machine's own files and limits refused, or None."""
     for each in found:
+        # requests raises a bare OSError without errno for a CA bundle that does not exist
         if type(each) is OSError and each.errno is None and "certificate" in str(each):
             return f"the CA bundle does not exist or cannot be read. Check {bundle}."
         if not isinstance(each, OSError) or each.errno not in MACHINE:

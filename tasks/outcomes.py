@@ -88,11 +88,13 @@ class Outcomes:
         if self.alone:
             yield from todo
             return
+        # already set while loading if reading was cut short: what was read is still loaded
         before = self._stopped_by
         with progress(what, len(todo), self.log, PROGRESS_KEY) as advance:
             for number, outcome in enumerate(todo):
                 advance(number)
                 yield outcome
+                # the LMS was unavailable for two scopes in a row: read no more
                 if self._stopped_by is not before:
                     return
             advance(len(todo))

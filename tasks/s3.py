@@ -38,6 +38,7 @@ from tasks.text import harmless
 CLIENT_CONFIG = Config(retries={"total_max_attempts": 1}, connect_timeout=10, read_timeout=60)
 DOWNLOAD_CHUNK = 1 << 20
 REFUSED = {
+    # "401" and "403": a HEAD response has no body, so botocore gives its status as the code
     "AccessDenied", "AccessDeniedException", "AllAccessDisabled", "AuthFailure", "Forbidden", "401", "403",
     "InvalidAccessKeyId", "InvalidClientTokenId", "UnrecognizedClientException", "SignatureDoesNotMatch",
     "RequestTimeTooSkewed", "ExpiredToken", "ExpiredTokenException", "InvalidToken", "InvalidIdentityToken",
@@ -199,6 +200,7 @@ def client_of(credentials: AwsCredentials | MinIOCredentials, environment: froze
 
 def pipeline_error(error: Exception, target: S3Object) -> PipelineError:
     """The error of our tree that one of boto3's means."""
+    # upload_file wraps the ClientError, which only the context keeps
     if isinstance(error, S3UploadFailedError) and isinstance(error.__context__, Exception):
         error = error.__context__
     if isinstance(error, ParamValidationError):

@@ -82,6 +82,7 @@ class Resolver:
         try:
             block = credentials.s3_bucket(self.blocks)
         except ConfigError as error:
+            # with a `bucket` parameter and no blocks, S3_BUCKET_NAME need not be set
             if not parameter or self.blocks:
                 self.problems += error.problems or [error.message]
             return parameter or ""

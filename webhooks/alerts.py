@@ -58,6 +58,7 @@ Moment = Annotated[datetime, AfterValidator(in_utc)]
 class RunAlert(BaseModel):
     """About a run. `run_id` is a UUID, or the id of the run's resource."""
 
+    # these words are in the automations saved in Prefect: accept the old one too if one is renamed
     alert: Literal["untold", "stuck"]
     since: Moment
     flow: str

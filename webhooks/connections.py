@@ -45,6 +45,7 @@ class BoundedProtocol(H11Protocol):
         self.received += len(data)
         BoundedProtocol.held += len(data)
         super().data_received(data)
+        # the request is complete, or so malformed that no more of it is read
         if self in self.incomplete and self.conn.their_state not in (h11.IDLE, h11.SEND_BODY):
             del self.incomplete[self]
             self._end_after(LONGEST_ANSWER_S)

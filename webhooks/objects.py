@@ -11,6 +11,7 @@ from pydantic import AliasChoices, BaseModel, Field, ValidationError
 from tasks.s3 import REJECTS
 
 EVENT = "s3.object.created"
+# fixed for ever: with another, a delivery that is repeated would get a new id and start a second run
 _NAMESPACE = uuid.UUID("6f1d3ea4-6a52-5c0e-9d1b-3a6b1f0a5b7e")
 
 
@@ -132,6 +133,7 @@ def created_objects(message: Any) -> tuple[list[CreatedObject], int]:
                 malformed += 1
                 continue
             if record.eventName.removeprefix("s3:").startswith("ObjectCreated:"):
+                # S3's own messages encode the key as a form does, + for a space
                 found.append(record.s3.created(unquote_plus(record.s3.object.key), record.eventTime))
         return found, malformed
     if message.get("source") == "aws.s3" and message.get("detail-type") == "Object Created":

@@ -137,6 +137,7 @@ class Verifier:
             self._reading[url] = asyncio.ensure_future(self._fetch(url))
             self._reading[url].add_done_callback(lambda _: self._reading.pop(url, None))
         try:
+            # a caller that gives up must not cancel the fetch that others wait for
             return await asyncio.shield(self._reading[url])
         except OSError:
             self._missed = {**dict(list(self._missed.items())[1 - MISSES_KEPT :]), url: now}
@@ -174,6 +175,7 @@ def checked_key(certificate: x509.Certificate, host: str) -> rsa.RSAPublicKey:
         Forged: it is for another name, of another time or kind.
     """
     names = {name.value for name in certificate.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)}
+    # the certificate names the regional host, or sns.amazonaws.com without a region
     if not names & {host, f"sns.{host.split('.', 2)[2]}"}:
         raise Forged("a certificate for a name other than SNS's")
     if not certificate.not_valid_before_utc <= datetime.now(UTC) <= certificate.not_valid_after_utc:

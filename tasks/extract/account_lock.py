@@ -139,6 +139,7 @@ def refreshed(name: str, log: Logger) -> Iterator[None]:
         finally:
             freed.set()
 
+    # not a daemon: it must still free the slot when the run goes on without waiting
     threading.Thread(target=contextvars.copy_context().run, args=(refresh_and_free,)).start()
     freed_within_s = FREED_AT_THE_END_S  # an error ends the process soon
     try:

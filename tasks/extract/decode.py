@@ -13,6 +13,7 @@ from tasks.streams import Stream
 
 MAX_COLUMNS = 1_600
 """PostgreSQL's most columns of a table, and so the most keys that can be of use. https://www.postgresql.org/docs/current/limits.html"""
+# -0 with an exponent, since only such numbers reach float_hook; this spelling marks it until then
 _MINUS_ZERO = "-0e-00000000000000000000"
 
 
@@ -113,7 +114,14 @@ def _struct(name: str, keys: Iterable[str], types: Mapping[Any, Any] = {}, *, om
     ]
     try:
         return msgspec.defstruct(
-            name, fields, rename=names, omit_defaults=omit_defaults, forbid_unknown_fields=True, gc=False, kw_only=True
+            # forbid: an unknown key must raise, so that _learn adds it
+            name,
+            fields,
+            rename=names,
+            omit_defaults=omit_defaults,
+            forbid_unknown_fields=True,
+            gc=False,
+            kw_only=True,
         )
     except ValueError:
         raise msgspec.ValidationError("a key that contains a quote, a backslash or a control character") from None
@@ -152,6 +160,7 @@ def item_columns(items: Sequence[Any], stream: Stream, *, may_hold_secret: bool 
 
 def may_hold_secret(body: bytes) -> bool:
     """Whether a page may hold a key that is secret: written out, or with escapes for its letters."""
+    # \u00xx: a letter of the key may be written as an escape
     return b"password" in body.lower() or b"\\u00" in body
 
 

@@ -82,6 +82,7 @@ class TimedAdapter(HTTPAdapter):
 
     def get_connection_with_tls_context(self, *arguments: Any, **options: Any) -> HTTPConnectionPool:
         pool: Any = super().get_connection_with_tls_context(*arguments, **options)
+        # pools are reused: set the class on each only once
         if "ConnectionCls" not in vars(pool):
             pool.ConnectionCls = timed(pool.ConnectionCls)
         return cast(HTTPConnectionPool, pool)
@@ -121,6 +122,7 @@ class BodyReader:
         """
         body = bytearray()
         for piece in pieces:
+            # only for the piece that crosses the share: the lock is taken once per body
             if len(body) <= self._share < len(body) + len(piece):
                 held.enter_context(self._large)
             body += piece

@@ -107,6 +107,7 @@ def fetch_pages(
     """
     began = time.monotonic()
     session.begin(run_logger())
+    # before the first request, and again for each sweep: nothing in the snapshot is older
     snapshot_at = datetime.now(UTC)
     for sweep in range(1, MAX_SWEEPS + 1):
         try:
@@ -170,6 +171,7 @@ def sweep_pages(session: LmsSession, scope: Scope, folder: Path, others: frozens
             return read_page(session, scope, index, limit, keep)
 
         first = read(0)
+        # follow a cap only if it is announced; one that is not is refused below
         if first.limit is not None and 1 <= first.limit < limit:  # the server says that it caps the page: follow
             limit = first.limit
         check_bounds(first.total, limit, scope.stream)
@@ -234,6 +236,7 @@ def verify_complete(pages: list[Page], scope: Scope, *, include_foreign: bool) -
     Raises:
         Disagreement: they do not; another sweep may.
     """
+    # an empty page after the last one has no say in the total
     totals = sorted({page.total for page in pages if page.rows or page.index == 0})
     if len(totals) > 1:
         raise Disagreement(f"expected the same total on every page, found {totals[0]} to {totals[-1]}")

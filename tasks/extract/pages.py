@@ -60,6 +60,7 @@ def read_page(session: LmsSession, scope: Scope, index: int, limit: int, keep: C
 
 def page_request(scope: Scope, index: int, limit: int) -> tuple[str, dict[str, Any]]:
     """The path and the parameters of the request for one 0-based page of a scope."""
+    # _offset is a page number, not a row offset (docs.myabsorb.com, "Pagination")
     filled = {name: value.format(scope_id=scope.id) for name, value in scope.stream.query.items()}
     return scope.stream.path.format(scope_id=scope.id), {**filled, "_limit": limit, "_offset": index}
 
@@ -157,7 +158,9 @@ def check_size(body: bytes, keys: int) -> None:
     Counts what must become an object: each brace may be an item with a place for every key, each comma or bracket
     a value; one character beyond Latin-1 makes a text four times as long.
     """
+    # upper bound in bytes: 100 per object, and 24 for the place of each key
     structs = body.count(b"{") * (100 + 24 * keys)
+    # 54 = 100 / 2 + 4: a value of two bytes takes 100, a wide character four
     if len(body) * 54 + structs <= MAX_PAGE_MEMORY:  # a value takes two bytes at least: usual pages end here
         return
     wide = 4 if b"\\u" in body or not body.isascii() else 1

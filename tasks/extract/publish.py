@@ -194,6 +194,7 @@ def snapshot_of(client: Any, bucket: str, key: str, scope: Scope) -> Previous | 
         raise
     metadata = {name.lower(): value for name, value in head["Metadata"].items()}
     rows = metadata.get("rows", "")
+    # objects of earlier versions name no stream: they hold members
     same_stream = metadata.get("stream", MEMBERS.name) == scope.stream.name
     same = same_stream and metadata.get(scope.stream.scope_metadata, "").lower() == scope.id
     is_count = rows.isascii() and rows.isdigit()

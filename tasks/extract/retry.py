@@ -13,6 +13,7 @@ from tasks.log import Logger
 
 MAX_TRIES = 8
 MAX_WAIT_S = 60.0  # waiting between the tries of one request
+# 85 + 30 (MAX_RETRY_AFTER_S) + 65 (one try: 5 to connect, 60 for the answer) = 180 s
 MAX_ELAPSED_S = 85.0  # no wait begins after this: with the wait and one more try, a page ends within three minutes
 MAX_RETRY_AFTER_S = 30.0
 

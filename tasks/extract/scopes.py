@@ -76,6 +76,7 @@ def list_scopes(session: LmsSession, scopes: tuple[Scope, ...], *, expand: bool 
         nodes = read_list(session, stream, optional=not expand)
     except PipelineError as error:
         if expand:
+            # without the list no scope can be read, so this is the run's error
             error.of_one_scope = False
             raise
         session.log.warning("the names of the %ss could not be read (%s)", stream.scope, type(error).__name__)
@@ -177,6 +178,7 @@ def read_once(session: LmsSession, stream: Stream, what: str, *, optional: bool)
         )
         nodes += found
         totals.add(total)
+        # a full last page is followed by one more, which must be empty (as in fetch.py)
         if not found or (len(nodes) >= total and len(found) < PAGE_SIZE):
             break
     return nodes, totals

@@ -131,6 +131,7 @@ class LmsSession:
         while True:
             yield token
             if self._token == token:
+                # the LMS also sends transient 401s: try the same token once more before signing in
                 self.stop.wait(jitter(0.2, 0.8))
                 yield token
             if not may_renew:
@@ -149,6 +150,7 @@ class LmsSession:
         with self._lock:
             if self._token != refused:
                 return
+            # `>`: the run's first sign-in is no renewal
             if self.sign_ins > MAX_SIGN_INS_A_RUN:
                 raise AuthError(
                     f"{self.account.rest_api_url}: the session was ended {MAX_SIGN_INS_A_RUN} times by other "
@@ -165,6 +167,7 @@ class LmsSession:
 
     def _headers(self) -> dict[str, str | bytes]:
         key = self.account.private_key.get_secret_value()
+        # bytes, since http.client would encode text as Latin-1
         return {"x-api-key": key.encode(), "x-api-version": "2", "Accept": "application/json"}
 
     def _authenticate(self) -> str:
@@ -230,6 +233,7 @@ def _refuse(status: int, body: bytes, where: str) -> None:
     """Raise the error for a status that a retry cannot fix; the body is never shown, since it may contain anything."""
     if status == 200:
         return
+    # what the LMS's gateway answers for a path that it does not know (WRONG_PATH in sandbox/lms.py)
     if status == 403 and b"missing equal-sign" in body:
         raise ConfigError(f"{where} is not a path of the LMS API (status 403). Check REST_API_URL.")
     if status == 403:

@@ -40,6 +40,7 @@ def compare(cursor: Cursor, merge: Merge) -> Compared:
     cursor.execute(f"CREATE TEMPORARY TABLE changes ({columns}) ON COMMIT DROP")
     execute(cursor, "compare", **merge.compare_parts())
     compared = Compared(*one_row(cursor))
+    # if no row is the same, the upsert reads the staging table alone (merge_rows)
     if compared.to_write and compared.same:
         cursor.execute("ANALYZE pg_temp.changes (_record); ANALYZE pg_temp.staging (_record)")
     return compared

@@ -70,6 +70,7 @@ def transaction(blocks: str | None) -> Iterator[Cursor]:
     with database_errors():
         connection: Any = open_engine(blocks).raw_connection()
         try:
+            # UTF-8 whatever PGCLIENTENCODING, the role or the database says
             connection.set_client_encoding("UTF8")
             with connection.cursor() as cursor:
                 cursor.execute(SESSION)
@@ -102,6 +103,7 @@ def savepoint(cursor: Cursor) -> Iterator[None]:
     try:
         yield
     except psycopg2.Error as error:
+        # a missing permission is also rolled back, but raised as it is: add_to_ledger goes on after it
         if not is_about_a_row(error) and not isinstance(error, InsufficientPrivilege):
             raise
         cursor.execute("ROLLBACK TO SAVEPOINT step; RELEASE SAVEPOINT step")
@@ -133,6 +135,7 @@ def literal(text: str) -> str:
 def execute(cursor: Cursor, name: str, data: dict[str, Any] | None = None, /, **parts: str) -> None:
     """Run tasks/load/sql/NAME.sql with its {parts}, which are SQL, and its %(names)s, which are data."""
     text = statement(name).format(**{part: text.replace("%", "%%") for part, text in parts.items()})
+    # parameters on every call, so that psycopg2 always turns %% back into %
     cursor.execute(text, {"": None, **(data or {})})
 
 

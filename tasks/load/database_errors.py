@@ -12,6 +12,7 @@ from tasks.errors import AuthError, ConfigError, LoadFailed, PipelineError, Sche
 LOCKED, READ_ONLY, DENIED = "55P03", "25006", "42501"  # 25006: a standby, until it is promoted
 TRANSIENT = {"40001", "40P01", "53200", "53300", "55006", "57P01", "57P02", "57P03", "58000", "58030", READ_ONLY}
 """With class 08, errors that may pass within seconds."""
+# https://www.postgresql.org/docs/current/errcodes-appendix.html
 SERVER_CLASSES = {
     *("08", "0A", "0B", "25", "28", "2D", "3D", "3F", "40", "42", "53", "55", "57", "58", "F0", "HV", "XX")
 }
@@ -125,6 +126,7 @@ def is_in_function(error: BaseException) -> bool:
 
 def is_row_policy(error: psycopg2.Error) -> bool:
     """Whether row level security refused a row; a missing permission has the same SQLSTATE."""
+    # the server's C function that applies WITH CHECK; the only sign that tells a policy from a permission
     return error.pgcode == DENIED and error.diag.source_function == "ExecWithCheckOptions"
 
 

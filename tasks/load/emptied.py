@@ -28,6 +28,7 @@ def check_emptied(
     Raises:
         ColumnEmptied: more of a column's values than the limit would become null.
     """
+    # from 1, as in compare.sql: 0 marks an unchanged row, -1 the custom fields
     columns = {column.number + 1: column.name for column in merge.compared}
     execute(cursor, "emptied")
     emptied = {columns[number]: count for number, count in cursor.fetchall()}

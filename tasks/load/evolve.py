@@ -67,5 +67,6 @@ def alter_table(cursor: Cursor, table: str, columns: list[tuple[str, str]]) -> N
                 ) from None
             time.sleep(1)
         else:
+            # back to SESSION's value in database.py
             cursor.execute("SET LOCAL lock_timeout = '60s'; RELEASE SAVEPOINT altering")
             return

@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+# up to 7 digits: the LMS writes fractions of a second to 100 ns
 _CLOCK = r"([01]\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d{1,7})?)?"
 _MIDNIGHT = r"24:00(:00(\.0{1,7})?)?"
 _OFFSET = r"(Z|[+-]\d{2}(:?\d{2})?)"
@@ -119,6 +120,7 @@ def format_of(declared: str, base: str, *, array: bool = False) -> Format:
         cast_check, value = f"{{c}} = {{c}}::{limits}{many}", f"{{c}}::{limits}{many}"
         return Format("numeric", f"a number that {limits} can store", pattern, cast_check=cast_check, value=value)
     if name == "timestamp without time zone" and not array:
+        # staged with its offset and stored in UTC: PostgreSQL would drop the offset
         digits, value = int(first or MICROSECONDS), "({c} AT TIME ZONE 'UTC')"
         whole = digits == MICROSECONDS
         return Format("timestamptz", expected, pattern, fraction_digits=digits, keeps_date_times=whole, value=value)

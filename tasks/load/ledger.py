@@ -18,6 +18,7 @@ from tasks.s3 import Snapshot
 from tasks.streams import MEMBERS
 
 LEDGER = "lms_loads"
+# needs ledger_table.sql as it is laid out: four spaces, name, type, one column per line
 COLUMN = re.compile(r"^    ([a-z0-9_]+) +(.+?),?$", re.MULTILINE)  # a column's line in ledger_table.sql
 STREAM_COLUMNS = {"stream", "scope_id"}
 CLOCK_TOLERANCE = timedelta(minutes=5)
@@ -45,6 +46,7 @@ def open_ledger(cursor: Cursor, table: TableSchema) -> None:
     execute(cursor, "ledger_columns", {"ledger": ledger})
     [columns] = one_row(cursor)
     if columns is None:
+        # loads of two tables may both find no ledger: wait for the other, then look again
         cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (ledger,))
         execute(cursor, "ledger_columns", {"ledger": ledger})
         [columns] = one_row(cursor)
@@ -164,6 +166,7 @@ def committed_by_this_run(cursor: Cursor, table: TableSchema, snapshot: Snapshot
     if row is None:
         return None
     load_id, rejects_key, *numbers = row
+    # after load_id and rejects_key, in the order of ledger_committed.sql
     names = [column.name for column in (cursor.description or ())[2:]]
     return Committed(load_id, dict(zip(names, numbers, strict=True)), rejects_key)
 

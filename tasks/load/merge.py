@@ -66,6 +66,7 @@ def merge_rows(cursor: Cursor, merge: Merge, compared: Compared, max_refused: in
     cursor.execute(f"CREATE TEMPORARY TABLE written (_key {key_type}) ON COMMIT DROP")
     broken = broken_checks(cursor, merge)
     withdraw(cursor, broken)
+    # no join where every staged row is to be written
     rows = CHANGED if broken or compared.same else STAGED
     if len(broken) > max_refused or attempt(cursor, merge, rows=rows) is None:
         return Refusals(broken)
@@ -90,6 +91,7 @@ def merge_in_order(cursor: Cursor, merge: Merge, most: int) -> Refusals:
             found = overtaken(cursor, merge, refusals.rows, order.held) if 0 < len(refusals.rows) <= most else set()
             if orders_left and (new := found.difference(waits)):
                 waits += sorted(new)
+                # rolls this order back, so that the next starts from the table as it was
                 raise Overtaken
             break
     return refusals

@@ -117,6 +117,7 @@ def _whole_records(path: Path, width: int, size: int) -> Iterator[tuple[bytes, i
     """Chunks of about `size` bytes of whole, strict records, with their first line and their number."""
     text, start, end = _header(path)
     scanner = Scanner(text, end, 1 + text[start:end].count(b"\n"), width, text[end - 2 : end] == b"\r\n")
+    # with its tail a step is whole 64-bit words, so that the block is scanned in place
     step = min(size, BLOCK_BYTES - TAIL)
     for _ in range(end, len(text), step):
         scanner.scan(step)
@@ -194,4 +195,5 @@ def _unquoted(text: str) -> str:
     return text[1:-1].replace('""', '"') if text.startswith('"') else text
 
 
+# possessive quantifiers: a long value is never backtracked into (linear time, see read_chunks)
 _FIELD = re.compile(rb'("(?:[^"]++|"")*+"|[^",]*+),')

@@ -102,6 +102,7 @@ def load(
     held: SnapshotIds | None,
 ) -> Loaded:
     """The whole load, inside a transaction that the caller commits."""
+    # first: the ledger, the clock and the table are read only when no other load can still commit
     lock_table(cursor, table)
     create_missing(cursor, table)
     check_unaltered(cursor, table)
@@ -127,10 +128,13 @@ def load(
     )
     news = find_news(cursor, merge, snapshot, staged, nameless, options, earlier, held)
     if not options.dry_run:
+        # as late as possible: ALTER TABLE blocks readers until the commit
         add_columns(cursor, table, alignment)
+    # before anything is written: what loads without history have changed is found by comparing
     history = open_history(cursor, merge, dry_run=options.dry_run) if options.history else None
     outcome = write_news(cursor, merge, snapshot, staged, news, limit)
     rejected = rejected_records(snapshot.path, outcome.rejected, alignment)
+    # inside the transaction: if the upload fails, nothing is loaded
     rejects = publish_rejects(snapshot, rejected, blocks) if rejected and not options.dry_run else None
     loaded = replace(
         summed_up(merge, staged, news, outcome),
@@ -140,6 +144,7 @@ def load(
         rejected_because=summary(rejected),
     )
     check_sum(loaded)
+    # before the history, which needs the load_id that only the ledger gives
     load_id = record_load(cursor, table, snapshot, loaded.counts(), rejects.key if rejects else None)
     if history is not None:
         withdraw(cursor, outcome.written.unwritten)
