@@ -74,6 +74,8 @@ class Erasure:
         resolver.finish()
         self.loads: set[tuple[str, str, str]] = set()
         """Which table was loaded from which bucket and key."""
+        self.versions: list[Version] = []
+        """What names the person in S3, as the last search found it."""
         self.left: list[Found] = []
         """What an object that was written anew still mentions."""
 
@@ -101,8 +103,8 @@ class Erasure:
             found = [each for table in tables for each in find_rows(cursor, table, self.person)]
             self.person = with_addresses(cursor, tables, self.person)
         with s3_access(S3Object(self.bucket, ""), self.blocks) as client:
-            naming, unsearched = self._versions(client)
-            found += plan(naming)
+            self.versions, unsearched = self._search(client)
+            found += plan(self.versions)
             if unsearched:
                 keys = ", ".join(sorted({version.key for version in unsearched})[:NAMED])
                 where = f"s3://{self.bucket}"
@@ -113,10 +115,10 @@ class Erasure:
             return found + find_runs(prefect, self.person)
 
     def erase(self) -> None:
-        """Take the person out of every store. Can be run again after any interruption.
+        """Take the person out of every store that `find` has searched. Can be run again after any interruption.
 
-        The tables are locked until S3's new objects are in the ledger as loaded: S3 tells of each, and the load that
-        this starts finds nothing to do.
+        The tables are locked until the new objects are in the ledger as loaded: S3 sends an event for each, and the
+        load that it starts must find nothing to do.
         """
         with ExitStack() as held:
             folder = held.enter_context(run_folder())
@@ -126,12 +128,11 @@ class Erasure:
             for name in sorted(self._names()):
                 lock_table(cursor, TableSchema(self.schema, name, ()))
             erase_all(cursor, tables)
-            versions, _ = self._versions(client)
-            for version in versions:
-                if not version.is_current:
+            for version in sorted(self.versions, key=lambda each: each.is_current):  # older versions first
+                if version.is_current:
+                    self._write_anew(client, cursor, version, folder)
+                else:
                     delete(client, version)
-            for version in filter(lambda each: each.is_current, versions):
-                self._write_anew(client, cursor, version, folder)
         with get_client(sync_client=True) as prefect:
             erase_runs(prefect, self.person)
 
@@ -162,7 +163,7 @@ class Erasure:
     def _names(self) -> set[str]:
         return {*self.configured.values(), *(table for table, *_ in self.loads)}
 
-    def _versions(self, client: Any) -> tuple[list[Version], list[Version]]:
+    def _search(self, client: Any) -> tuple[list[Version], list[Version]]:
         versions = list_versions(client, self.bucket, self.prefixes)
         size = sum(version.size for version in versions) / 1e6
         sys.stderr.write(f"searching {len(versions)} versions of objects in {self.bucket}, {size:,.1f} MB\n")

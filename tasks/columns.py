@@ -146,10 +146,10 @@ class ColumnNames:
         return [*keys, *(key for stream in STREAMS.values() for key in stream.keys)]
 
     def _spelled(self, key: str, names: Iterable[str]) -> set[str]:
-        spellings: set[str] = set()
+        forms: set[str] = set()
         for prefix in prefixes(key):
-            spellings |= {prefix.lower(), snake_case(prefix), self._name(prefix).lower()}
-        return {name for name in names if name.lower() in spellings or snake_case(name) in spellings}
+            forms |= {prefix.lower(), snake_case(prefix), self._name(prefix).lower()}
+        return {name for name in names if name.lower() in forms or snake_case(name) in forms}
 
     def custom_field(self, name: str) -> str:
         """What follows the custom fields' name and a dot; empty for any other name."""

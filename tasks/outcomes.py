@@ -1,7 +1,7 @@
 """The outcome of each scope of a run: a scope's own failure does not stop the others, and one alert lists them all."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -122,15 +122,13 @@ class Outcomes:
             if unavailable and self._was_unavailable and not self.alone:
                 self._stopped_by = error
             elif self.alone or not (error.of_one_scope or unavailable):
-                if not self.alone:
-                    self._show()
+                self._show()
                 raise self._stopped(error) from None
             else:
                 self._was_unavailable = unavailable
                 self._note(outcome, error)
         except Exception:
-            if not self.alone:
-                self._show()
+            self._show()
             raise
         finally:
             outcome.seconds += time.monotonic() - began
@@ -147,7 +145,7 @@ class Outcomes:
         published = sum(bool(outcome.extracted) for outcome in self.found.values())
         loaded = sum(bool(outcome.loaded) for outcome in self.found.values())
         came = f"of {len(self.found)} {self.stream.scope}s, {published} were published and {loaded} loaded before that"
-        failures = [outcome.failure for outcome in self.found.values() if outcome.error]
+        failures = failures_of(self.found.values())
         before = ["failed earlier, each for its own reason:", *listed(failures)] if failures else []
         whole = type(error)(error.message, [*error.problems, came, *before])
         failed_so_far.pop(flow_run.id, None)
@@ -174,10 +172,12 @@ class Outcomes:
             raise self._stopped(self._stopped_by)
         outcomes = self._worst_first()
         del failed_so_far[flow_run.id]  # from here on they are all in the error, or there are none
-        if failures := [outcome.failure for outcome in outcomes if outcome.error]:
+        if failures := failures_of(outcomes):
             raise ScopesFailed(what_failed(outcomes, expanded=self.expanded), listed(failures))
 
     def _show(self, remarks: dict[str, str] | None = None) -> None:
+        if self.alone:  # whose report was shown by itself
+            return
         report = ScopesReport.of(self._worst_first(), remarks or {})
         log_report(report)
         show(self.key, report)
@@ -195,6 +195,11 @@ def what_failed(outcomes: list[Outcome], *, expanded: bool = False) -> str:
     ids = [outcome.scope.id for outcome in outcomes if outcome.error]
     alone = f" (add --{kind}-id {','.join(ids)} for only these)" if len(ids) <= MOST_IDS and not expanded else ""
     return f"{len(ids)} of {len(outcomes)} {kind}s failed; the others succeeded. Fix each one, then run again{alone}."
+
+
+def failures_of(outcomes: Iterable[Outcome]) -> list[str]:
+    """The failure of each that failed, in their order."""
+    return [outcome.failure for outcome in outcomes if outcome.error]
 
 
 def listed(failures: list[str]) -> list[str]:

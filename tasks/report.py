@@ -9,6 +9,9 @@ from prefect.artifacts import create_markdown_artifact
 from tasks.log import run_logger
 from tasks.text import quoted_code
 
+COUNTS = ("read", "inserted", "updated", "unchanged", "duplicates", "rejected", "departed", "returned")
+"""What a load counts, in the order in which people read it."""
+
 
 class RunReport:
     """What the extract or the load did: a frozen dataclass of plain values, and its page for Prefect's UI."""

@@ -8,7 +8,7 @@ from prefect import Task
 
 from tasks.errors import PipelineError, ScopesFailed
 from tasks.held import SnapshotIds
-from tasks.report import RunReport, notes, table
+from tasks.report import COUNTS, RunReport, notes, table
 from tasks.streams import Scope
 from tasks.text import quoted_code
 
@@ -22,7 +22,7 @@ class Outcome:
     scope: Scope
     extracted: dict[str, Any] = field(default_factory=dict)
     loaded: dict[str, Any] = field(default_factory=dict)
-    """The values of the two halves' reports."""
+    """The values of the extract's and the load's reports."""
     held: SnapshotIds | None = None
     """The ids that it was found to hold, whether or not it could be published."""
     error: PipelineError | None = None
@@ -71,14 +71,13 @@ class ScopesReport(RunReport):
         """From what became of each."""
         stream = outcomes[0].scope.stream
         failed = sum(outcome.error is not None for outcome in outcomes)
-        names = ("inserted", "updated", "unchanged", "duplicates", "rejected", "departed", "returned")
-        counts = {name: sum(outcome.loaded.get(name, 0) for outcome in outcomes) for name in names}
+        counts = {name: sum(outcome.loaded.get(name, 0) for outcome in outcomes) for name in COUNTS}
+        counts["read"] = sum(outcome.extracted.get("rows", 0) for outcome in outcomes)  # of those not loaded, too
         return cls(
             outcome=f"{failed} of {len(outcomes)} {stream.scope}s failed" if failed else f"{len(outcomes)} done",
             scopes=len(outcomes),
             failed=failed,
             empty=sum(outcome.empty for outcome in outcomes),
-            read=sum(outcome.extracted.get("rows", 0) for outcome in outcomes),
             **counts,
             remarks="; ".join(f"{what}: {text}" for what, text in remarks.items() if text),
             lines=tuple(map(line_of, outcomes)),

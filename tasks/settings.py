@@ -180,6 +180,12 @@ def source_object(
     return S3Object(name, template, version_id or None)
 
 
+def names_from(resolver: Resolver, parameter: list[str] | None, name: str) -> frozenset[str]:
+    """A flow parameter, else the names that the variable `name` lists, separated by commas."""
+    names = resolver.environment.get(name, "").split(",") if parameter is None else parameter
+    return frozenset(filter(None, map(str.strip, names)))
+
+
 def column_names_from(
     resolver: Resolver,
     stream: Stream,
@@ -196,10 +202,8 @@ def column_names_from(
         if not isinstance(renamed, dict) or not all(isinstance(name, str) and name for name in renamed.values()):
             resolver.problems.append('LMS_COLUMN_NAMES must be a JSON object like {"externalId": "illum_id"}')
             renamed = {}
-    left_out, to_hash = (
-        frozenset(filter(None, map(str.strip, resolver.environment.get(name, "").split(",") if own is None else own)))
-        for own, name in ((excluded, "LMS_EXCLUDE_COLUMNS"), (hashed, "LMS_HASH_COLUMNS"))
-    )
+    left_out = names_from(resolver, excluded, "LMS_EXCLUDE_COLUMNS")
+    to_hash = names_from(resolver, hashed, "LMS_HASH_COLUMNS")
     if to_hash:
         resolver.hash_key()
     try:

@@ -11,7 +11,7 @@ from typing import Any
 from commands.erasure.person import Found, Person
 from tasks.errors import ConfigError, ObjectInvalid
 from tasks.files import create_private, sha256_of
-from tasks.load.records import header_bytes, read_chunks, read_header
+from tasks.load.records import Record, header_bytes, read_chunks, read_header
 from tasks.metadata import GUID
 from tasks.s3 import DOWNLOAD_CHUNK, REJECTS, S3Object, Snapshot, read_object, real_version
 
@@ -58,7 +58,7 @@ def search(client: Any, versions: Iterable[Version], person: Person) -> tuple[li
     naming, unsearched = [], []
     for version in versions:
         wanted = {"Bucket": version.bucket, "Key": version.key, "VersionId": version.version_id}
-        pattern = person.by_any if version.is_rejects else person.by_id
+        pattern = person.pattern(is_rejects=version.is_rejects)
         with closing(client.get_object(**wanted)["Body"]) as body:
             pieces = body.iter_chunks(DOWNLOAD_CHUNK)
             first = next(pieces, b"")
@@ -117,16 +117,14 @@ def write_anew(
     """
     source = S3Object(version.bucket, version.key, real_version({"VersionId": version.version_id}))
     original, made = folder / "original", folder / "anew"
-    head = client.head_object(Bucket=source.bucket, Key=source.key)
     try:
         before = read_object.fn(source, original, blocks=blocks)
         rows, left = copy_without(original, made, person, person_columns, is_rejects=version.is_rejects)
     except ObjectInvalid:
         return None
-    now = client.head_object(Bucket=source.bucket, Key=source.key)
-    if {(each.get("VersionId"), each["ETag"].strip('"')) for each in (head, now)} != {
-        (version.version_id if "VersionId" in head else None, before.etag)
-    }:
+    head = client.head_object(Bucket=source.bucket, Key=source.key)
+    found = head.get("VersionId", version.version_id), head["ETag"].strip('"')
+    if found != (version.version_id, before.etag):
         raise ConfigError(f"{source}: it was written anew while this command ran. Run the command again.")
     if rows == 0 and before.is_plain:
         delete(client, version)
@@ -160,30 +158,31 @@ def copy_without(
     """Copy a CSV without the person's rows and references to them; rows copied, and rows that still mention the id."""
     header = read_header(source)
     own = [number for number, name in enumerate(header) if name in person_columns]
+    pattern, by_id = person.pattern(is_rejects=is_rejects), person.by_id
     copied = left = 0
     with create_private(target) as file:
         with source.open("rb") as first:
             file.write(first.read(header_bytes(source)))
         for chunk in read_chunks(source, len(header)):
             for record in chunk.records():
-                data = record.data.lower()
-                if not (person.by_any if is_rejects else person.by_id).search(data):
-                    kept = record.data
-                else:
-                    fields = record.fields()
-                    if is_own([fields[number] for number in own], person, is_rejects=is_rejects):
-                        continue
-                    if not any(map(person.is_named_by, fields)):
-                        file.write(record.data)
-                        copied += 1
-                        left += bool(person.by_id.search(data))
-                        continue
-                    ending = record.data[len(record.data.rstrip(b"\r\n")) :]
-                    kept = joined([None if person.is_named_by(field) else field for field in fields]) + ending
-                    left += bool(person.by_id.search(kept.lower()))
-                file.write(kept)
-                copied += 1
+                kept: bytes | None = record.data
+                if pattern.search(record.data.lower()):
+                    kept = without(record, own, person, is_rejects=is_rejects)
+                    left += kept is not None and bool(by_id.search(kept.lower()))
+                if kept is not None:
+                    file.write(kept)
+                    copied += 1
     return copied, left
+
+
+def without(record: Record, own: list[int], person: Person, *, is_rejects: bool) -> bytes | None:
+    """A row that names the person, without references to them; None if it is their own."""
+    fields = record.fields()
+    if is_own([fields[number] for number in own], person, is_rejects=is_rejects):
+        return None
+    kept = [None if person.is_named_by(field) else field for field in fields]
+    ending = record.data[len(record.data.rstrip(b"\r\n")) :]
+    return record.data if kept == fields else joined(kept) + ending
 
 
 def is_own(keys: list[str | None], person: Person, *, is_rejects: bool) -> bool:

@@ -35,6 +35,10 @@ class Person:
         words = b"|".join(map(re.escape, sorted(spellings)))
         return re.compile(self.by_id.pattern + (rb"|(?<![\w.+-])(?:%s)(?![\w.-])" % words if words else b""))
 
+    def pattern(self, *, is_rejects: bool) -> re.Pattern[bytes]:
+        """Finds what names the person in a file; rejected rows may have damaged ids."""
+        return self.by_any if is_rejects else self.by_id
+
     def is_named_by(self, text: str | None) -> bool:
         """Whether a value is the person's id, in any of the forms that PostgreSQL takes, or its hash."""
         return text is not None and text.strip().strip("{}").replace("-", "").lower() in self.forms

@@ -104,19 +104,18 @@ def erase_all(cursor: Cursor, tables: list[Table]) -> None:
         for name in table.references:
             parts = {"table": table.name, "column": quoted(name), "held": table.holds(name)}
             execute(cursor, "erase_reference", **parts)
-    waiting, refusals = tables, list[str]()
+    waiting = tables
     while waiting:
-        refusals = [refusal for table in waiting if (refusal := refused(cursor, table))]
-        still = [table for table in waiting if any(refusal.startswith(f"{table.name}: ") for refusal in refusals)]
-        if len(still) == len(waiting):
+        refusals = {table: reason for table in waiting if (reason := delete_rows(cursor, table))}
+        if len(refusals) == len(waiting):
             raise ConfigError(
-                "the person's rows cannot be deleted; nothing was changed. Correct these first:", refusals
+                "the person's rows cannot be deleted; nothing was changed. Correct these first:", refusals.values()
             )
-        waiting = still
+        waiting = list(refusals)
 
 
-def refused(cursor: Cursor, table: Table) -> str:
-    """Delete the person's rows of one table; why the database refused, or nothing."""
+def delete_rows(cursor: Cursor, table: Table) -> str:
+    """Delete the person's rows of one table, or none of them; why the database refused, or nothing."""
     try:
         with savepoint(cursor):
             execute(cursor, "erase_rows", table=table.name, of_person=table.of_person)

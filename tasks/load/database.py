@@ -1,7 +1,7 @@
 """Connections to the database, and the SQL that goes over them."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,6 @@ from typing import Any
 import boto3
 import psycopg2
 from botocore.exceptions import BotoCoreError
-from psycopg2.errors import InsufficientPrivilege
 from psycopg2.extensions import cursor as Cursor
 from sqlalchemy import Engine, event
 from sqlalchemy.pool import NullPool
@@ -82,6 +81,9 @@ def transaction(blocks: str | None) -> Iterator[Cursor]:
         connection.close()
 
 
+UNDO = "ROLLBACK TO SAVEPOINT step; RELEASE SAVEPOINT step"
+
+
 class RowError(Exception):
     """PostgreSQL refused a row; `error` says which constraint, cast or trigger did."""
 
@@ -97,21 +99,20 @@ def savepoint(cursor: Cursor) -> Iterator[None]:
     Released in the end either way: each one left open would slow down all that follow.
 
     Raises:
-        RowError: a row is to blame. What else the database raises goes on, and ends the transaction.
+        RowError: a row is to blame. What else the database raises is raised as it is, once the statements are undone.
     """
     cursor.execute("SAVEPOINT step")
     try:
         yield
     except psycopg2.Error as error:
-        # a missing permission is also rolled back, but raised as it is: add_to_ledger goes on after it
-        if not is_about_a_row(error) and not isinstance(error, InsufficientPrivilege):
-            raise
-        cursor.execute("ROLLBACK TO SAVEPOINT step; RELEASE SAVEPOINT step")
-        if not is_about_a_row(error):
-            raise
-        raise RowError(error) from None
+        if is_about_a_row(error):
+            cursor.execute(UNDO)
+            raise RowError(error) from None
+        with suppress(psycopg2.Error):  # a session that is dead has nothing left to undo
+            cursor.execute(UNDO)
+        raise
     except Exception:
-        cursor.execute("ROLLBACK TO SAVEPOINT step; RELEASE SAVEPOINT step")
+        cursor.execute(UNDO)
         raise
     cursor.execute("RELEASE SAVEPOINT step")
 

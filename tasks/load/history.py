@@ -17,7 +17,7 @@ from tasks.columns import DEPARTED_AT
 from tasks.errors import AuthError, SchemaMismatch
 from tasks.load.align import LONGEST_NAME
 from tasks.load.compare import Compared
-from tasks.load.database import execute, one_row, quoted, statement
+from tasks.load.database import execute, one_row, quoted, savepoint, statement
 from tasks.load.evolve import alter_table
 from tasks.load.ledger import LEDGER
 from tasks.load.plan import CHANGED, STAGED, Merge
@@ -127,16 +127,14 @@ def create_history(cursor: Cursor, table: TableSchema, name: str) -> None:
 @contextmanager
 def as_owner(cursor: Cursor, name: str, sql: Callable[[], str]) -> Iterator[None]:
     """What only the history's owner may do; an AuthError with the SQL to run where this user is not."""
-    cursor.execute("SAVEPOINT as_owner")
     try:
-        yield
+        with savepoint(cursor):
+            yield
     except InsufficientPrivilege:
-        cursor.execute("ROLLBACK TO SAVEPOINT as_owner")
         raise AuthError(
             f"{name}: expected a history with the table's columns, or permission to create or alter it; found neither. "
             f"Nothing was changed. As the schema's owner, run: {sql()}"
         ) from None
-    cursor.execute("RELEASE SAVEPOINT as_owner")
 
 
 def column_types(cursor: Cursor, table: str) -> dict[str, str]:
@@ -184,17 +182,15 @@ def make_view(cursor: Cursor, table: TableSchema, name: str, *, only_if_missing:
     cursor.execute("SELECT to_regclass(%s) IS NOT NULL", (view_name(table),))
     if one_row(cursor)[0] and only_if_missing:
         return
-    cursor.execute("SAVEPOINT view")
     try:
-        execute(cursor, "history_view", view=view_name(table), history=name)
+        with savepoint(cursor):
+            execute(cursor, "history_view", view=view_name(table), history=name)
     except psycopg2.ProgrammingError as error:
-        cursor.execute("ROLLBACK TO SAVEPOINT view")
         run_logger().warning(
             "the view %s could not be brought up to date (SQLSTATE %s). As its owner, run: DROP VIEW IF EXISTS %s; %s;",
             view_name(table), error.pgcode, view_name(table),
             sql_of("history_view", view=view_name(table), history=name),
         )  # fmt: skip
-    cursor.execute("RELEASE SAVEPOINT view")
 
 
 def after(cursor: Cursor, last: datetime | None) -> datetime:

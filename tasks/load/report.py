@@ -9,12 +9,10 @@ from tasks.events import LOADED, RETIRED, emit, table_resource
 from tasks.load.departures import NAMED
 from tasks.load.loaded import Loaded
 from tasks.load.schema import TableSchema
-from tasks.report import RunReport, notes, rate, table
+from tasks.report import COUNTS, RunReport, notes, rate, table
 from tasks.s3 import Snapshot
 from tasks.settings import LoadSettings
 from tasks.streams import Scope
-
-COUNTS = ("read", "inserted", "updated", "unchanged", "duplicates", "rejected", "departed", "returned")
 
 
 @dataclass(frozen=True)

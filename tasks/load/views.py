@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import psycopg2
 from prefect import task
 
-from tasks.load.database import execute, one_row, quoted, transaction
+from tasks.load.database import execute, one_row, quoted, savepoint, transaction
 from tasks.log import run_logger
 from tasks.streams import ENROLLMENTS, MEMBERS
 from tasks.task_options import IN_MEMORY, RETRIED
@@ -33,11 +33,10 @@ def create_views(schema: str, tables: Mapping[str, str], *, blocks: str | None =
         )
         if not one_row(cursor)[0]:
             return False
-        cursor.execute("SAVEPOINT views")
         try:
-            execute(cursor, "department_course_progress", **names)
+            with savepoint(cursor):
+                execute(cursor, "department_course_progress", **names)
         except psycopg2.ProgrammingError as error:
-            cursor.execute("ROLLBACK TO SAVEPOINT views")
             run_logger().warning(
                 "the view %s could not be created (%s, SQLSTATE %s). Create it from tasks/load/sql/%s.sql, adapted to "
                 "your tables' columns.", names["view"], type(error).__name__, error.pgcode, VIEW,
