@@ -32,6 +32,7 @@ class AlignedColumn:
     collation: str | None = None
     required: bool = False
     format: Format = Format()
+    has_domain: bool = False
     is_array: bool = False
     """Its format is then about the elements."""
     is_new: bool = False
@@ -52,8 +53,12 @@ class AlignedColumn:
 
     @property
     def cast_check(self) -> str | None:
-        """SQL that must hold of the staged value."""
-        return self.format.cast_check.replace("{c}", self.staged) if self.format.cast_check else None
+        """SQL that must hold of the staged value, or fails; None where its type alone says what it may be."""
+        checks = [self.format.cast_check] if self.format.cast_check else []
+        if self.has_domain and self.staged_as != self.declared:
+            # The domain is asked here, since a row that it refuses must not take part in finding duplicates.
+            checks.append(f"num_nulls(({self.format.value})::{self.declared}) >= 0")
+        return " AND ".join(f"({check})" for check in checks).replace("{c}", self.staged) or None
 
     @property
     def value(self) -> str:
@@ -198,6 +203,7 @@ def align_column(name: str, number: int, table: TableSchema, new: TableColumn | 
         column.collation,
         column.required,
         wanted,
+        has_domain=column.has_domain,
         is_array=is_array,
         is_new=new is not None,
         is_key=is_key,

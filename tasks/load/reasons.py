@@ -37,10 +37,10 @@ def reason_of(error: psycopg2.Error, table: TableSchema, column: str = "") -> Re
         return "", "refused by the table's row level security"
     if raised_by_function(error):
         return "", f"refused by a trigger or function of the table (SQLSTATE {state})"
-    if state in _CONSTRAINTS and name:
-        return ", ".join(table.constrained_columns(name)) or column, _CONSTRAINTS[state].format(name=name)
     if state == "23514" and diag.datatype_name:
         return column, f"violates a check of type {diag.datatype_name}"
+    if state in _CONSTRAINTS and name:
+        return ", ".join(table.constrained_columns(name)) or column, _CONSTRAINTS[state].format(name=name)
     if state == "23502":
         return diag.column_name or column, "must have a value (NOT NULL)"
     if state == "23514":

@@ -39,6 +39,11 @@ class TableColumn:
     generated: bool = False
     """Its value is always made of the row's other columns, by `default`."""
 
+    @property
+    def has_domain(self) -> bool:
+        """Its type, or that of its elements, is a domain, which may check values."""
+        return self.base != "enum" and (self.declared, self.element) != (self.base, self.element_base)
+
 
 @dataclass(frozen=True)
 class ForeignKey:

@@ -155,22 +155,26 @@ def refusal(error: psycopg2.Error, staged: Staged) -> RowRefused:
 def blamed(cursor: Cursor, row: pa.Table, staged: Staged, refused: RowRefused) -> Reason:
     """The reason for a row whose cast failed inside a cast check, where PostgreSQL names no column: ask each alone."""
     for column in staged.alignment.staged:
-        if column.cast_check is not None and not holds(cursor, column, row.column(column.staged)[0].as_py()):
-            return column.name, f"expected {column.format.expected}"
+        if column.cast_check is None:
+            continue
+        if error := cast_error(cursor, column, row.column(column.staged)[0].as_py()):
+            by_domain = error.diag.datatype_name and str(error.pgcode).startswith("23")
+            expected = column.name, f"expected {column.format.expected}"
+            return reason_of(error, staged.table, column.name) if by_domain else expected
     return refused.reason
 
 
-def holds(cursor: Cursor, column: AlignedColumn, text: str | None) -> bool:
-    """Whether a text can be cast as the column's cast check does."""
+def cast_error(cursor: Cursor, column: AlignedColumn, text: str | None) -> psycopg2.Error | None:
+    """The error that a text meets in the column's cast check."""
     cast_check = str(column.cast_check).replace("%", "%%")
     try:
         with savepoint(cursor):
             cursor.execute(
                 f"SELECT {cast_check} FROM (SELECT %s::{column.staged_as} AS {column.staged}) AS one", (text,)
             )
-    except RowError:
-        return False
-    return True
+    except RowError as refused:
+        return refused.error
+    return None
 
 
 # `COPY staging, line 3, column c7: …`, in whatever language the server speaks

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.support.loader import Loader, counts, member
+from tests.support.loader import SCHEMA, Loader, counts, member
 
 KEY = "lms_user_id uuid PRIMARY KEY, department_id uuid, first_name text"
 DAY = "2026-01-0{}T00:00:00Z"
@@ -43,3 +43,32 @@ def test_a_rejected_row_that_is_older_takes_nothing_away(loader: Loader) -> None
     rows = [member(1, "day 3", DAY.format(3)), member(1, "day 1", DAY.format(1), gender="x")]
     assert counts(loader.load(rows)) == {"read": 2, "inserted": 1, "rejected": 1}
     assert loader.rows()[0][1] == "day 3"
+
+
+DOMAINS = [
+    ("text CHECK (VALUE = lower(VALUE))", "{}", "Ann"),
+    ("varchar(9) CHECK (VALUE <> '')", "{}", ""),
+    ("character(4) CHECK (VALUE LIKE 'a%')", "{}", "bob"),
+    ("numeric(6,2) CHECK (VALUE > 0)", "{}", "-1.5"),
+    ("timestamp(0) CHECK (VALUE > '2000-01-01')", "{}", "1999-12-31T23:59:59Z"),
+    ("double precision CHECK (VALUE < 10)", "{}", "11.5"),
+    ("money CHECK (VALUE > 0::money)", "{}", "-1.50"),
+    ("inet CHECK (family(VALUE) = 4)", "{}", "::1"),
+    ("point CHECK (VALUE[0] > 0)", "{}", "(-1,2)"),
+    ("text CHECK (VALUE <> 'x')", "{}[]", '["a", "x"]'),
+    ("text[] CHECK (cardinality(VALUE) < 2)", "{}", '["a", "b"]'),
+    ("text NOT NULL", "{}", None),
+]
+
+
+@pytest.mark.parametrize(("domain", "column", "value"), DOMAINS)
+def test_rows_that_a_domain_refuses_are_rejected_before_duplicates_are_found(
+    loader: Loader, domain: str, column: str, value: str | None
+) -> None:
+    named = f'"{SCHEMA}".of_gender'
+    loader.database.query(f"CREATE DOMAIN {named} AS {domain}")
+    loader.create(f"{KEY}, gender {column.format(named)}")
+    rows = [member(1, "a", gender=value), member(1, "b", gender=value)]
+    assert counts(loader.load(rows)) == {"read": 2, "rejected": 2}
+    expected = "must have a value" if "NOT NULL" in domain else "violates a check of type of_gender"
+    assert loader.rejects[0].decode().count(f'"gender","{expected}') == 2
