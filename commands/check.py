@@ -32,7 +32,7 @@ from tasks.streams import MEMBERS, STREAMS, Scope, Stream
 from tasks.text import one_line, without_user
 
 
-class CannotLook(Exception):
+class CannotCheck(Exception):
     """The permission may exist, but checking it needs another one."""
 
 
@@ -54,17 +54,17 @@ def check_scope(session: LmsSession, scope: Scope) -> Iterator[str]:
         raise IncompleteSnapshot(f"{where}: expected LMS responses with `name` and `totalItems`, found something else.")
     if not page["totalItems"]:
         raise ConfigError(
-            f"{where} has no {scope.stream.items} that this account can see. Check {scope.stream.scope_setting} and "
-            f"the account's role."
+            f"{where} has no {scope.stream.item_noun} that this account can see. Check {scope.stream.scope_setting} "
+            f"and the account's role."
         )
-    size = f"{page['totalItems']:,} {scope.stream.items}"
+    size = f"{page['totalItems']:,} {scope.stream.item_noun}"
     yield f"{where} is {str(named.get('name'))!r} with {size}"
 
 
 def check_bucket(settings: ExtractSettings, blocks: str | None) -> Iterator[str]:
     """Read the existing snapshot's metadata, and start an upload and abort it, so that nothing is written."""
     if not settings.scopes:
-        raise CannotLook(f"{settings.path_template} was not tested, since no department or course is set")
+        raise CannotCheck(f"{settings.path_template} was not tested, since no department or course is set")
     key = object_key(settings.path_template, settings.scopes[0], datetime.now(UTC))
     target = S3Object(settings.bucket, key)
     with s3_access(target, blocks) as client:
@@ -88,7 +88,7 @@ def check_topic(blocks: str | None) -> Iterator[str]:
     except ClientError as error:
         code = str(error.response.get("Error", {}).get("Code"))
         if code in {"AuthorizationError", "AuthorizationErrorException", "AccessDenied"}:
-            raise CannotLook(
+            raise CannotCheck(
                 f"{topic.topic_arn}: not permitted to read the topic's attributes; publishing may still be allowed"
             ) from None
         raise ConfigError(f"{topic.topic_arn}: SNS answered {code}. Check SNS_TOPIC_ARN and its region.") from None
@@ -163,15 +163,15 @@ def run(blocks: str | None) -> bool:
         *(("database", partial(check_database, load, stream, blocks)) for stream in streams),
         ("Prefect", partial(check_prefect, blocks)),
     ]
-    return all([not resolver.problems, *(tried(what, check) for what, check in checks)])
+    return all([not resolver.problems, *(run_check(what, check) for what, check in checks)])
 
 
-def tried(what: str, check: Callable[[], Iterator[str]]) -> bool:
+def run_check(what: str, check: Callable[[], Iterator[str]]) -> bool:
     """Print what a check finds; whether it did not fail."""
     try:
         for found in check():
             say("ok", what, found)
-    except CannotLook as reason:
+    except CannotCheck as reason:
         say("?", what, str(reason))
     except PipelineError as error:
         say("FAIL", what, f"{type(error).__name__}: {error.message} {'; '.join(error.problems)}".rstrip())

@@ -22,7 +22,7 @@ from commands.startup import end_in_order, flush_output
 from tasks.alert import alert_of_script
 from tasks.errors import AuthError, ConfigError, PipelineError
 from tasks.events import TAG
-from tasks.library_errors import chain, disk_error, full_disk
+from tasks.library_errors import causes, disk_error, full_disk
 from tasks.task_options import HEARTBEAT_S
 from tasks.text import without_user
 
@@ -46,14 +46,14 @@ def main(flow: Flow[..., Any], arguments: Sequence[str] | None = None) -> int:
     except (Exception, KeyboardInterrupt) as raised:
         error = prefect_problem(raised) or raised
         with suppress(OSError):  # the terminal may be closed
-            sys.stderr.write(f"\n{flow.name} {last_words(error)}\n")
+            sys.stderr.write(f"\n{flow.name} {failure_line(error)}\n")
         alert_of_script(flow.name, parameters.get("blocks"), error)
         flush_output()
         return 1
     return 0
 
 
-def last_words(error: BaseException) -> str:
+def failure_line(error: BaseException) -> str:
     """How a script ended, for its last line."""
     if isinstance(error, PipelineError):
         return f"failed. {type(error).__name__}: {error}"
@@ -86,7 +86,7 @@ def prefect_problem(error: BaseException) -> PipelineError | None:
     """What is wrong with Prefect's API or home, where that is why a run could not begin or end; else None."""
     if isinstance(error, (PipelineError, KeyboardInterrupt)):
         return None
-    found = list(chain(error))
+    found = list(causes(error))
     address = without_user(PREFECT_API_URL.value() or "started by the script")
     for each in found:
         if isinstance(each, httpx.HTTPStatusError) and each.response.status_code in (401, 403):

@@ -24,13 +24,13 @@ from tasks.alert import alert_of_failure
 from tasks.errors import ObjectInvalid, PipelineError
 from tasks.extract.publish import Extracted, unpublished
 from tasks.files import run_folder
-from tasks.held import held_by
 from tasks.load.gone import find_gone_scopes
 from tasks.load.report import announce_empty
 from tasks.options import LoadOptions
 from tasks.outcomes import LOADING, Outcomes
 from tasks.s3 import Snapshot, read_object
 from tasks.settings import ExtractSettings, LoadSettings, Resolver, extract_settings, load_settings
+from tasks.snapshot_ids import ids_of_all
 from tasks.streams import MEMBERS, Scope
 from tasks.task_options import FLOW, run_name
 
@@ -145,12 +145,12 @@ def publish_and_apply(
         )
         table = None
         # ids of every scope that was read, published or not: a member found in another one has moved, not left
-        held = held_by(outcome.held for outcome in outcomes.found.values() if outcome.held is not None)
-        for outcome in outcomes.in_turn(LOADING):
+        ids = ids_of_all(outcome.ids for outcome in outcomes.found.values() if outcome.ids is not None)
+        for outcome in outcomes.remaining(LOADING):
             with outcomes.attempt(outcome):
-                snapshot = back_from_s3(extracted[outcome.scope.id], outcome.scope, options, blocks)
+                snapshot = read_published(extracted[outcome.scope.id], outcome.scope, options, blocks)
                 report, table = apply_snapshot(
-                    snapshot, load, options, create_table=create_table, blocks=blocks, held=held, known=table
+                    snapshot, load, options, create_table=create_table, blocks=blocks, ids_in_run=ids, known=table
                 )
                 outcome.loaded = outcomes.report("s3-to-rds", report)
         empty = [outcome.scope for outcome in outcomes.found.values() if outcome.empty and not options.dry_run]
@@ -159,7 +159,7 @@ def publish_and_apply(
     return {extract_name.replace("-", "_"): outcomes.extracted, "s3_to_rds": outcomes.loaded}
 
 
-def back_from_s3(each: Extracted, scope: Scope, options: LoadOptions, blocks: str | None) -> Snapshot:
+def read_published(each: Extracted, scope: Scope, options: LoadOptions, blocks: str | None) -> Snapshot:
     """The published snapshot, read back from S3; in a dry run, as it would have been.
 
     Raises:

@@ -120,11 +120,11 @@ def publish_snapshots(
         # with several scopes, compare every key before the first object is published; write_csv checks a single one
         if settings.names.hashed and not (outcomes.alone or allow_hash_change):
             check_hash_keys(listed.scopes, settings.bucket, settings.path_template, blocks=blocks)
-        for outcome in outcomes.in_turn(READING):
+        for outcome in outcomes.remaining(READING):
             with outcomes.attempt(outcome), page_folder(folder, outcome.scope.id) as pages:
                 others = listed.ids - {outcome.scope.id}
                 raw = fetch_pages(session, outcome.scope, pages, include_foreign=include_subdepartments, others=others)
-                outcome.held = raw.held
+                outcome.ids = raw.ids
                 flat = flatten_pages(raw, settings.names, folder / f"{outcome.scope.id}.csv", blocks=blocks)
                 published = write_csv(
                     flat,

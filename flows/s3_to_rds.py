@@ -19,7 +19,6 @@ from commands.flow_script import main
 from flows import parameters
 from tasks.alert import alert_of_failure
 from tasks.files import run_folder
-from tasks.held import SnapshotIds
 from tasks.load.recognise import stream_of
 from tasks.load.report import LoadReport, announce_load, load_report
 from tasks.load.schema import TableSchema, inspect_schema
@@ -29,6 +28,7 @@ from tasks.options import LoadOptions
 from tasks.report import publish_report
 from tasks.s3 import Snapshot, read_object
 from tasks.settings import LoadSettings, Resolver, load_settings, source_object
+from tasks.snapshot_ids import SnapshotIds
 from tasks.streams import MEMBERS
 from tasks.task_options import FLOW, run_name
 
@@ -80,13 +80,13 @@ def apply_snapshot(
     *,
     create_table: bool,
     blocks: str | None,
-    held: SnapshotIds | None = None,
+    ids_in_run: SnapshotIds | None = None,
     known: TableSchema | None = None,
 ) -> tuple[LoadReport, TableSchema | None]:
     """The steps of the load: inspect the table, then align, stage and upsert in one transaction.
 
     Args:
-        held: the ids in all snapshots of this run; none of these members has left.
+        ids_in_run: the ids in all snapshots of this run; none of these members has left.
         known: the table, if this run has already inspected it; returned for the next call unless the load altered it.
     """
     stream = stream_of(snapshot)
@@ -94,7 +94,7 @@ def apply_snapshot(
     table = known or inspect_schema(
         settings.schema, tables[stream.name], stream=stream, create_table=create_table, blocks=blocks
     )
-    loaded = upsert_snapshot(snapshot, table, options, blocks=blocks, held=held)
+    loaded = upsert_snapshot(snapshot, table, options, blocks=blocks, ids_in_run=ids_in_run)
     # once per run: `known` is set from the second scope on
     if create_table and known is None and not options.dry_run:
         create_views(settings.schema, tables, blocks=blocks)

@@ -238,8 +238,8 @@ class SimulatedLms:
             if found["since"]:
                 order = [entry for entry in order if self.members[entry[1]]["dateEdited"] >= found["since"]]
             users = [self._rendered[member_id] for _, member_id in order[page * limit : (page + 1) * limit]]
-        told = limit if self.announce_cap else int(asked)
-        head = f'{{"totalItems":{len(order)},"returnedItems":{len(users)},"limit":{told},"offset":{page},"users":['
+        shown = limit if self.announce_cap else int(asked)
+        head = f'{{"totalItems":{len(order)},"returnedItems":{len(users)},"limit":{shown},"offset":{page},"users":['
         return Answer(200, head.encode() + b",".join(users) + b"]}")
 
     def _user(self, user: str) -> Answer:

@@ -14,7 +14,7 @@ from blocks.alerts import AlertTopic
 from tasks.chat import in_format
 from tasks.credentials import alert_topic, environment_topic, read_environment
 from tasks.errors import PipelineError
-from tasks.events import failure_told
+from tasks.events import emit_alert_sent
 from tasks.log import Logger, OneLine
 from tasks.outcomes import failed_so_far, listed
 from tasks.scopes_report import step_of
@@ -34,10 +34,10 @@ def alert_of_failure(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any])
     """
     log = OneLine(flow_run_logger(flow_run, flow), {})
     if outer_run_alerts(FlowRunContext.get()):
-        failure_told(flow_run, "the outer run")
+        emit_alert_sent(flow_run, "the outer run")
         return
     if publish(*message(flow, flow_run, state), flow_run.parameters.get("blocks"), str(flow_run.id), log):
-        failure_told(flow_run, "its own hook")
+        emit_alert_sent(flow_run, "its own hook")
 
 
 def outer_run_alerts(own: FlowRunContext | None) -> bool:

@@ -27,7 +27,7 @@ TAG = "department-members"
 """Runs with this tag are watched: those of the deployments, and the scripts'."""
 
 
-def failure_told(failed: FlowRun, by: str) -> None:
+def emit_alert_sent(failed: FlowRun, by: str) -> None:
     """Emit the event that says that the run's failure needs no further alert."""
     resource = {"prefect.resource.id": f"prefect.flow-run.{failed.id}", "prefect.resource.name": failed.name}
     emit(FAILURE_TOLD, resource, tags=failed.tags, payload={"by": by})
@@ -42,7 +42,7 @@ def table_resource(schema: str, table: str, scope: Scope | None) -> dict[str, st
 
 def scope_label(stream: Stream) -> str:
     """The label of a table's resource that says whose rows were loaded: department-members.department, for members."""
-    return f"department-members.{stream.scope}"
+    return f"department-members.{stream.scope_noun}"
 
 
 def emit(event: str, resource: dict[str, str], *, tags: Iterable[str], payload: dict[str, Any] | None = None) -> None:

@@ -56,7 +56,7 @@ PASSING_AWS = (
 )  # fmt: skip
 
 
-def chain(error: BaseException) -> Iterator[BaseException]:
+def causes(error: BaseException) -> Iterator[BaseException]:
     """An exception, and every one that it was made of, whichever way its library keeps them."""
     waiting: list[Any] = [error]
     seen: set[int] = set()
@@ -73,7 +73,7 @@ def chain(error: BaseException) -> Iterator[BaseException]:
 
 def aws_trouble(error: BaseException, target: object, service: str = "S3") -> PipelineError:
     """The error of our tree for what boto3 raised before or instead of a service's own answer."""
-    found = list(chain(error))
+    found = list(causes(error))
     if isinstance(error, NO_KEYS):
         return ConfigError(
             f"{target}: no AWS credentials were found. Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, give the "
@@ -125,7 +125,7 @@ def connection_problem(found: list[BaseException], address: str, bundle: str) ->
     """The wrong setting behind a failed connection, or None where another try may help.
 
     Args:
-        found: the exception's `chain`.
+        found: the exception's `causes`.
         address: the settings that say where the server is.
         bundle: the setting that names a CA bundle.
     """

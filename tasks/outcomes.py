@@ -82,7 +82,7 @@ class Outcomes:
     def _by_scope(self, values: dict[str, dict[str, Any]]) -> dict[str, Any]:
         return next(iter(values.values())) if self.alone else values
 
-    def in_turn(self, what: str) -> Iterator[Outcome]:
+    def remaining(self, what: str) -> Iterator[Outcome]:
         """Each scope that has not failed, with a progress bar over them where they are several."""
         todo = [o for o in self.found.values() if o.error is None and not o.empty and (o.extracted or what == READING)]
         if self.alone:
@@ -115,7 +115,7 @@ class Outcomes:
                 outcome.empty = True
                 self._was_unavailable = False
                 self.log.warning(
-                    "%s has no %s, and nothing was ever published for it", outcome.scope, outcome.scope.stream.items
+                    "%s has no %s, and nothing was ever published for it", outcome.scope, outcome.scope.stream.item_noun
                 )
                 return
             unavailable = isinstance(error, LmsUnavailable)
@@ -144,7 +144,8 @@ class Outcomes:
             return error
         published = sum(bool(outcome.extracted) for outcome in self.found.values())
         loaded = sum(bool(outcome.loaded) for outcome in self.found.values())
-        came = f"of {len(self.found)} {self.stream.scope}s, {published} were published and {loaded} loaded before that"
+        nouns = f"{self.stream.scope_noun}s"
+        came = f"of {len(self.found)} {nouns}, {published} were published and {loaded} loaded before that"
         failures = failures_of(self.found.values())
         before = ["failed earlier, each for its own reason:", *listed(failures)] if failures else []
         whole = type(error)(error.message, [*error.problems, came, *before])
@@ -173,7 +174,7 @@ class Outcomes:
         outcomes = self._worst_first()
         del failed_so_far[flow_run.id]  # from here on they are all in the error, or there are none
         if failures := failures_of(outcomes):
-            raise ScopesFailed(what_failed(outcomes, expanded=self.expanded), listed(failures))
+            raise ScopesFailed(failure_summary(outcomes, expanded=self.expanded), listed(failures))
 
     def _show(self, remarks: dict[str, str] | None = None) -> None:
         if self.alone:  # whose report was shown by itself
@@ -186,12 +187,12 @@ class Outcomes:
         return sorted(self.found.values(), key=lambda outcome: outcome.rank)
 
 
-def what_failed(outcomes: list[Outcome], *, expanded: bool = False) -> str:
+def failure_summary(outcomes: list[Outcome], *, expanded: bool = False) -> str:
     """How many failed, and what to do.
 
     With `expanded`, no flag for a separate run is offered: read alone, a scope may include rows of those below it.
     """
-    kind = outcomes[0].scope.stream.scope
+    kind = outcomes[0].scope.stream.scope_noun
     ids = [outcome.scope.id for outcome in outcomes if outcome.error]
     alone = f" (add --{kind}-id {','.join(ids)} for only these)" if len(ids) <= MOST_IDS and not expanded else ""
     return f"{len(ids)} of {len(outcomes)} {kind}s failed; the others succeeded. Fix each one, then run again{alone}."

@@ -156,7 +156,8 @@ def path_problem(path_template: str, stream: Stream, *, several: bool = False) -
     sample = "5b0c9f5e-3d0a-4f0b-9a53-0a4f6a0c7d11"
     if several and sample not in object_key(path_template, Scope(stream, sample), datetime(2026, 1, 1)):
         return (
-            f"must contain {{{stream.scope_column}}}, since several {stream.scope}s are read, each into its own object"
+            f"must contain {{{stream.scope_column}}}, since several {stream.scope_noun}s are read, each into its own "
+            "object"
         )
     if path_template.startswith("/") or re.match(r"s3:", path_template):
         return "must be a key inside the bucket, such as members.csv: no s3://, no leading slash"

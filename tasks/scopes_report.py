@@ -7,8 +7,8 @@ from typing import Any
 from prefect import Task
 
 from tasks.errors import PipelineError, ScopesFailed
-from tasks.held import SnapshotIds
 from tasks.report import COUNTS, RunReport, notes, table
+from tasks.snapshot_ids import SnapshotIds
 from tasks.streams import Scope
 from tasks.text import quoted_code
 
@@ -23,7 +23,7 @@ class Outcome:
     extracted: dict[str, Any] = field(default_factory=dict)
     loaded: dict[str, Any] = field(default_factory=dict)
     """The values of the extract's and the load's reports."""
-    held: SnapshotIds | None = None
+    ids: SnapshotIds | None = None
     """The ids that it was found to hold, whether or not it could be published."""
     error: PipelineError | None = None
     empty: bool = False
@@ -74,7 +74,7 @@ class ScopesReport(RunReport):
         counts = {name: sum(outcome.loaded.get(name, 0) for outcome in outcomes) for name in COUNTS}
         counts["read"] = sum(outcome.extracted.get("rows", 0) for outcome in outcomes)  # of those not loaded, too
         return cls(
-            outcome=f"{failed} of {len(outcomes)} {stream.scope}s failed" if failed else f"{len(outcomes)} done",
+            outcome=f"{failed} of {len(outcomes)} {stream.scope_noun}s failed" if failed else f"{len(outcomes)} done",
             scopes=len(outcomes),
             failed=failed,
             empty=sum(outcome.empty for outcome in outcomes),
@@ -82,8 +82,8 @@ class ScopesReport(RunReport):
             remarks="; ".join(f"{what}: {text}" for what, text in remarks.items() if text),
             lines=tuple(map(line_of, outcomes)),
             heads=(
-                stream.scope,
-                stream.items,
+                stream.scope_noun,
+                stream.item_noun,
                 "before",
                 "inserted",
                 "departed",

@@ -16,9 +16,9 @@ class Stream:
 
     name: str
     """As the object's metadata has it; with `_`, the default table's name."""
-    items: str
+    item_noun: str
     """What the rows are called in messages, in the plural."""
-    scope: str
+    scope_noun: str
     """What one snapshot covers, for messages: for example a department."""
     path: str
     """The endpoint, which may hold {scope_id}."""
@@ -90,7 +90,9 @@ class Scope:
     """As the LMS has it, harmless to show; empty where the account may not read it."""
 
     def __str__(self) -> str:
-        return f"{self.stream.scope} {self.name} ({self.id})" if self.name else f"{self.stream.scope} {self.id}"
+        return (
+            f"{self.stream.scope_noun} {self.name} ({self.id})" if self.name else f"{self.stream.scope_noun} {self.id}"
+        )
 
     @property
     def label(self) -> str:
@@ -100,8 +102,8 @@ class Scope:
 
 MEMBERS = Stream(
     name="department-members",
-    items="members",
-    scope="department",
+    item_noun="members",
+    scope_noun="department",
     path="/users",
     list_name="users",
     query={"_filter": "departmentId eq guid'{scope_id}'"},
@@ -136,8 +138,8 @@ MEMBERS = Stream(
 
 ENROLLMENTS = Stream(
     name="course-enrollments",
-    items="enrollments",
-    scope="course",
+    item_noun="enrollments",
+    scope_noun="course",
     path="/courses/{scope_id}/enrollments",
     list_name="enrollments",
     keys=(

@@ -25,13 +25,13 @@ FLOW: dict[str, Any] = {**ONCE, "persist_result": False, "log_prints": False}
 """For every flow; set explicitly so that Prefect's settings cannot change it."""
 
 
-def may_help(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool:
+def is_retryable(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool:
     """Prefect's retry condition: whether the error that ended the task is one that a retry can cure."""
     error = state.result(raise_on_failure=False)
     return isinstance(error, PipelineError) and error.retriable
 
 
-RETRIED: dict[str, Any] = {"retries": 3, "retry_delay_seconds": [1, 4, 15], "retry_condition_fn": may_help}
+RETRIED: dict[str, Any] = {"retries": 3, "retry_delay_seconds": [1, 4, 15], "retry_condition_fn": is_retryable}
 """For S3 or a database that is briefly unreachable; the clients themselves do not retry."""
 
 

@@ -86,8 +86,8 @@ def about_loads(times: WatchTimes, webhook: UUID, stream: Stream) -> AutomationC
     """A scope of that stream that was loaded or is expected has not been loaded or retired since."""
     scope = scope_label(stream)
     return AutomationCore(
-        name="department-members: no load" + ("" if stream is MEMBERS else f" of {stream.items}"),
-        description=f"A {stream.scope} that was loaded or is expected has not been loaded or retired since.",
+        name="department-members: no load" + ("" if stream is MEMBERS else f" of {stream.item_noun}"),
+        description=f"A {stream.scope_noun} that was loaded or is expected has not been loaded or retired since.",
         trigger=absence(
             {LOADED, WATCHED},
             {LOADED, RETIRED},
@@ -101,8 +101,8 @@ def about_loads(times: WatchTimes, webhook: UUID, stream: Stream) -> AutomationC
                 "silent",
                 table=label("prefect.resource.name"),
                 department=label(scope),
-                scope=json.dumps(stream.scope),
-                hours=hours(times.silence),
+                scope=json.dumps(stream.scope_noun),
+                hours=hours_json(times.silence),
             )
         ],
     )
@@ -137,7 +137,7 @@ def about_runs(times: WatchTimes, webhook: UUID) -> list[AutomationCore]:
             name="department-members: a run that takes too long",
             description="A run has been running for too long. It is not stopped.",
             trigger=absence(STARTED, ENDED, times.longest, match=RUN),
-            actions=[call(webhook, "stuck", **RUN_FIELDS, hours=hours(times.longest))],
+            actions=[call(webhook, "stuck", **RUN_FIELDS, hours=hours_json(times.longest))],
         ),
     ]
 
@@ -163,7 +163,7 @@ def absence(
     )
 
 
-def hours(time: timedelta) -> str:
+def hours_json(time: timedelta) -> str:
     """Hours, as JSON."""
     return json.dumps(round(time.total_seconds() / 3600, 2))
 

@@ -57,7 +57,7 @@ class CreatedObject:
 
 
 @dataclass(frozen=True)
-class Watched:
+class SnapshotFilter:
     """The objects that matter: those of one bucket under the streams' prefixes, reject files excepted."""
 
     bucket: str

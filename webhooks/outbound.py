@@ -31,7 +31,7 @@ class Refused(Exception):
         """Each with the status and the text that Prefect answered."""
 
 
-def trusted() -> ssl.SSLContext:
+def trusted_context() -> ssl.SSLContext:
     """The usual certificate authorities, and those of the bundle that AWS's or requests' variables name.
 
     Raises:
@@ -44,7 +44,7 @@ def trusted() -> ssl.SSLContext:
     return context
 
 
-class Amazon:
+class AmazonClient:
     """Fetches from Amazon with one client that stays open: building one is slow and blocks all other requests."""
 
     def __init__(self) -> None:
@@ -54,7 +54,7 @@ class Amazon:
     async def opened(self) -> AsyncIterator[None]:
         """The client is open in it."""
         limits = {"timeout": 5, "follow_redirects": False, "headers": AS_IT_IS}
-        async with httpx.AsyncClient(verify=trusted(), **limits) as self._client:  # type: ignore[arg-type]
+        async with httpx.AsyncClient(verify=trusted_context(), **limits) as self._client:  # type: ignore[arg-type]
             yield
 
     async def fetch(self, url: str) -> bytes:

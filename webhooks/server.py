@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
 from webhooks.connections import ONE_REQUEST, BoundedProtocol
-from webhooks.outbound import Amazon, PrefectEvents
+from webhooks.outbound import AmazonClient, PrefectEvents
 from webhooks.service import Settings, create_app
 from webhooks.sns import Fetch
 
@@ -17,7 +17,7 @@ def make_server(
     settings: Settings, *, fetch: Fetch | None = None, host: str = "127.0.0.1", port: int
 ) -> uvicorn.Server:
     """The service on a port, not yet running; `fetch` stands in for Amazon."""
-    prefect, amazon = PrefectEvents(), Amazon()
+    prefect, amazon = PrefectEvents(), AmazonClient()
 
     @asynccontextmanager
     async def opened(_app: FastAPI) -> AsyncIterator[None]:

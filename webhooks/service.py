@@ -26,9 +26,9 @@ from blocks.alerts import AlertTopic
 from tasks.chat import in_format
 from tasks.log import OneLine
 from webhooks.alerts import ALERT, message
-from webhooks.objects import Watched, created_objects
+from webhooks.objects import SnapshotFilter, created_objects
 from webhooks.outbound import Refused
-from webhooks.sns import Envelope, Fetch, Forged, Verifier
+from webhooks.sns import Envelope, Fetch, NotFromAmazon, Verifier
 
 LARGEST_BODY = 512 * 1024  # SNS and EventBridge send 256 KB at most, before JSON escapes it
 MOST_PUBLISHING = 4
@@ -58,7 +58,7 @@ class Settings:
         watch: how the watch's calls become messages; None takes none.
     """
 
-    watched: Watched
+    watched: SnapshotFilter
     topics: frozenset[str]
     api_key: str | None
     watch: WatchSettings | None = None
@@ -130,7 +130,7 @@ def create_app(settings: Settings, *, fetch: Fetch, emit: Emit, lifespan: Lifesp
             if envelope.Type == "SubscriptionConfirmation":
                 await verifier.confirm(envelope)
                 log.info("subscribed to %s", envelope.TopicArn)
-        except Forged as reason:
+        except NotFromAmazon as reason:
             raise HTTPException(403, f"refused: {reason}") from None
         except OSError as error:
             raise HTTPException(503, f"Amazon cannot be reached ({error}); deliver again") from None
@@ -141,7 +141,7 @@ def create_app(settings: Settings, *, fetch: Fetch, emit: Emit, lifespan: Lifesp
     return app
 
 
-def events_of(message: Any, watched: Watched) -> tuple[list[dict[str, Any]], list[str], int]:
+def events_of(message: Any, watched: SnapshotFilter) -> tuple[list[dict[str, Any]], list[str], int]:
     """Prefect's events for the snapshots that a message names, the addresses of its other objects, what is malformed.
 
     Raises:

@@ -10,8 +10,8 @@ from blocks.alerts import FIFO, TOPIC_ARN
 from blocks.environment import alert_topic_from
 from tasks.errors import ConfigError
 from tasks.streams import STREAMS
-from webhooks.objects import Watched
-from webhooks.outbound import CA_BUNDLES, trusted
+from webhooks.objects import SnapshotFilter
+from webhooks.outbound import CA_BUNDLES, trusted_context
 from webhooks.service import Settings, WatchSettings
 
 BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}")
@@ -46,7 +46,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         raise ConfigError("fix these settings:", problems)
     paths = (environment.get(stream.path_setting, stream.default_path) for stream in STREAMS.values())
     prefixes = tuple(path.partition("{")[0] for path in paths if path is not None)
-    return Settings(Watched(environment["S3_BUCKET_NAME"], prefixes), topics, api_key, watch)
+    return Settings(SnapshotFilter(environment["S3_BUCKET_NAME"], prefixes), topics, api_key, watch)
 
 
 def watch_settings(environment: Mapping[str, str], problems: list[str]) -> WatchSettings | None:
@@ -80,6 +80,6 @@ def check_reach() -> None:
     if address.scheme not in {"http", "https"} or not address.hostname:
         raise ConfigError("PREFECT_API_URL must be the API's address, such as http://127.0.0.1:4200/api")
     try:
-        trusted()
+        trusted_context()
     except OSError:
         raise ConfigError(f"the CA bundle named in {', '.join(CA_BUNDLES)} or SSL_CERT_FILE cannot be read") from None

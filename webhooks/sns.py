@@ -40,7 +40,7 @@ _SIGNED = {
 _HASHES: dict[str, hashes.HashAlgorithm] = {"1": hashes.SHA1(), "2": hashes.SHA256()}  # noqa: S303 - SNS's version 1
 
 
-class Forged(Exception):
+class NotFromAmazon(Exception):
     """The message is not one that Amazon signed for a topic of ours."""
 
 
@@ -84,28 +84,28 @@ class Verifier:
         """Return if the message is Amazon's and of a topic of ours.
 
         Raises:
-            Forged: it is not.
+            NotFromAmazon: it is not.
             OSError: its certificate could not be fetched.
         """
         if envelope.TopicArn not in self._topics:
-            raise Forged("a topic that is not among WEBHOOK_TOPIC_ARNS")
+            raise NotFromAmazon("a topic that is not among WEBHOOK_TOPIC_ARNS")
         if envelope.Type not in _SIGNED or envelope.SignatureVersion not in _HASHES:
-            raise Forged("an unknown message type or signature version")
+            raise NotFromAmazon("an unknown message type or signature version")
         check_age(envelope.Timestamp)
         key = await self._key(envelope)
         try:
             signature = base64.b64decode(envelope.Signature, validate=True)
             key.verify(signature, envelope.signed_text(), padding.PKCS1v15(), _HASHES[envelope.SignatureVersion])
         except (InvalidSignature, ValueError):  # of base64, or of text that is none
-            raise Forged("a signature that is not Amazon's") from None
+            raise NotFromAmazon("a signature that is not Amazon's") from None
 
     async def confirm(self, envelope: Envelope) -> None:
         """Confirm the subscription offered in a verified message."""
         url, address = envelope.SubscribeURL or "", f"https://{sns_host(envelope.TopicArn)}/?"
         if not url.startswith(address):
-            raise Forged("a confirmation address that is not SNS's")
+            raise NotFromAmazon("a confirmation address that is not SNS's")
         if parse_qs(url.removeprefix(address)).get("Action") != ["ConfirmSubscription"] or "#" in url:
-            raise Forged("a confirmation address with a different action")
+            raise NotFromAmazon("a confirmation address with a different action")
         await self._fetch(url)
 
     async def _key(self, envelope: Envelope) -> rsa.RSAPublicKey:
@@ -113,12 +113,12 @@ class Verifier:
         host, url = sns_host(envelope.TopicArn), envelope.SigningCertURL
         path = url.removeprefix(f"https://{host}")
         if path == url or not _CERTIFICATE.fullmatch(path):
-            raise Forged("a certificate address that is not SNS's for this topic")
+            raise NotFromAmazon("a certificate address that is not SNS's for this topic")
         if url not in self._certificates:
             try:
                 certificate = x509.load_pem_x509_certificate(await self._read(url))
             except ValueError:
-                raise Forged("an unreadable certificate") from None
+                raise NotFromAmazon("an unreadable certificate") from None
             self._certificates = {**dict(list(self._certificates.items())[1 - KEPT :]), url: certificate}
         return checked_key(self._certificates[url], host)
 
@@ -151,11 +151,11 @@ def sns_host(topic_arn: str) -> str:
     'sns.eusc-de-east-1.amazonaws.eu'
 
     Raises:
-        Forged: that is no topic's ARN, or of no partition that there is.
+        NotFromAmazon: that is no topic's ARN, or of no partition that there is.
     """
     found = _ARN.fullmatch(topic_arn)
     if found is None or found["partition"] not in partitions():
-        raise Forged("a topic that is in no AWS partition")
+        raise NotFromAmazon("a topic that is in no AWS partition")
     return f"sns.{found['region']}.{partitions()[found['partition']]}"
 
 
@@ -172,17 +172,17 @@ def checked_key(certificate: x509.Certificate, host: str) -> rsa.RSAPublicKey:
     It was read over TLS from SNS's own host, so its issuer need not be followed up to Amazon.
 
     Raises:
-        Forged: it is for another name, of another time or kind.
+        NotFromAmazon: it is for another name, of another time or kind.
     """
     names = {name.value for name in certificate.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)}
     # the certificate names the regional host, or sns.amazonaws.com without a region
     if not names & {host, f"sns.{host.split('.', 2)[2]}"}:
-        raise Forged("a certificate for a name other than SNS's")
+        raise NotFromAmazon("a certificate for a name other than SNS's")
     if not certificate.not_valid_before_utc <= datetime.now(UTC) <= certificate.not_valid_after_utc:
-        raise Forged("a certificate that is not valid now")
+        raise NotFromAmazon("a certificate that is not valid now")
     key = certificate.public_key()
     if not isinstance(key, rsa.RSAPublicKey):
-        raise Forged("a certificate without an RSA key")
+        raise NotFromAmazon("a certificate without an RSA key")
     return key
 
 
@@ -191,6 +191,6 @@ def check_age(timestamp: str) -> None:
     try:
         sent = datetime.strptime(timestamp, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
     except ValueError:
-        raise Forged("a timestamp that is not in SNS's format") from None
+        raise NotFromAmazon("a timestamp that is not in SNS's format") from None
     if abs(datetime.now(UTC) - sent) > OLDEST:
-        raise Forged("a timestamp more than 24 hours in the past or future")
+        raise NotFromAmazon("a timestamp more than 24 hours in the past or future")

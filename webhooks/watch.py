@@ -41,11 +41,11 @@ def apply(url: str, key: str, times: WatchTimes, pool: str = POOL) -> list[str]:
     """
     block = Webhook(url=SecretStr(f"{url.rstrip('/')}/watch"), headers=SecretDict({"x-api-key": key}))
     webhook = cast(UUID, block.save(BLOCK, overwrite=True))
-    done = [f"{put_up(wanted)}: {wanted.name}" for wanted in automations(times, webhook, pool)]
+    done = [f"{create_or_update(wanted)}: {wanted.name}" for wanted in automations(times, webhook, pool)]
     return [f"saved: webhook/{BLOCK}, with the service's address and key", *done]
 
 
-def put_up(wanted: AutomationCore) -> str:
+def create_or_update(wanted: AutomationCore) -> str:
     """Make sure that one automation exists exactly once, under its current name, and is up to date."""
     with get_client(sync_client=True) as client:
         found = [each for name in names_of(wanted) for each in client.read_automations_by_name(name)]
@@ -67,7 +67,7 @@ def names_of(wanted: AutomationCore) -> list[str]:
     return [name for name in (wanted.name, PREVIOUS_NAMES.get(wanted.name)) if name]
 
 
-def take_down() -> list[str]:
+def delete_automations() -> list[str]:
     """Delete all the automations."""
     with get_client(sync_client=True) as client:
         ours = automations(WatchTimes(), webhook=UUID(int=0))
@@ -77,7 +77,7 @@ def take_down() -> list[str]:
     return [f"removed: {automation.name}" for automation in found]
 
 
-def hearing(url: str, key: str) -> str:
+def probe(url: str, key: str) -> str:
     """Probe the service with an empty request.
 
     Raises:
@@ -107,7 +107,8 @@ def expect_loads(environment: Mapping[str, str], stream: Stream) -> str:
     """
     if stream.scope_setting not in environment:
         return (
-            f"{stream.scope_setting} is not set, so missing {stream.scope} loads raise alerts only after the first load"
+            f"{stream.scope_setting} is not set, so missing {stream.scope_noun} loads raise alerts only after the "
+            "first load"
         )
     scopes = scopes_of(resolver := Resolver(None, environment), stream, None)
     if resolver.problems:
@@ -116,7 +117,7 @@ def expect_loads(environment: Mapping[str, str], stream: Stream) -> str:
     for scope in scopes:
         emit(WATCHED, table_resource(schema, table, scope), tags=[TAG])
     ids = ", ".join(scope.id for scope in scopes)
-    return f"loads of {stream.scope} {ids} into {schema}.{table} are expected from now on"
+    return f"loads of {stream.scope_noun} {ids} into {schema}.{table} are expected from now on"
 
 
 def table_of(environment: Mapping[str, str], stream: Stream) -> tuple[str, str]:
@@ -178,7 +179,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if PREFECT_API_URL.value() is None:
             raise ConfigError("PREFECT_API_URL is not set; set it to the Prefect server to watch")
         if options.remove:
-            done = take_down()
+            done = delete_automations()
         elif options.retire:
             done = retire(environment, options.retire)
         else:
@@ -187,7 +188,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             )
             url, key = settings(environment, options.url)
             expected = [expect_loads(environment, stream) for stream in STREAMS.values()]
-            done = [hearing(url, key), *apply(url, key, times, options.pool), *expected]
+            done = [probe(url, key), *apply(url, key, times, options.pool), *expected]
     except (ConfigError, PrefectHTTPStatusError) as error:
         sys.stderr.write(f"{type(error).__name__}: {error}\n")
         return 1

@@ -53,21 +53,21 @@ def one_run_an_account(blocks: str | None) -> Iterator[None]:
         return
     name, log = limit_name(lms_account(blocks)), run_logger()
     log.info("taking the account lock, since only one run per LMS account is allowed (concurrency limit %s)", name)
-    if not acquired(name, log):
+    if not acquire(name, log):
         yield
         return
-    with refreshed(name, log):
+    with keep_refreshed(name, log):
         yield
 
 
-def acquired(name: str, log: Logger) -> bool:
+def acquire(name: str, log: Logger) -> bool:
     """Wait for the lock; False if Prefect did not answer for so long that the holder may be dead."""
     end = time.monotonic() + LONGEST_WAIT_S
     answered, waiting_logged = time.monotonic(), False
     while True:
         try:
             with get_client(sync_client=True) as client:
-                if take(client, name):
+                if try_acquire(client, name):
                     return True
             answered = time.monotonic()
         except PREFECT_ERRORS as error:
@@ -97,7 +97,7 @@ def refused(error: Exception) -> bool:
     return isinstance(error, httpx.HTTPStatusError) and error.response.status_code in (401, 403, 405, 422)
 
 
-def take(client: SyncPrefectClient, name: str) -> bool:
+def try_acquire(client: SyncPrefectClient, name: str) -> bool:
     """Take the slot if it is free.
 
     Reads first: a refused attempt updates the timestamp in the limit's row, from which the decay is counted, so
@@ -118,7 +118,7 @@ def take(client: SyncPrefectClient, name: str) -> bool:
 
 
 @contextmanager
-def refreshed(name: str, log: Logger) -> Iterator[None]:
+def keep_refreshed(name: str, log: Logger) -> Iterator[None]:
     """Keep the slot from decaying until the block ends; then free it, and go on if that takes the server long."""
     ended, freed = threading.Event(), threading.Event()
 

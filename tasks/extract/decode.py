@@ -76,7 +76,7 @@ class PageDecoder:
         """How many keys are known."""
         return len(self._keys) + len(self._custom_keys)
 
-    def first_met(self, keys: Iterable[str]) -> tuple[str, ...]:
+    def unseen(self, keys: Iterable[str]) -> tuple[str, ...]:
         """Those of a page's keys, dotted ones of nested objects included, that no page had before."""
         new = tuple(key for key in keys if key not in self._met)
         self._met.update(new)

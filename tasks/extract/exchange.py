@@ -114,8 +114,8 @@ class BodyReader:
         self._share = MAX_BODY // connections
         self._large = threading.Lock()
 
-    def read(self, pieces: Iterator[bytes], held: ExitStack) -> bytes:
-        """The whole body; one beyond its share keeps other large ones waiting until `held` is closed.
+    def read(self, pieces: Iterator[bytes], body_slot: ExitStack) -> bytes:
+        """The whole body; one beyond its share keeps other large ones waiting until `body_slot` is closed.
 
         Raises:
             Unusable: it is larger than MAX_BODY.
@@ -124,7 +124,7 @@ class BodyReader:
         for piece in pieces:
             # only for the piece that crosses the share: the lock is taken once per body
             if len(body) <= self._share < len(body) + len(piece):
-                held.enter_context(self._large)
+                body_slot.enter_context(self._large)
             body += piece
             if len(body) > MAX_BODY:
                 raise Unusable(f"a body of more than {MAX_BODY >> 20} MB (try a lower LMS_PAGE_SIZE)")

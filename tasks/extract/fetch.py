@@ -18,9 +18,9 @@ from tasks.extract.decode import PageDecoder
 from tasks.extract.pages import Disagreement, NotAPage, Page, keep_page, page_file, read_page
 from tasks.extract.retry import jitter
 from tasks.extract.session import LmsSession
-from tasks.held import SnapshotIds, held_ids
 from tasks.log import run_logger
 from tasks.progress import progress
+from tasks.snapshot_ids import SnapshotIds, distinct_ids
 from tasks.streams import Scope, Stream
 from tasks.task_options import IN_MEMORY, ONCE
 
@@ -51,7 +51,7 @@ class RawSnapshot:
     sign_ins: int
     retries: int
     seconds: float
-    held: SnapshotIds = field(repr=False)
+    ids: SnapshotIds = field(repr=False)
     """The ids that the pages hold, also those of scopes that the run reads by themselves."""
 
     def files(self) -> Iterator[Path]:
@@ -111,9 +111,9 @@ def fetch_pages(
     snapshot_at = datetime.now(UTC)
     for sweep in range(1, MAX_SWEEPS + 1):
         try:
-            with heap_at_rest():
+            with frozen_heap():
                 pages = sweep_pages(session, scope, folder, others)
-            held = verify_complete(pages, scope, include_foreign=include_foreign)
+            ids = verify_complete(pages, scope, include_foreign=include_foreign)
             break
         except Disagreement as disagreement:
             if sweep == MAX_SWEEPS and isinstance(disagreement, NotAPage):
@@ -132,7 +132,7 @@ def fetch_pages(
         scope=scope,
         snapshot_at=snapshot_at,
         pages=len(pages),
-        rows=len(held) - sum(page.left_out for page in pages),
+        rows=len(ids) - sum(page.left_out for page in pages),
         keys=tuple(sorted(chain.from_iterable(page.keys for page in pages))),
         foreign_rows=sum(page.foreign_rows for page in pages),
         replaced_characters=sum(page.replaced_characters for page in pages),
@@ -140,12 +140,12 @@ def fetch_pages(
         sign_ins=session.sign_ins,
         retries=session.retries,
         seconds=time.monotonic() - began,
-        held=held,
+        ids=ids,
     )
 
 
 @contextmanager
-def heap_at_rest() -> Iterator[None]:
+def frozen_heap() -> Iterator[None]:
     """What Prefect and its imports hold is left out of garbage collection, which pages set off again and again."""
     gc.freeze()
     try:
@@ -178,11 +178,11 @@ def sweep_pages(session: LmsSession, scope: Scope, folder: Path, others: frozens
         check_not_empty(first, first.total, limit, scope.stream)
         if first.rows < min(limit, first.total):
             raise IncompleteSnapshot(
-                f"{scope}, page 0: expected {min(limit, first.total)} of {first.total} {scope.stream.items}, "
+                f"{scope}, page 0: expected {min(limit, first.total)} of {first.total} {scope.stream.item_noun}, "
                 f"found {first.rows}; the LMS limits the page size without saying so. Set LMS_PAGE_SIZE to "
                 f"{first.rows} or less."
             )
-        session.log.info("%s has %d %s", scope, first.total, scope.stream.items)
+        session.log.info("%s has %d %s", scope, first.total, scope.stream.item_noun)
         return read_concurrently(read, first, limit, session, scope.stream)
 
 
@@ -191,7 +191,7 @@ def check_bounds(total: int, limit: int, stream: Stream) -> None:
     pages = total // limit + 1
     if not 0 <= total <= MAX_ITEMS or pages > MAX_PAGES:
         raise Disagreement(
-            f"expected a total of at most {MAX_ITEMS:,} {stream.items} in {MAX_PAGES:,} pages, found {total:,} in "
+            f"expected a total of at most {MAX_ITEMS:,} {stream.item_noun} in {MAX_PAGES:,} pages, found {total:,} in "
             f"{pages:,} (a higher LMS_PAGE_SIZE means fewer pages)"
         )
 
@@ -199,7 +199,7 @@ def check_bounds(total: int, limit: int, stream: Stream) -> None:
 def check_not_empty(page: Page, total: int, limit: int, stream: Stream) -> None:
     """Raise Disagreement for an empty page before the end: no page behind it need be asked for."""
     if page.rows == 0 and page.index * limit < total:
-        raise Disagreement(f"expected {total:,} {stream.items}, but page {page.index} is empty")
+        raise Disagreement(f"expected {total:,} {stream.item_noun}, but page {page.index} is empty")
 
 
 def read_concurrently(
@@ -240,15 +240,15 @@ def verify_complete(pages: list[Page], scope: Scope, *, include_foreign: bool) -
     totals = sorted({page.total for page in pages if page.rows or page.index == 0})
     if len(totals) > 1:
         raise Disagreement(f"expected the same total on every page, found {totals[0]} to {totals[-1]}")
-    held = held_ids(page.fingerprints for page in pages)
+    ids = distinct_ids(page.fingerprints for page in pages)
     rows = sum(page.rows for page in pages)
-    if not len(held) == rows == totals[0]:
-        raise Disagreement(f"expected {totals[0]} distinct ids, found {len(held)} in {rows} rows")
+    if not len(ids) == rows == totals[0]:
+        raise Disagreement(f"expected {totals[0]} distinct ids, found {len(ids)} in {rows} rows")
     foreign = sum(page.foreign_rows for page in pages)
     if foreign and not include_foreign:
         stream = scope.stream
         raise Disagreement(
-            f"expected only {stream.items} of this {stream.scope}, found {foreign} of other {stream.scope}s"
-            f"{stream.foreign_hint}"
+            f"expected only {stream.item_noun} of this {stream.scope_noun}, found {foreign} of other "
+            f"{stream.scope_noun}s{stream.foreign_hint}"
         )
-    return held
+    return ids

@@ -7,7 +7,7 @@ import urllib3.exceptions as urllib3_errors
 
 from tasks.errors import ConfigError
 from tasks.extract.retry import Unusable
-from tasks.library_errors import chain, connection_problem
+from tasks.library_errors import causes, connection_problem
 
 HTTP_ERRORS = (OSError, urllib3_errors.HTTPError, http.client.HTTPException, ValueError)
 """Everything that `requests` raises for one exchange; its own exceptions are OSErrors."""
@@ -16,7 +16,7 @@ TIMEOUTS = (TimeoutError, requests.exceptions.Timeout, urllib3_errors.ReadTimeou
 
 def http_trouble(error: BaseException, address: str) -> Unusable | ConfigError:
     """What is to be raised for an exchange with the LMS at `address` that failed: Unusable is tried again."""
-    found = list(chain(error))
+    found = list(causes(error))
     if problem := connection_problem(found, "REST_API_URL", "REQUESTS_CA_BUNDLE"):
         return ConfigError(f"{address}: {problem}")
     if any(isinstance(each, TIMEOUTS) for each in found):

@@ -14,7 +14,7 @@ from tasks.errors import IncompleteSnapshot
 from tasks.extract.decode import PageDecoder, item_columns, may_hold_secret
 from tasks.extract.session import LmsSession
 from tasks.files import create_private
-from tasks.held import fingerprint
+from tasks.snapshot_ids import fingerprint
 from tasks.streams import Scope, Stream
 
 MAX_PAGE_MEMORY = 128 << 20
@@ -91,16 +91,16 @@ def keep_page(
             raise not_a_page(where, stream, f"one without the {missing}")
         if page.returnedItems not in (None, len(page.items)):
             raise Disagreement(
-                f"page {index} claims {page.returnedItems} {stream.items} but contains {len(page.items)}"
+                f"page {index} claims {page.returnedItems} {stream.item_noun} but contains {len(page.items)}"
             )
         items = pa.table(item_columns(page.items, stream, may_hold_secret=may_hold_secret(body)))
         items = with_scope(items, scope) if stream.implies_scope else items
-        keys = decoder.first_met(items.column_names)
+        keys = decoder.unseen(items.column_names)
     except msgspec.ValidationError as error:
         raise not_a_page(where, stream, f"an invalid one ({error})") from None
     except RecursionError:
         raise not_a_page(where, stream, "values nested too deeply to be read") from None
-    own = items.filter(pc.invert(among(items, scope.stream, others))) if others else items
+    own = items.filter(pc.invert(belongs_to(items, scope.stream, others))) if others else items
     write_items(own, page_file(folder, index))
     return Page(
         index=index,
@@ -142,10 +142,10 @@ def with_scope(items: pa.Table, scope: Scope) -> pa.Table:
 
 def in_scope(items: pa.Table, scope: Scope) -> int:
     """How many items say that they belong to this very scope."""
-    return pc.sum(among(items, scope.stream, {scope.id})).as_py() or 0
+    return pc.sum(belongs_to(items, scope.stream, {scope.id})).as_py() or 0
 
 
-def among(items: pa.Table, stream: Stream, scope_ids: Collection[str]) -> pa.ChunkedArray:
+def belongs_to(items: pa.Table, stream: Stream, scope_ids: Collection[str]) -> pa.ChunkedArray:
     """Whether each item says that it belongs to one of these scopes."""
     if stream.scope_key not in items.column_names:
         return pa.chunked_array([pa.repeat(False, len(items))])

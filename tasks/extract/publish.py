@@ -132,9 +132,9 @@ def check_volume(flat: FlatSnapshot, previous_rows: int | None) -> None:
         return
     before = "unknown" if previous_rows is None else f"{previous_rows}"
     error = SnapshotShrank(
-        f"{flat.scope}: expected at least half as many {flat.scope.stream.items} as last published ({before}), found "
-        f"{flat.rows}. Nothing was published. Check {flat.scope.stream.scope_setting} and the account's permissions; "
-        "if so many did leave, run once with allow_shrink."
+        f"{flat.scope}: expected at least half as many {flat.scope.stream.item_noun} as last published ({before}), "
+        f"found {flat.rows}. Nothing was published. Check {flat.scope.stream.scope_setting} and the account's "
+        "permissions; if so many did leave, run once with allow_shrink."
     )
     error.no_baseline = not previous_rows
     raise error

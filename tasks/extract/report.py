@@ -35,7 +35,7 @@ class ExtractReport(RunReport):
 
     def markdown(self) -> str:
         """The extract at a glance: how many rows, how verified, where, how fast, and anything unusual."""
-        rows, before, items = self.rows, self.previous_rows, STREAMS[self.stream].items
+        rows, before, items = self.rows, self.previous_rows, STREAMS[self.stream].item_noun
         steps = (("fetch", self.fetch_seconds), ("flatten", self.flatten_seconds), ("write", self.write_seconds))
         return "\n".join([
             f"# {rows:,} {items}: {self.outcome}",
@@ -47,7 +47,7 @@ class ExtractReport(RunReport):
             "",
             *table(("step", "seconds", f"{items}/s"), ((s, f"{t:.2f}", rate(rows, t)) for s, t in steps)),
             *notes({
-                f"In other {STREAMS[self.stream].scope}s": self.foreign_rows or "",
+                f"In other {STREAMS[self.stream].scope_noun}s": self.foreign_rows or "",
                 "Hashed columns": self.hashed_columns,
                 "Keys this version does not know": self.unknown_keys,
                 "Invalid characters replaced by U+FFFD": self.replaced_characters or "",

@@ -49,7 +49,7 @@ class Listed:
         """What a person calls all of them."""
         if len(self.scopes) == 1:
             return self.scopes[0].label
-        return f"{len(self.scopes)} {self.scopes[0].stream.scope}s"
+        return f"{len(self.scopes)} {self.scopes[0].stream.scope_noun}s"
 
     @property
     def ids(self) -> frozenset[str]:
@@ -79,7 +79,7 @@ def list_scopes(session: LmsSession, scopes: tuple[Scope, ...], *, expand: bool 
             # without the list no scope can be read, so this is the run's error
             error.of_one_scope = False
             raise
-        session.log.warning("the names of the %ss could not be read (%s)", stream.scope, type(error).__name__)
+        session.log.warning("the names of the %ss could not be read (%s)", stream.scope_noun, type(error).__name__)
         return Listed(scopes, was_unavailable=isinstance(error, LmsUnavailable))
     if not expand:
         return Listed(tuple(Scope(stream, s.id, name_of(nodes.get(s.id))) for s in scopes), frozenset(nodes))
@@ -94,7 +94,7 @@ def expanded(session: LmsSession, nodes: dict[str, Node], scopes: tuple[Scope, .
     for scope in scopes:
         if scope.id not in nodes:
             error = ConfigError(
-                f"{scope}: not found among the {len(nodes)} {stream.scope}s that this account can see. Check "
+                f"{scope}: not found among the {len(nodes)} {stream.scope_noun}s that this account can see. Check "
                 f"{stream.scope_setting} and the permissions of the account's role."
             )
             unreadable.append((scope, error.about_one_scope()))
@@ -106,10 +106,10 @@ def expanded(session: LmsSession, nodes: dict[str, Node], scopes: tuple[Scope, .
             found.append(scope)
         else:
             error = ConfigError(
-                f"{scope}: its id is not a GUID, so it cannot be read. Ask Absorb what this {stream.scope} is."
+                f"{scope}: its id is not a GUID, so it cannot be read. Ask Absorb what this {stream.scope_noun} is."
             )
             unreadable.append((scope, error.about_one_scope()))
-    session.log.info("%d %s(s) to read, of %d that this account sees", len(found), stream.scope, len(nodes))
+    session.log.info("%d %s(s) to read, of %d that this account sees", len(found), stream.scope_noun, len(nodes))
     return Listed(tuple(found), frozenset(nodes), tuple(unreadable))
 
 
@@ -129,11 +129,11 @@ def with_names(session: LmsSession, scopes: tuple[Scope, ...]) -> Listed:
             session.log.info(
                 "%s: its name could not be read (%s); no other names are requested", scope, type(error).__name__
             )
-            return Listed(with_those(scopes, named), was_unavailable=isinstance(error, LmsUnavailable))
-    return Listed(with_those(scopes, named))
+            return Listed(with_known_names(scopes, named), was_unavailable=isinstance(error, LmsUnavailable))
+    return Listed(with_known_names(scopes, named))
 
 
-def with_those(scopes: tuple[Scope, ...], names: dict[str, str]) -> tuple[Scope, ...]:
+def with_known_names(scopes: tuple[Scope, ...], names: dict[str, str]) -> tuple[Scope, ...]:
     """The scopes, with the names that are known."""
     return tuple(replace(scope, name=names.get(scope.id, "")) for scope in scopes)
 
@@ -152,7 +152,7 @@ def read_list(session: LmsSession, stream: Stream, *, optional: bool) -> dict[st
     Raises:
         IncompleteSnapshot: it was inconsistent in each of SWEEPS readings.
     """
-    what = f"the list of {stream.scope}s"
+    what = f"the list of {stream.scope_noun}s"
     before: list[str] | None = None
     problem = ""
     for _ in range(SWEEPS):

@@ -23,7 +23,7 @@ from tasks.log import Logger, run_logger
 
 TIMEOUT_S = (5.0, 60.0)  # to connect, and for the whole answer; 1,000 members can take a tenant 30 s and more
 OPTIONAL_TIMEOUT_S = (5.0, 10.0)
-MAX_SIGN_INS_A_PAGE = 3
+MAX_SIGN_INS_PER_PAGE = 3
 MAX_SIGN_INS_A_RUN = 10
 LONGEST_TOKEN = 8192
 TOKEN = re.compile(r"[!-~]+")  # what an Authorization header can carry
@@ -108,8 +108,8 @@ class LmsSession:
         token = next(tokens)
         while True:
             try:
-                with ExitStack() as held:
-                    status, body = self._read(path, params, token, held, timeout_s)
+                with ExitStack() as body_slot:
+                    status, body = self._read(path, params, token, body_slot, timeout_s)
                     if status == 200:
                         return decode_whole(body, decode)
             except Unusable as reason:
@@ -137,7 +137,7 @@ class LmsSession:
             if not may_renew:
                 raise AuthError(f"{what}: the token was refused, and no new one is fetched for this.")
             if self._token == token:
-                if renewals == MAX_SIGN_INS_A_PAGE:
+                if renewals == MAX_SIGN_INS_PER_PAGE:
                     raise AuthError(
                         f"{what}: {renewals} new tokens in a row were refused. Is a person or another job using this "
                         "account? Give the pipeline its own account."
@@ -176,9 +176,9 @@ class LmsSession:
             "password": self.account.password.get_secret_value(),
             "privateKey": self.account.private_key.get_secret_value(),
         }
-        with ExitStack() as held:
+        with ExitStack() as body_slot:
             status, body = self._exchange(
-                "POST", "/authenticate", held, headers=self._headers(), json=credentials, timeout=TIMEOUT_S
+                "POST", "/authenticate", body_slot, headers=self._headers(), json=credentials, timeout=TIMEOUT_S
             )
         if status in (400, 401, 403):
             raise AuthError(
@@ -190,10 +190,10 @@ class LmsSession:
         return token_of(body)
 
     def _read(
-        self, path: str, params: dict[str, Any], token: str, held: ExitStack, timeout_s: tuple[float, float]
+        self, path: str, params: dict[str, Any], token: str, body_slot: ExitStack, timeout_s: tuple[float, float]
     ) -> tuple[int, bytes]:
         headers = {**self._headers(), "Authorization": f"Bearer {token}".encode()}
-        status, body = self._exchange("GET", path, held, headers=headers, params=params, timeout=timeout_s)
+        status, body = self._exchange("GET", path, body_slot, headers=headers, params=params, timeout=timeout_s)
         if status != 401:
             try:
                 _refuse(status, body, f"{self.account.rest_api_url}{path}")
@@ -201,16 +201,16 @@ class LmsSession:
                 raise error.about_one_scope() from None  # the account may still read others
         return status, body
 
-    def _exchange(self, method: str, path: str, held: ExitStack, **request: Any) -> tuple[int, bytes]:
+    def _exchange(self, method: str, path: str, body_slot: ExitStack, **request: Any) -> tuple[int, bytes]:
         """One request and its complete body; raises Unusable if a retry may help.
 
-        A large body keeps other large ones waiting until `held` is closed.
+        A large body keeps other large ones waiting until `body_slot` is closed.
         """
         url = self.account.rest_api_url + path
         try:
             with self._http.request(method, url, allow_redirects=False, stream=True, **request) as response:
                 status = response.status_code
-                body = self._bodies.read(response.raw.stream(PIECE, decode_content=True), held)
+                body = self._bodies.read(response.raw.stream(PIECE, decode_content=True), body_slot)
         except HTTP_ERRORS as error:
             raise http_trouble(error, self.account.rest_api_url) from None
         if status in RETRIED_STATUSES:

@@ -52,7 +52,7 @@ def pipeline_error(error: BaseException) -> PipelineError:
         return AuthError(_SIGN_IN)
     if state == DENIED:
         return AuthError(
-            f"the database denied a permission ({name}: {own_words(error)}). "
+            f"the database denied a permission ({name}: {server_message(error)}). "
             "A load needs SELECT, INSERT and UPDATE on the table (DELETE for on_departure delete), SELECT and INSERT "
             "on lms_loads (CREATE on the schema if it does not exist yet) and TEMPORARY on the database."
         )
@@ -67,7 +67,7 @@ def pipeline_error(error: BaseException) -> PipelineError:
         return Unreachable(f"the database aborted the work ({name}, SQLSTATE {state}). Nothing was changed; run again.")
     if state.startswith("42"):
         return SchemaMismatch(
-            f"the table does not match what the load expects (SQLSTATE {state}: {own_words(error)}). Nothing was "
+            f"the table does not match what the load expects (SQLSTATE {state}: {server_message(error)}). Nothing was "
             "changed; correct the table."
         )
     is_timeout = state[:2] == "57" and not raised_by_function(error)  # its words hold nothing, wherever it arose
@@ -130,7 +130,7 @@ def is_row_policy(error: psycopg2.Error) -> bool:
     return error.pgcode == DENIED and error.diag.source_function == "ExecWithCheckOptions"
 
 
-def own_words(error: BaseException) -> str:
+def server_message(error: BaseException) -> str:
     """PostgreSQL's own sentence, unless it comes from a function of the table, where it may hold a value."""
     diag: Any = getattr(error, "diag", None)
     if diag is None or is_in_function(error):

@@ -11,13 +11,13 @@ from psycopg2.extensions import cursor as Cursor
 
 from tasks.columns import DEPARTED_AT
 from tasks.errors import SchemaMismatch, TooManyDepartures
-from tasks.held import SnapshotIds, which_held
 from tasks.load.database import execute, one_row, quoted
 from tasks.load.plan import Merge
 from tasks.load.reasons import Reasons
 from tasks.load.schema import ForeignKey, TableSchema
 from tasks.options import LoadOptions, OnDeparture, allowed
 from tasks.s3 import Snapshot
+from tasks.snapshot_ids import SnapshotIds, places_of
 
 NAMED = 10
 """How many kept leavers are listed by key."""
@@ -47,7 +47,7 @@ def check_columns(table: TableSchema, on_departure: OnDeparture) -> None:
             )
 
 
-def leave_statement(table: TableSchema, options: LoadOptions, snapshot: Snapshot) -> str | None:
+def departure_statement(table: TableSchema, options: LoadOptions, snapshot: Snapshot) -> str | None:
     """What becomes of leavers, as SQL that ends in AND; None where they stay."""
     if options.on_departure == "keep" or snapshot.is_plain:
         return None
@@ -64,21 +64,21 @@ def find_leavers(
     options: LoadOptions,
     nameless: int,
     newer: datetime | None,
-    held: SnapshotIds | None,
+    ids_in_run: SnapshotIds | None,
 ) -> Departures:
     """Fill `pg_temp.leavers`; who is kept in any case, or why nobody was looked for.
 
     Args:
         nameless: how many rejected rows have no key that can be read.
         newer: the time of a newer snapshot of the department that was loaded, if this is a replay of an older one.
-        held: the ids that the snapshots of the same run hold; who is among them has moved, not left.
+        ids_in_run: the ids that the snapshots of the same run hold; who is among them has moved, not left.
 
     Raises:
         TooManyDepartures: they are more than `max_departures` of those present.
     """
     key_type = merge.alignment.key.staged_as
     cursor.execute(f"CREATE TEMPORARY TABLE leavers (_number serial, _key {key_type}, _at timestamptz) ON COMMIT DROP")
-    if merge.leave is None:
+    if merge.departure_statement is None:
         return Departures()
     if newer is not None:
         return Departures(
@@ -93,10 +93,10 @@ def find_leavers(
     present = f"AND t.{DEPARTED_AT} IS NULL" if options.on_departure == "mark" else ""
     if snapshot.scope is None or merge.of_scope is None:
         raise ValueError("expected a snapshot with a scope, since a plain file has no leavers")
-    scope, items = snapshot.scope, snapshot.scope.stream.items
+    scope, items = snapshot.scope, snapshot.scope.stream.item_noun
     parts = {**merge.target, "present": present, "of_scope": merge.of_scope}
     execute(cursor, "leavers", **parts)
-    absent = cursor.rowcount - (drop_held(cursor, held) if held is not None else 0)
+    absent = cursor.rowcount - (drop_moved(cursor, ids_in_run) if ids_in_run is not None else 0)
     cursor.execute("UPDATE pg_temp.leavers SET _at = %s", (snapshot.snapshot_at,))
     execute(cursor, "present", **parts)
     [members] = one_row(cursor)
@@ -106,26 +106,26 @@ def find_leavers(
             f"missing from {snapshot.object}. Nothing was changed. If so many did leave, run once with a higher "
             "max_departures."
         )
-    return Departures(kept=protect(cursor, merge, from_stored=merge.newer() is not None))
+    return Departures(kept=keep_referenced(cursor, merge, from_stored=merge.newer() is not None))
 
 
-def drop_held(cursor: Cursor, held: SnapshotIds) -> int:
+def drop_moved(cursor: Cursor, ids_in_run: SnapshotIds) -> int:
     """Take those who moved from the leavers; how many."""
     cursor.execute("SELECT _number, _key::text FROM pg_temp.leavers ORDER BY _number")
     leavers = cursor.fetchall()
-    moved = [leavers[place][0] for place in which_held([key for _, key in leavers], held)]
+    moved = [leavers[place][0] for place in places_of([key for _, key in leavers], ids_in_run)]
     cursor.execute("DELETE FROM pg_temp.leavers WHERE _number = ANY (%s)", (moved,))
     return len(moved)
 
 
 def takes_along(merge: Merge) -> list[ForeignKey]:
     """The foreign keys of the table to itself by which a leaver who is deleted takes rows along, or changes them."""
-    if merge.revive or merge.leave is None:
+    if merge.revive or merge.departure_statement is None:
         return []
     return [key for key in merge.table.foreign_keys if key.deletes and key.referred == merge.table.quoted]
 
 
-def protect(cursor: Cursor, merge: Merge, *, from_stored: bool) -> tuple[str, ...]:
+def keep_referenced(cursor: Cursor, merge: Merge, *, from_stored: bool) -> tuple[str, ...]:
     """Keep leavers to whom a row that stays will still refer, where the foreign key would take that row with them.
 
     By ON DELETE CASCADE, say, a leaver would remove members of the snapshot, or of another department.

@@ -32,13 +32,13 @@ def find_gone_scopes(
         present = f"WHERE {DEPARTED_AT} IS NULL" if DEPARTED_AT in columns else ""
         execute(cursor, "scopes_stored", table=table, scope_column=quoted(stream.scope_column), present=present)
         stored = cursor.fetchall()
-    rows = {scope_id: f"{scope_id} ({count} {stream.items})" for scope_id, count in stored}
+    rows = {scope_id: f"{scope_id} ({count} {stream.item_noun})" for scope_id, count in stored}
     gone = [line for scope_id, line in rows.items() if scope_id not in seen]
     unread = [line for scope_id, line in rows.items() if scope_id in seen - read]
     if gone:
         run_logger().warning(
             "%d %s(s) have rows in %s but are not visible to this account: %s", len(gone),
-            stream.scope, table, named(gone),
+            stream.scope_noun, table, named(gone),
         )  # fmt: skip
     found = {
         "In the table but no longer listed by the LMS": named(gone),

@@ -249,7 +249,7 @@ def write_history(
         written, change = f"{merge.table.quoted} AS t", "'inserted'"
     if compared.to_write:
         rows += write_states(cursor, merge, history, written, change, at, load_id)
-    if merge.leave is not None:
+    if merge.departure_statement is not None:
         marked = f"WHERE t.{DEPARTED_AT} IS NOT NULL" if merge.revive else "WHERE false"
         left = f"pg_temp.leavers AS l {target} = l._key {marked}"
         rows += write_states(cursor, merge, history, left, "'departed'", at, load_id)

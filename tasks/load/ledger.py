@@ -188,14 +188,14 @@ def record_load(
     try:
         execute(cursor, "ledger_insert", values, ledger=ledger, **more)
     except NotNullViolation as error:
-        raise unfilled(ledger, str(error.diag.column_name)) from None
+        raise unfilled_column(ledger, str(error.diag.column_name)) from None
     [load_id] = one_row(cursor)
     if load_id is None:
-        raise unfilled(ledger, "load_id")
+        raise unfilled_column(ledger, "load_id")
     return int(load_id)
 
 
-def unfilled(ledger: str, column: str) -> SchemaMismatch:
+def unfilled_column(ledger: str, column: str) -> SchemaMismatch:
     """The error of a ledger with a column that neither a load nor a default fills, such as the load_id of a copy."""
     repair = f"ALTER TABLE {ledger} ALTER COLUMN {quoted(column)} DROP NOT NULL;"
     if column in ("load_id", "loaded_at"):

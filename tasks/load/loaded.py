@@ -45,7 +45,7 @@ class Loaded:
         return {name: value for name, value in asdict(self).items() if type(value) is int}
 
 
-def check_sum(loaded: Loaded) -> None:
+def check_totals(loaded: Loaded) -> None:
     """Raise LoadFailed where the counts, each counted by itself, do not add up to the rows that were read."""
     parts = (loaded.inserted, loaded.updated, loaded.unchanged, loaded.duplicates, loaded.rejected)
     if loaded.read != sum(parts):

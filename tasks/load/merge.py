@@ -15,10 +15,10 @@ from tasks.load.compare import Compared
 from tasks.load.database import RowError, execute, savepoint
 from tasks.load.plan import CHANGED, STAGED, Merge
 from tasks.load.reasons import DROPPED, Reason, Reasons, reason_of
-from tasks.load.write_order import Group, Pairs, find_order, overtaken, park_values
+from tasks.load.write_order import Group, Pairs, find_order, find_overtaken, park_values
 
 BATCH = 4096
-EXCHANGES = 3
+SWAP_ATTEMPTS = 3
 ORDERS = 3
 """As many orders are tried so that no row overtakes an earlier one; each costs as much as the first."""
 SLOW_PATH = """
@@ -87,8 +87,12 @@ def merge_in_order(cursor: Cursor, merge: Merge, most: int) -> Refusals:
                 write_or_split(cursor, merge, batch, refusals, most)
             if len(refusals.rows) <= most:
                 retry(cursor, merge, refusals)
-                exchange(cursor, merge, refusals)
-            found = overtaken(cursor, merge, refusals.rows, order.held) if 0 < len(refusals.rows) <= most else set()
+                swap_values(cursor, merge, refusals)
+            found = (
+                find_overtaken(cursor, merge, refusals.rows, order.held_before)
+                if 0 < len(refusals.rows) <= most
+                else set()
+            )
             if orders_left and (new := found.difference(waits)):
                 waits += sorted(new)
                 # rolls this order back, so that the next starts from the table as it was
@@ -139,18 +143,18 @@ def retry(cursor: Cursor, merge: Merge, refusals: Refusals) -> None:
                 progress = True
 
 
-def exchange(cursor: Cursor, merge: Merge, refusals: Refusals) -> None:
+def swap_values(cursor: Cursor, merge: Merge, refusals: Refusals) -> None:
     """Rows that exchange values which only the table makes (by a trigger, say), so that no order was found for them.
 
     All of them are parked at once. Those that still have no place are left out of the next of a few attempts.
     """
     names = {name for unique in merge.table.uniqueness if not unique.is_key for name in unique.columns}
     stuck = [record for record, (of, _) in refusals.rows.items() if of and set(of.split(", ")) <= names]
-    for _ in range(EXCHANGES):
+    for _ in range(SWAP_ATTEMPTS):
         if len(stuck) < 2 or not park_values(merge, sorted(names)):
             return
         with suppress(Refused), savepoint(cursor):
-            left = exchanged(cursor, merge, stuck, names)
+            left = park_and_write(cursor, merge, stuck, names)
             if left:
                 stuck = [record for record in stuck if record not in left]
                 raise Refused(("", NO_DETOUR))
@@ -158,7 +162,7 @@ def exchange(cursor: Cursor, merge: Merge, refusals: Refusals) -> None:
             return
 
 
-def exchanged(cursor: Cursor, merge: Merge, records: list[int], names: set[str]) -> set[int]:
+def park_and_write(cursor: Cursor, merge: Merge, records: list[int], names: set[str]) -> set[int]:
     """Park these rows and write them one by one; which of them still have no place, or were not written."""
     park(cursor, merge, records, names)
     refused = {record for record in records if attempt(cursor, merge, [Group([record])]) is not None}

@@ -23,7 +23,8 @@ class Merge:
         keep_newer: do not replace a row whose `date_edited` in the table is later than in the file.
         revive: clear `departed_at` of members who have returned.
         scope: whose rows are loaded; None for a plain file, which has none.
-        leave: what becomes of leavers, as SQL over `pg_temp.leavers AS l` that ends in AND; None where they stay.
+        departure_statement: what becomes of leavers, as SQL over `pg_temp.leavers AS l` that ends in AND; None where
+            they stay.
         without_new: leave out columns that the table is yet to get, since a dry run adds none.
     """
 
@@ -32,7 +33,7 @@ class Merge:
     keep_newer: bool = False
     revive: bool = False
     scope: Scope | None = None
-    leave: str | None = None
+    departure_statement: str | None = None
     without_new: bool = False
 
     @property
@@ -174,8 +175,8 @@ class Merge:
             "record_written": f"INSERT INTO pg_temp.written SELECT {quoted(self.key)} FROM merged"
             if in_order or self.may_skip_rows
             else "SELECT count(*) FROM merged",
-            "leave": self.leave or "SELECT FROM pg_temp.leavers AS l WHERE",
-            "returning": "RETURNING 1" if self.leave else "",
+            "departures": self.departure_statement or "SELECT FROM pg_temp.leavers AS l WHERE",
+            "returning": "RETURNING 1" if self.departure_statement else "",
         }
 
     def changes(self, show_values: bool) -> str:

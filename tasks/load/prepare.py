@@ -33,7 +33,7 @@ class Prepared:
     read: int
     lines: pa.Buffer = field(default_factory=lambda: pa.py_buffer(b""))
     """The rows once more, as `copy_lines` writes them."""
-    misfits: Reasons = field(default_factory=dict)
+    rejected: Reasons = field(default_factory=dict)
     cut: Counter[str] = field(default_factory=Counter)
     """Column to how many of its values lost digits of a second that the type cannot keep."""
     filled: Counter[str] = field(default_factory=Counter)
@@ -62,7 +62,7 @@ def prepare(chunk: Chunk, alignment: Alignment, judges_nulls: bool) -> Prepared:
     if b"\0" in chunk.data:
         for column in alignment.columns:
             nul = pc.match_substring(texts_of(chunk, column), "\0")
-            set_aside(prepared, chunk, nul, column, NUL)
+            reject_rows(prepared, chunk, nul, column, NUL)
     for column in alignment.staged:
         texts = texts_of(chunk, column)
         if not column.is_loaded:  # it only shows which row is newer
@@ -71,14 +71,14 @@ def prepare(chunk: Chunk, alignment: Alignment, judges_nulls: bool) -> Prepared:
         columns[column.staged] = prepare_column(texts, column, prepared, chunk)
         prepared.filled[column.name] += read - columns[column.staged].null_count
     key = texts_of(chunk, alignment.key)
-    set_aside(prepared, chunk, pc.fill_null(pc.equal(pc.utf8_trim_whitespace(key), ""), True), alignment.key, NO_KEY)
+    reject_rows(prepared, chunk, pc.fill_null(pc.equal(pc.utf8_trim_whitespace(key), ""), True), alignment.key, NO_KEY)
     for column in alignment.loaded if judges_nulls else ():
         if column.required:
-            set_aside(prepared, chunk, pc.is_null(texts_of(chunk, column)), column, NOT_NULL)
+            reject_rows(prepared, chunk, pc.is_null(texts_of(chunk, column)), column, NOT_NULL)
     prepared.rows = pa.table(columns)
-    if prepared.misfits:
+    if prepared.rejected:
         fits = np.ones(read, bool)
-        fits[[record - chunk.first_record for record in prepared.misfits]] = False
+        fits[[record - chunk.first_record for record in prepared.rejected]] = False
         prepared.rows = prepared.rows.filter(pa.array(fits))
     prepared.lines = copy_lines(prepared.rows)
     return prepared
@@ -117,23 +117,23 @@ def texts_of(chunk: Chunk, column: AlignedColumn) -> pa.Array:
     return chunk.table.column(column.number).combine_chunks()
 
 
-def set_aside(prepared: Prepared, chunk: Chunk, wrong: pa.Array, column: AlignedColumn, reason: str) -> None:
+def reject_rows(prepared: Prepared, chunk: Chunk, wrong: pa.Array, column: AlignedColumn, reason: str) -> None:
     """Reject the rows that are `wrong`, unless another column was to blame before; null is not wrong."""
     for index in np.flatnonzero(pc.fill_null(wrong, False).to_numpy(zero_copy_only=False)):
-        prepared.misfits.setdefault(chunk.first_record + int(index), (column.name, reason))
+        prepared.rejected.setdefault(chunk.first_record + int(index), (column.name, reason))
 
 
 def prepare_column(texts: pa.Array, column: AlignedColumn, prepared: Prepared, chunk: Chunk) -> pa.Array:
     """The texts that PostgreSQL gets of one column; those that do not fit are rejected."""
     if column.is_array:
         return prepare_array(texts, column, prepared, chunk)
-    set_aside(prepared, chunk, misfits(texts, column.format), column, f"expected {column.format.expected}")
-    texts, cut = without_what_is_not_kept(texts, column.format)
+    reject_rows(prepared, chunk, invalid_texts(texts, column.format), column, f"expected {column.format.expected}")
+    texts, cut = truncated(texts, column.format)
     prepared.cut[column.name] += cut
     return texts
 
 
-def misfits(texts: pa.Array, wanted: Format) -> pa.Array:
+def invalid_texts(texts: pa.Array, wanted: Format) -> pa.Array:
     """Which texts the type does not take exactly; null where the text is null."""
     wrong = pa.nulls(len(texts), pa.bool_())
     if wanted.pattern is not None:
@@ -143,7 +143,7 @@ def misfits(texts: pa.Array, wanted: Format) -> pa.Array:
     return wrong
 
 
-def without_what_is_not_kept(texts: pa.Array, wanted: Format) -> tuple[pa.Array, int]:
+def truncated(texts: pa.Array, wanted: Format) -> tuple[pa.Array, int]:
     """Texts without the digits of a second, or the time of day, that the type cannot keep; how many lost digits.
 
     Cut, since PostgreSQL would round: 23:59:59.7 into a timestamp(0) would be the next day.
@@ -171,7 +171,7 @@ def prepare_array(texts: pa.Array, column: AlignedColumn, prepared: Prepared, ch
         except NotAnArray:
             literals.append(None)
             reason = f"expected an array, each element {wanted.expected or 'text'}"
-            prepared.misfits.setdefault(chunk.first_record + index, (column.name, reason))
+            prepared.rejected.setdefault(chunk.first_record + index, (column.name, reason))
     return pa.array(literals, pa.string())
 
 
@@ -183,9 +183,9 @@ def prepare_elements(text: str, wanted: Format, prepared: Prepared, name: str) -
     """
     nested, flat = elements(text, as_json=wanted.staged_as in {"json", "jsonb"})
     values = pa.array(flat, pa.string())
-    if pc.any(misfits(values, wanted)).as_py():
+    if pc.any(invalid_texts(values, wanted)).as_py():
         raise NotAnArray
-    values, cut = without_what_is_not_kept(values, wanted)
+    values, cut = truncated(values, wanted)
     prepared.cut[name] += cut
     kept = values.to_pylist()
     return array_literal(nested, iter([to_utc(value) for value in kept] if wanted.as_utc else kept))

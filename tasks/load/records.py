@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.csv
 
 from tasks.errors import ObjectInvalid
-from tasks.load.strict_csv import BLOCK_BYTES, COMMA, LF, TAIL, Scanner, bare, invalid
+from tasks.load.strict_csv import BLOCK_BYTES, COMMA, LF, TAIL, Scanner, invalid, outside_quotes
 
 CHUNK_BYTES = 4 << 20
 HEADER_BYTES = 1 << 20
@@ -49,7 +49,7 @@ class Chunk:
     def records(self) -> list[Record]:
         """The chunk's records, each with the line on which it begins."""
         records, line, start = [], self.first_line, 0
-        for end in (bare(self.data, LF) + 1).tolist():
+        for end in (outside_quotes(self.data, LF) + 1).tolist():
             records.append(Record(line, self.data[start:end]))
             line, start = line + self.data.count(LF, start, end), end
         return records
@@ -134,7 +134,7 @@ def _header(path: Path) -> tuple[mmap.mmap | bytes, int, int]:
         first = file.read(HEADER_BYTES)
         text = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if first else b""
     start = len(BOM) if first.startswith(BOM) else 0
-    end = start + next(iter((bare(first[start:], LF) + 1).tolist()), len(first) - start)
+    end = start + next(iter((outside_quotes(first[start:], LF) + 1).tolist()), len(first) - start)
     found = next((name for magic, name in OTHER_FORMATS.items() if first.startswith(magic)), "")
     if found or not _is_text(first[start:end]):
         raise invalid(1, "a header in UTF-8", found or "other bytes")
@@ -171,8 +171,8 @@ def _table(data: bytes, width: int) -> pa.Table:
 
 def _wrong_fields(data: bytes, line: int, width: int) -> ObjectInvalid:
     """What is wrong with the first record that is not `width` fields of UTF-8."""
-    ends = bare(data, LF)
-    counts = 1 + np.diff(np.searchsorted(bare(data, COMMA), ends), prepend=0)
+    ends = outside_quotes(data, LF)
+    counts = 1 + np.diff(np.searchsorted(outside_quotes(data, COMMA), ends), prepend=0)
     wrong = int((counts != width).argmax())
     expected, found = f"{width} CSV fields", str(counts[wrong])
     try:

@@ -57,7 +57,7 @@ def stage(cursor: Cursor, snapshot: Snapshot, table: TableSchema, alignment: Ali
     chunks = read_chunks(snapshot.path, len(alignment.columns))
     for prepared in prepared_chunks(chunks, alignment, judges_nulls=not table.rewrites_rows):
         staged.read += prepared.read
-        staged.rejected |= prepared.misfits
+        staged.rejected |= prepared.rejected
         staged.cut += prepared.cut
         staged.filled += prepared.filled
         check_limit(snapshot, alignment, staged.rejected, max_rejected)

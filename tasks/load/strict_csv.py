@@ -106,7 +106,7 @@ class Scanner:
         clipped = [(_set(_clip(bits, TAIL + last - first)), says) for bits, says in faults]
         at, (expected, found) = min(((bits[0], says) for bits, says in clipped if bits.size), key=itemgetter(0))
         at += first - TAIL
-        ends = bare(self.text[self.start : at], LF)
+        ends = outside_quotes(self.text[self.start : at], LF)
         line, begins = self._line_at(at), self._line_at(self.start + (ends[-1] + 1 if ends.size else 0))
         raise invalid(begins, expected, found if line == begins else f"{found} on line {line}")
 
@@ -117,14 +117,14 @@ class Scanner:
 def _faults(marks: _Marks, width: int, crlf: bool | None) -> Iterator[tuple[Bits, tuple[str, str]]]:
     """The bytes at which strict CSV ends: what was expected there, and what was found."""
     edge = marks.quote | marks.comma | marks.lf | marks.cr
-    yield marks.quote & marks.inside & ~_behind(edge), BARE_QUOTE
-    yield _behind(marks.quote & ~marks.inside) & ~edge, AFTER_QUOTE
+    yield marks.quote & marks.inside & ~_next_bytes(edge), BARE_QUOTE
+    yield _next_bytes(marks.quote & ~marks.inside) & ~edge, AFTER_QUOTE
     if marks.cr.any():
-        yield _behind(marks.cr & ~marks.inside) & ~marks.lf, LONE_CR
+        yield _next_bytes(marks.cr & ~marks.inside) & ~marks.lf, LONE_CR
     if crlf is not None and (crlf or marks.cr.any()):
-        yield marks.ends & (_behind(marks.cr) ^ np.uint64(crlf * ALL)), MIXED
+        yield marks.ends & (_next_bytes(marks.cr) ^ np.uint64(crlf * ALL)), MIXED
     if width > 1:
-        empty = marks.ends & _behind(_behind(marks.ends) if crlf else marks.ends)
+        empty = marks.ends & _next_bytes(_next_bytes(marks.ends) if crlf else marks.ends)
         yield empty, (f"{width} CSV fields", "1 in an empty line")
 
 
@@ -138,7 +138,7 @@ def _marks(text: NDArray[np.uint8], inside: bool) -> _Marks:
     return _Marks(quote, comma, lf, cr, odd, lf & ~odd)
 
 
-def _behind(bits: Bits) -> Bits:
+def _next_bytes(bits: Bits) -> Bits:
     """The bytes behind those."""
     moved = bits << np.uint64(1)
     moved[1:] |= bits[:-1] >> np.uint64(63)
@@ -165,7 +165,7 @@ def _last(bits: Bits) -> int:
     return WORD * word + int(bits[word]).bit_length() - 1
 
 
-def bare(text: bytes, byte: int) -> Indexes:
+def outside_quotes(text: bytes, byte: int) -> Indexes:
     """Where that byte lies outside quotes in whole records."""
     padded = np.frombuffer(text + bytes(-len(text) % WORD), np.uint8)
     inside = np.unpackbits(_marks(padded, inside=False).inside.view(np.uint8), bitorder="little")

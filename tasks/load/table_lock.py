@@ -21,13 +21,13 @@ def lock_table(cursor: Cursor, table: TableSchema) -> None:
     Raises:
         LoadFailed: another load held the lock for the whole waiting time.
     """
-    patience = time.monotonic() + LONGEST_WAIT_S
+    deadline = time.monotonic() + LONGEST_WAIT_S
     logged = False
     while True:
         cursor.execute(LOCK_TABLE, (table.quoted,))
         if one_row(cursor)[0]:
             return
-        if time.monotonic() > patience:
+        if time.monotonic() > deadline:
             raise LoadFailed(
                 f"{table.quoted}: another load has held the table for {LONGEST_WAIT_S / 60:.0f} minutes. Nothing was "
                 "changed. Look for a stuck run (pg_stat_activity, application_name department-members), then run again."

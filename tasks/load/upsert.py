@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from prefect import task
 from psycopg2.extensions import cursor as Cursor
 
-from tasks.held import SnapshotIds
 from tasks.load.align import Alignment, align
 from tasks.load.compare import Compared, compare
 from tasks.load.database import execute, savepoint, transaction
@@ -14,9 +13,9 @@ from tasks.load.departures import (
     Departures,
     check_columns,
     count_departures,
+    departure_statement,
     find_leavers,
-    leave_statement,
-    protect,
+    keep_referenced,
     takes_along,
 )
 from tasks.load.duplicates import drop_duplicates, note_rejected
@@ -32,7 +31,7 @@ from tasks.load.ledger import (
     open_ledger,
     record_load,
 )
-from tasks.load.loaded import Loaded, check_sum, numbered
+from tasks.load.loaded import Loaded, check_totals, numbered
 from tasks.load.merge import merge_rows, withdraw
 from tasks.load.plan import Merge
 from tasks.load.reasons import Reasons
@@ -45,6 +44,7 @@ from tasks.load.verify import ReadBack, read_back
 from tasks.log import run_logger
 from tasks.options import LoadOptions, allowed_rejects
 from tasks.s3 import S3Object, Snapshot
+from tasks.snapshot_ids import SnapshotIds
 from tasks.task_options import IN_MEMORY, RETRIED
 
 
@@ -62,7 +62,7 @@ def upsert_snapshot(
     options: LoadOptions,
     *,
     blocks: str | None = None,
-    held: SnapshotIds | None = None,
+    ids_in_run: SnapshotIds | None = None,
 ) -> Loaded:
     """Load the snapshot's rows into the table, once and in order, or change nothing.
 
@@ -71,7 +71,7 @@ def upsert_snapshot(
     rows. Retried if the database cannot be reached; a load that was already committed is found in the ledger.
 
     Args:
-        held: the ids that the snapshots of the same run hold; none of them is a leaver.
+        ids_in_run: the ids that the snapshots of the same run hold; none of them is a leaver.
 
     Raises:
         ObjectInvalid: the file is truncated, malformed or has no key column. Names the line.
@@ -84,7 +84,7 @@ def upsert_snapshot(
     check_columns(table, options.on_departure)
     try:
         with transaction(blocks) as cursor:
-            loaded = load(cursor, snapshot, table, alignment, options, blocks, held)
+            loaded = load(cursor, snapshot, table, alignment, options, blocks, ids_in_run)
             if options.dry_run:
                 raise _DryRun(loaded)
     except _DryRun as rolled_back:
@@ -99,7 +99,7 @@ def load(
     alignment: Alignment,
     options: LoadOptions,
     blocks: str | None,
-    held: SnapshotIds | None,
+    ids_in_run: SnapshotIds | None,
 ) -> Loaded:
     """The whole load, inside a transaction that the caller commits."""
     # first: the ledger, the clock and the table are read only when no other load can still commit
@@ -123,38 +123,38 @@ def load(
         keep_newer=options.replay or snapshot.is_plain,
         revive=options.on_departure == "mark",
         scope=snapshot.scope,
-        leave=leave_statement(table, options, snapshot),
+        departure_statement=departure_statement(table, options, snapshot),
         without_new=options.dry_run,
     )
-    news = find_news(cursor, merge, snapshot, staged, nameless, options, earlier, held)
+    changes = find_changes(cursor, merge, snapshot, staged, nameless, options, earlier, ids_in_run)
     if not options.dry_run:
         # as late as possible: ALTER TABLE blocks readers until the commit
         add_columns(cursor, table, alignment)
     # before anything is written: what loads without history have changed is found by comparing
     history = open_history(cursor, merge, dry_run=options.dry_run) if options.history else None
-    outcome = write_news(cursor, merge, snapshot, staged, news, limit)
+    outcome = write_changes(cursor, merge, snapshot, staged, changes, limit)
     rejected = rejected_records(snapshot.path, outcome.rejected, alignment)
     # inside the transaction: if the upload fails, nothing is loaded
     rejects = publish_rejects(snapshot, rejected, blocks) if rejected and not options.dry_run else None
     loaded = replace(
-        summed_up(merge, staged, news, outcome),
+        summed_up(merge, staged, changes, outcome),
         duplicates=duplicates,
         rejected=len(rejected),
         rejects=rejects,
         rejected_because=summary(rejected),
     )
-    check_sum(loaded)
+    check_totals(loaded)
     # before the history, which needs the load_id that only the ledger gives
     load_id = record_load(cursor, table, snapshot, loaded.counts(), rejects.key if rejects else None)
     if history is not None:
         withdraw(cursor, outcome.written.unwritten)
-        rows = write_history(cursor, merge, history, news.compared, load_id, all_written=not outcome.unwritten)
+        rows = write_history(cursor, merge, history, changes.compared, load_id, all_written=not outcome.unwritten)
         loaded = replace(loaded, history=f"{rows} rows added to {history.name}")
     return loaded
 
 
 @dataclass
-class News:
+class Changes:
     """What the staged rows would change."""
 
     compared: Compared
@@ -164,7 +164,7 @@ class News:
     differences: list[tuple[int, str, str]]
 
 
-def find_news(
+def find_changes(
     cursor: Cursor,
     merge: Merge,
     snapshot: Snapshot,
@@ -172,17 +172,17 @@ def find_news(
     nameless: int,
     options: LoadOptions,
     earlier: EarlierLoads,
-    held: SnapshotIds | None,
-) -> News:
+    ids_in_run: SnapshotIds | None,
+) -> Changes:
     """Compare the staged rows with the table: leavers, changed rows, columns that empty. Nothing is written yet."""
-    departures = find_leavers(cursor, merge, snapshot, options, nameless, earlier.newer, held)
+    departures = find_leavers(cursor, merge, snapshot, options, nameless, earlier.newer, ids_in_run)
     compared = compare(cursor, merge)
     new_keys, vanished_keys = check_emptied(cursor, merge, snapshot, staged.filled, options.max_emptied)
     differences = first_differences(cursor, merge, options.show_values) if options.dry_run else []
-    return News(compared, departures, new_keys, vanished_keys, differences)
+    return Changes(compared, departures, new_keys, vanished_keys, differences)
 
 
-class MayGoAlong(Exception):
+class MightCascade(Exception):
     """Rows were refused whose stored reference may be to a leaver, who would take them along."""
 
 
@@ -197,7 +197,9 @@ class Outcome:
     """How many of the changed rows were not written."""
 
 
-def write_news(cursor: Cursor, merge: Merge, snapshot: Snapshot, staged: Staged, news: News, limit: int) -> Outcome:
+def write_changes(
+    cursor: Cursor, merge: Merge, snapshot: Snapshot, staged: Staged, changes: Changes, limit: int
+) -> Outcome:
     """Write what has changed, but for what the table refuses; then look all of it up.
 
     Raises:
@@ -206,23 +208,23 @@ def write_news(cursor: Cursor, merge: Merge, snapshot: Snapshot, staged: Staged,
     most = limit - len(staged.rejected)
     try:
         with savepoint(cursor):
-            refusals = merge_rows(cursor, merge, news.compared, most)
+            refusals = merge_rows(cursor, merge, changes.compared, most)
             if refusals.rows and takes_along(merge):
-                raise MayGoAlong
-    except MayGoAlong:
-        kept = protect(cursor, merge, from_stored=True)
-        news.departures = replace(news.departures, kept=(*news.departures.kept, *kept))
-        refusals = merge_rows(cursor, merge, news.compared, most)
+                raise MightCascade
+    except MightCascade:
+        kept = keep_referenced(cursor, merge, from_stored=True)
+        changes.departures = replace(changes.departures, kept=(*changes.departures.kept, *kept))
+        refusals = merge_rows(cursor, merge, changes.compared, most)
     rejected = staged.rejected | refusals.rows
     check_limit(snapshot, merge.alignment, rejected, limit)
-    written = read_back(cursor, merge, news.compared, list(refusals.rows))
+    written = read_back(cursor, merge, changes.compared, list(refusals.rows))
     rejected |= written.dropped
     check_limit(snapshot, merge.alignment, rejected, limit)
-    left = count_departures(cursor, merge, news.departures, refusals.leavers)
+    left = count_departures(cursor, merge, changes.departures, refusals.leavers)
     return Outcome(written, left, rejected, len(refusals.rows) + len(written.unwritten))
 
 
-def summed_up(merge: Merge, staged: Staged, news: News, outcome: Outcome) -> Loaded:
+def summed_up(merge: Merge, staged: Staged, changes: Changes, outcome: Outcome) -> Loaded:
     """What there is to report, but for duplicates and rejected rows."""
     written, left = outcome.written, outcome.left
     return Loaded(
@@ -237,12 +239,14 @@ def summed_up(merge: Merge, staged: Staged, news: News, outcome: Outcome) -> Loa
         cut_columns=numbered(staged.cut),
         kept_leavers=left.kept,
         departures_skipped=left.skipped,
-        new_keys=tuple(news.new_keys),
-        vanished_keys=tuple(news.vanished_keys),
+        new_keys=tuple(changes.new_keys),
+        vanished_keys=tuple(changes.vanished_keys),
         ignored_columns=(*merge.alignment.ignored, *merge.overruled),
         untouched_columns=merge.alignment.untouched,
         added_columns=tuple(column.name for column in merge.alignment.added),
-        differences=tuple(f"{key}: {what}" for record, key, what in news.differences if record not in outcome.rejected),
+        differences=tuple(
+            f"{key}: {what}" for record, key, what in changes.differences if record not in outcome.rejected
+        ),
     )
 
 

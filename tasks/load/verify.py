@@ -69,7 +69,7 @@ def read_back(cursor: Cursor, merge: Merge, compared: Compared, refused: list[in
     if found.dropped and merge.may_skip_rows:
         refuse_other_keys(cursor, merge)
     if compared.same and merge.table.changes_rows:
-        look_at_unwritten(cursor, merge, found, refused, parts)
+        read_back_unwritten(cursor, merge, found, refused, parts)
     return found
 
 
@@ -83,7 +83,9 @@ def refuse_other_keys(cursor: Cursor, merge: Merge) -> None:
         )
 
 
-def look_at_unwritten(cursor: Cursor, merge: Merge, found: ReadBack, refused: list[int], parts: dict[str, str]) -> None:
+def read_back_unwritten(
+    cursor: Cursor, merge: Merge, found: ReadBack, refused: list[int], parts: dict[str, str]
+) -> None:
     """Find those of the rows that were the same which the table itself has changed or removed since."""
     execute(cursor, "read_back_unwritten", {"refused": refused}, **merge.target, **parts)
     for record, is_gone, columns in cursor.fetchall():

@@ -35,7 +35,7 @@ class Order:
     """Groups in the order in which they are written, and the pairs of which one held what the other wants."""
 
     groups: list[Group]
-    held: set[tuple[int, int]] = field(default_factory=set)
+    held_before: set[tuple[int, int]] = field(default_factory=set)
 
 
 def find_order(cursor: Cursor, merge: Merge, also: Pairs) -> Order:
@@ -57,7 +57,7 @@ def find_order(cursor: Cursor, merge: Merge, also: Pairs) -> Order:
     for unique in merge.table.uniqueness:
         if not unique.immediate:
             waits += holders(cursor, merge, unique)
-    held = set(waits)
+    held_before = set(waits)
     for key in merge.table.foreign_keys:
         waits += references(cursor, merge, key)
     if not waits:
@@ -74,10 +74,12 @@ def find_order(cursor: Cursor, merge: Merge, also: Pairs) -> Order:
             if not nx.has_path(between, of[second], of[first]):  # else rows that need not would be written together
                 between.add_edge(of[first], of[second])
         components = [components[number] for [number] in nx.strongly_connected_components(between)]
-    return Order([arranged(component, releases) for component in components], held)
+    return Order([arranged(component, releases) for component in components], held_before)
 
 
-def overtaken(cursor: Cursor, merge: Merge, refused: Reasons, held: set[tuple[int, int]]) -> set[tuple[int, int]]:
+def find_overtaken(
+    cursor: Cursor, merge: Merge, refused: Reasons, held_before: set[tuple[int, int]]
+) -> set[tuple[int, int]]:
     """Each row that got a value before a refused one that comes first in the file; and that one.
 
     It was written first since another row waited for it. Not so where it held the value before the load.
@@ -87,7 +89,7 @@ def overtaken(cursor: Cursor, merge: Merge, refused: Reasons, held: set[tuple[in
         losers = {record for record, (columns, _) in refused.items() if columns == ", ".join(unique.columns)}
         if losers and not unique.is_key:
             found |= {pair for pair in holders(cursor, merge, unique) if pair[0] in losers}
-    return {(winner, loser) for loser, winner in found - held if winner not in refused and loser < winner}
+    return {(winner, loser) for loser, winner in found - held_before if winner not in refused and loser < winner}
 
 
 def arranged(component: set[int], releases: dict[Uniqueness, Pairs]) -> Group:

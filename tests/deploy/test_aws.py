@@ -9,7 +9,7 @@ from cfnlint.api import lint_file
 
 from sandbox.stack import Sandbox
 from tests.deploy.stack import BUCKET, PARAMETERS, TEMPLATE, UNKNOWN_TO_MOTO, Stack, create, replaced, template
-from webhooks.objects import Watched, created_objects
+from webhooks.objects import SnapshotFilter, created_objects
 
 
 def properties(name: str) -> dict[str, Any]:
@@ -107,7 +107,7 @@ def test_what_the_rule_matches_is_what_the_webhook_service_wants(stack: Stack) -
         "detail": {"bucket": {"name": [BUCKET]}, "object": {"key": [{"prefix": name} for name in PREFIXES]}},
     }
     [told], _ = created_objects(event)
-    assert Watched(BUCKET, PREFIXES).wants(told)
+    assert SnapshotFilter(BUCKET, PREFIXES).wants(told)
 
 
 def test_the_rule_delivers_to_the_webhook_service_with_its_key_for_a_day(stack: Stack) -> None:

@@ -276,7 +276,7 @@ def test_the_alert_of_an_unexpected_error_names_who_had_failed_before(
     def broken(each: object, scope: Scope, *_: object) -> None:
         raise ZeroDivisionError(scope.id)
 
-    monkeypatch.setattr("flows.department_sync.back_from_s3", broken)
+    monkeypatch.setattr("flows.department_sync.read_published", broken)
     with pytest.raises(ZeroDivisionError):
         department_sync(create_table=True)
     [alert] = in_process.aws.alerts()

@@ -14,8 +14,8 @@ from tasks.extract.decode import PageDecoder
 from tasks.extract.fetch import RawSnapshot
 from tasks.extract.pages import keep_page
 from tasks.files import sha256_of
-from tasks.held import held_ids
 from tasks.s3 import S3Object, Snapshot
+from tasks.snapshot_ids import distinct_ids
 from tasks.streams import MEMBERS, Scope
 
 BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -29,7 +29,7 @@ def raw_snapshot(folder: Path, *pages: list[dict[str, Any]] | bytes) -> RawSnaps
         kept.append(keep_page(body, decoder, folder, scope, index))
     keys = tuple(dict.fromkeys(key for page in kept for key in page.keys))
     rows, replaced = sum(page.rows for page in kept), sum(page.replaced_characters for page in kept)
-    return RawSnapshot(folder, scope, BEGAN, len(pages), rows, keys, 0, replaced, 1, 1, 0, 0.0, held_ids([]))
+    return RawSnapshot(folder, scope, BEGAN, len(pages), rows, keys, 0, replaced, 1, 1, 0, 0.0, distinct_ids([]))
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, str | None]]) -> Path:

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from sandbox.postgres import free_port
-from webhooks.objects import Watched
+from webhooks.objects import SnapshotFilter
 from webhooks.outbound import NEVER, Refused
 from webhooks.service import Settings, create_app
 from webhooks.sns import Envelope
@@ -82,7 +82,7 @@ class Service:
         self.events: list[dict[str, Any]] = []
         self.prefect_is_down = False
         self.prefect_answers: int | None = None
-        settings = Settings(Watched("snapshots", ("members/",)), frozenset({TOPIC}), API_KEY)
+        settings = Settings(SnapshotFilter("snapshots", ("members/",)), frozenset({TOPIC}), API_KEY)
         app = create_app(settings, fetch=self.amazon.fetch, emit=self.emit)
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"

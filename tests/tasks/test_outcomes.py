@@ -22,7 +22,7 @@ def scopes(count: int) -> tuple[Scope, ...]:
 
 def run(errors: list[PipelineError | None], *, expanded: bool = False) -> Outcomes:
     outcomes = Outcomes(scopes(len(errors)), "department-sync", expanded=expanded)
-    for outcome, error in zip(outcomes.in_turn(READING), errors, strict=False):
+    for outcome, error in zip(outcomes.remaining(READING), errors, strict=False):
         with outcomes.attempt(outcome):
             if error:
                 raise error
@@ -52,7 +52,7 @@ def test_an_unavailable_lms_counts_only_in_a_row() -> None:
     stopped = run([None, down, LmsUnavailable("still down"), None])
     done, *_ = stopped.found.values()
     done.extracted = {"outcome": "published"}
-    assert [each.scope.label for each in stopped.in_turn(LOADING)] == ["Ward 0"]
+    assert [each.scope.label for each in stopped.remaining(LOADING)] == ["Ward 0"]
     with pytest.raises(LmsUnavailable, match="still down") as error:
         stopped.finish()
     assert error.value.problems[0] == "of 4 departments, 1 were published and 0 loaded before that"
@@ -69,7 +69,7 @@ def test_an_empty_department_between_two_shows_that_the_lms_answers() -> None:
 def test_an_lms_that_gave_no_names_either_is_unavailable_at_the_first_department() -> None:
     outcomes = Outcomes(scopes(3), "department-sync", was_unavailable=True)
     tried = 0
-    for outcome in outcomes.in_turn(READING):
+    for outcome in outcomes.remaining(READING):
         tried += 1
         with outcomes.attempt(outcome):
             raise LmsUnavailable("down")
@@ -81,7 +81,7 @@ def test_an_lms_that_gave_no_names_either_is_unavailable_at_the_first_department
 def test_what_cannot_be_read_is_a_failure_of_its_own() -> None:
     [*known, odd] = scopes(3)
     outcomes = Outcomes(tuple(known), "department-sync", unreadable=((odd, ConfigError("no such")),), expanded=True)
-    assert [each.scope.label for each in outcomes.in_turn(READING)] == ["Ward 0", "Ward 1"]
+    assert [each.scope.label for each in outcomes.remaining(READING)] == ["Ward 0", "Ward 1"]
     with pytest.raises(ScopesFailed, match=r"(?s)1 of 3 departments.*Ward 2.*no such"):
         outcomes.finish()
 

@@ -97,7 +97,7 @@ class Badges:
         self.folder, self.server, self.database = folder, server, database
         (folder / "badges.sql").write_text(DDL)
         self.stream = Stream(
-            name="group-badges", items="badges", scope="group", path="/groups/{scope_id}/badges", list_name="badges",
+            name="group-badges", item_noun="badges", scope_noun="group", path="/groups/{scope_id}/badges", list_name="badges",
             query={"kind": "of {scope_id}"}, keys=("badgeId", "groupId", "badgeTitle", "points", "changedAt"),
             guid_keys=frozenset({"badgeId", "groupId"}), id_key="badgeId", names={"badgeId": "lms_badge_id", "badgeTitle": "title"},
             scope_key="groupId", key_column="lms_badge_id", scope_column="group_id", edited_column="changed_at",

@@ -18,7 +18,7 @@ from sandbox.postgres import free_port
 from sandbox.stack import ROOT
 from tasks.errors import ConfigError
 from webhooks.alerts import ALERT, TEXTS, message
-from webhooks.objects import Watched
+from webhooks.objects import SnapshotFilter
 from webhooks.service import LARGEST_BODY, Settings, WatchSettings, create_app
 from webhooks.settings import read_settings
 
@@ -54,7 +54,7 @@ def served(settings: Settings) -> Iterator[str]:
 def url(aws: SimulatedAws) -> Iterator[str]:
     topic = alert_topic_from(read_environment(), [])
     assert topic is not None
-    yield from served(Settings(Watched("b", ("",)), frozenset(), None, WatchSettings(KEY, topic)))
+    yield from served(Settings(SnapshotFilter("b", ("",)), frozenset(), None, WatchSettings(KEY, topic)))
 
 
 def call(url: str, content: Any, key: str = KEY) -> requests.Response:
@@ -97,7 +97,7 @@ def test_without_the_key_nothing_is_published(url: str, aws: SimulatedAws, key: 
 
 
 def test_without_a_watch_nobody_is_heard() -> None:
-    for address in served(Settings(Watched("b", ("",)), frozenset(), None)):
+    for address in served(Settings(SnapshotFilter("b", ("",)), frozenset(), None)):
         assert call(address, CALLS["Stuck"]).status_code == 404
 
 
@@ -129,7 +129,7 @@ def test_a_topic_that_is_down_is_answered_with_503(aws: SimulatedAws, monkeypatc
     monkeypatch.setenv("AWS_ENDPOINT_URL_SNS", "http://127.0.0.1:9")
     topic = alert_topic_from(read_environment(), [])
     assert topic is not None
-    for address in served(Settings(Watched("b", ("",)), frozenset(), None, WatchSettings(KEY, topic))):
+    for address in served(Settings(SnapshotFilter("b", ("",)), frozenset(), None, WatchSettings(KEY, topic))):
         assert call(address, CALLS["Stuck"]).status_code == 503
 
 

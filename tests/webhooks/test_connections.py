@@ -15,7 +15,7 @@ import uvicorn
 from sandbox.postgres import free_port
 from webhooks import connections
 from webhooks.connections import ONE_REQUEST, BoundedProtocol
-from webhooks.objects import Watched
+from webhooks.objects import SnapshotFilter
 from webhooks.service import Settings, create_app
 
 KEY = "key-of-the-test-1234"
@@ -38,7 +38,7 @@ def port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(8192, hard), hard))  # both ends lie in this process
     monkeypatch.setattr(connections, "LONGEST_REQUEST_S", 1.0)
-    app = create_app(Settings(Watched("b", ("",)), frozenset(), KEY), fetch=unused, emit=unused)  # type: ignore[arg-type]
+    app = create_app(Settings(SnapshotFilter("b", ("",)), frozenset(), KEY), fetch=unused, emit=unused)  # type: ignore[arg-type]
     number = free_port()
     config = uvicorn.Config(
         app, host="127.0.0.1", port=number, log_level="critical", http=BoundedProtocol, headers=ONE_REQUEST

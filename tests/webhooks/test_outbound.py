@@ -19,7 +19,7 @@ from prefect.settings import (
 )
 
 from tests.support.webhooks import Amazon as Standin
-from webhooks.outbound import LONGEST_ANSWER, Amazon, PrefectEvents, Refused, trusted
+from webhooks.outbound import LONGEST_ANSWER, AmazonClient, PrefectEvents, Refused, trusted_context
 
 
 def test_a_prefect_that_does_not_answer_is_an_http_error() -> None:
@@ -55,7 +55,7 @@ def test_prefects_own_settings_are_heeded(path: str) -> None:
 
 
 async def from_amazon(url: str) -> bytes:
-    amazon = Amazon()
+    amazon = AmazonClient()
     async with amazon.opened():
         return await amazon.fetch(url)
 
@@ -228,4 +228,4 @@ def test_a_ca_bundle_of_the_usual_names_is_trusted(monkeypatch: pytest.MonkeyPat
     bundle.write_bytes(Standin().pem)
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(bundle))
     usual = httpx.create_ssl_context().cert_store_stats()["x509"]
-    assert trusted().cert_store_stats()["x509"] == usual + 1
+    assert trusted_context().cert_store_stats()["x509"] == usual + 1

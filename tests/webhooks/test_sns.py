@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.support.webhooks import CERTIFICATE_URL, CONFIRM_URL, TOPIC, Amazon, Service, s3_event, written
-from webhooks.sns import MOST_FETCHES, Envelope, Forged, Verifier, sns_host
+from webhooks.sns import MOST_FETCHES, Envelope, NotFromAmazon, Verifier, sns_host
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_each_partition_has_its_own_host(topic: str, host: str) -> None:
 
 @pytest.mark.parametrize("topic", ["", "objects", "arn:aws-moon:sns:sea-1:123456789012:o", "arn:aws:sns:s3/x:1:o"])
 def test_what_is_no_topic_has_no_host(topic: str) -> None:
-    with pytest.raises(Forged):
+    with pytest.raises(NotFromAmazon):
         sns_host(topic)
 
 

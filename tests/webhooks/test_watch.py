@@ -18,9 +18,9 @@ from tasks.streams import MEMBERS
 from tasks.task_options import HEARTBEAT_S
 from tests.webhooks.test_alerts import served
 from webhooks.automations import PREVIOUS_NAMES, WatchTimes, automations
-from webhooks.objects import Watched
+from webhooks.objects import SnapshotFilter
 from webhooks.service import Settings, WatchSettings
-from webhooks.watch import BLOCK, apply, expect_loads, main, take_down
+from webhooks.watch import BLOCK, apply, delete_automations, expect_loads, main
 
 URL, KEY = "http://127.0.0.1:9", "a key of some length"
 
@@ -28,7 +28,7 @@ URL, KEY = "http://127.0.0.1:9", "a key of some length"
 @pytest.fixture(autouse=True)
 def bare(prefect_api: None) -> Iterator[None]:
     yield
-    take_down()
+    delete_automations()
 
 
 def there() -> dict[str, Any]:
@@ -102,7 +102,7 @@ def test_an_automation_left_under_its_previous_name_is_removed() -> None:
     with get_client(sync_client=True) as client:
         name, previous = next(iter(PREVIOUS_NAMES.items()))
         client.create_automation(AutomationCore.model_validate({**there()[name].model_dump(), "name": previous}))
-    take_down()
+    delete_automations()
     assert there() == {}
 
 
@@ -177,7 +177,7 @@ def test_a_service_that_would_not_hear_the_watch_stops_the_command(
     topic = alert_topic_from(read_environment(), [])
     assert topic is not None
     monkeypatch.setenv("WATCH_API_KEY", KEY)
-    settings = Settings(Watched("b", ("",)), frozenset(), None, WatchSettings(key, topic) if key else None)
+    settings = Settings(SnapshotFilter("b", ("",)), frozenset(), None, WatchSettings(key, topic) if key else None)
     for address in served(settings):
         assert main(["--url", address.removesuffix("/watch")]) == 1
     assert f"answered {401 if key else 404}: expected the webhook service" in capsys.readouterr().err
@@ -190,7 +190,7 @@ def test_a_service_that_hears_the_watch_is_said_to(
     topic = alert_topic_from(read_environment(), [])
     assert topic is not None
     monkeypatch.setenv("WATCH_API_KEY", KEY)
-    for address in served(Settings(Watched("b", ("",)), frozenset(), None, WatchSettings(KEY, topic))):
+    for address in served(Settings(SnapshotFilter("b", ("",)), frozenset(), None, WatchSettings(KEY, topic))):
         assert main(["--url", address.removesuffix("/watch")]) == 0
     assert "/watch accepts the watch's key" in capsys.readouterr().out
     assert aws.alerts() == []

@@ -4,7 +4,7 @@
 WITH wanted AS (
     SELECT node, place FROM unnest(%(nodes)s::integer[]) WITH ORDINALITY AS wanted (node, place)
 ), gone AS (
-    {leave} (%(nodes)s::integer[] IS NULL OR -l._number = ANY (%(nodes)s)) {returning}
+    {departures} (%(nodes)s::integer[] IS NULL OR -l._number = ANY (%(nodes)s)) {returning}
 ), merged AS (
     INSERT INTO {table} AS t ({columns})
     SELECT {values}

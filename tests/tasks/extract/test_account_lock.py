@@ -149,12 +149,12 @@ def refreshed_within(seconds: float) -> bool:
 
 def taken_within(seconds: float) -> bool:
     """Whether the lock came free while another run that waits asked for it again and again."""
-    from tasks.extract.account_lock import take
+    from tasks.extract.account_lock import try_acquire
 
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         with get_client(sync_client=True) as client:
-            if take(client, limit_name(lms_account(None))):
+            if try_acquire(client, limit_name(lms_account(None))):
                 return True
         time.sleep(0.3)
     return False

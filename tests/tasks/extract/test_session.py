@@ -127,7 +127,7 @@ def test_a_fault_that_stays_ends_the_run_in_bounded_tries(lms: SimulatedLms, fau
     lms.inject(fault(times=None))
     with pytest.raises((LmsUnavailable, AuthError)):
         read(signed_in)
-    assert len(lms.requests) <= 1 + retry.MAX_TRIES + client.MAX_SIGN_INS_A_PAGE
+    assert len(lms.requests) <= 1 + retry.MAX_TRIES + client.MAX_SIGN_INS_PER_PAGE
 
 
 @pytest.mark.parametrize(
@@ -249,7 +249,7 @@ def test_an_account_that_is_stolen_without_end_ends_the_run(lms: SimulatedLms) -
     lms.inject(faults.steal_session(times=None))
     with pytest.raises(AuthError, match="[gG]ive the pipeline its own account"):
         read(signed_in)
-    assert signed_in.sign_ins <= 1 + client.MAX_SIGN_INS_A_PAGE
+    assert signed_in.sign_ins <= 1 + client.MAX_SIGN_INS_PER_PAGE
 
 
 def test_no_more_sign_ins_than_allowed_in_a_run(lms: SimulatedLms) -> None:

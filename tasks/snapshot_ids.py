@@ -26,21 +26,21 @@ def fingerprint(item_id: str) -> bytes:
     return hashlib.blake2b(same.lower().encode(), digest_size=16).digest()
 
 
-def held_ids(fingerprints: Iterable[bytes]) -> SnapshotIds:
+def distinct_ids(fingerprints: Iterable[bytes]) -> SnapshotIds:
     """The distinct ones among fingerprints, each piece of which may hold many in a row."""
     return np.unique(np.frombuffer(b"".join(fingerprints), dtype="V16"))
 
 
-def held_by(snapshots: Iterable[SnapshotIds]) -> SnapshotIds:
+def ids_of_all(snapshots: Iterable[SnapshotIds]) -> SnapshotIds:
     """The distinct ids among those that several snapshots hold."""
     return np.unique(np.concatenate([np.empty(0, "V16"), *snapshots]))
 
 
-def which_held(ids: Sequence[str], held: SnapshotIds) -> list[int]:
-    """The places of those ids that are held.
+def places_of(ids: Sequence[str], known: SnapshotIds) -> list[int]:
+    """The places of those ids that are known.
 
-    >>> which_held(["a", "B", "c"], held_ids([fingerprint("b"), fingerprint("c")]))
+    >>> places_of(["a", "B", "c"], distinct_ids([fingerprint("b"), fingerprint("c")]))
     [1, 2]
     """
     asked = np.frombuffer(b"".join(map(fingerprint, ids)), dtype="V16")
-    return [int(place) for place in np.flatnonzero(np.isin(asked, held))]
+    return [int(place) for place in np.flatnonzero(np.isin(asked, known))]
