@@ -7,6 +7,7 @@ import argparse
 import logging
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from functools import partial
 
@@ -14,9 +15,8 @@ import httpx
 import msgspec
 from botocore.exceptions import ClientError
 from prefect.client.orchestration import get_client
-from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.settings import PREFECT_API_URL
 
-from blocks.local_server import LOCAL_SERVER
 from tasks.credentials import alert_topic, lms_account
 from tasks.errors import AuthError, ConfigError, IncompleteSnapshot, PipelineError
 from tasks.extract.account_lock import limit_name
@@ -26,6 +26,7 @@ from tasks.library_errors import AWS_ERRORS, aws_trouble
 from tasks.load.database import execute, one_row, quoted, transaction
 from tasks.load.ledger import LEDGER
 from tasks.load.schema import inspect_schema
+from tasks.local_server import is_shared, prefect_api
 from tasks.s3 import S3Object, listed, object_key, s3_access
 from tasks.settings import ExtractSettings, LoadSettings, Resolver, extract_settings, load_settings
 from tasks.streams import MEMBERS, STREAMS, Scope, Stream
@@ -125,11 +126,10 @@ def check_database(settings: LoadSettings, stream: Stream, blocks: str | None) -
 
 def check_prefect(blocks: str | None) -> Iterator[str]:
     """The Prefect API answers. A script without one starts its own."""
-    url = PREFECT_API_URL.value()
-    if url is None:
+    if not is_shared():
         yield "PREFECT_API_URL is not set: each script starts its own Prefect server"
         return
-    url = without_user(url)
+    url = without_user(PREFECT_API_URL.value() or "")
     with get_client(sync_client=True) as client:
         problem = client.api_healthcheck()
         if problem is not None:
@@ -194,5 +194,9 @@ def main() -> int:
     parser.add_argument("--blocks", help="the name of the saved blocks; default: environment variables")
     options = parser.parse_args()
     logging.disable(logging.WARNING)
-    with temporary_settings(LOCAL_SERVER):
-        return 0 if run(options.blocks) else 1
+    try:
+        with prefect_api() if options.blocks else nullcontext():  # only blocks need it
+            return 0 if run(options.blocks) else 1
+    except ConfigError as error:
+        say("FAIL", "Prefect", str(error))
+        return 1

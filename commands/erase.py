@@ -17,10 +17,8 @@ from typing import Any
 import httpx
 import msgspec
 from prefect.client.orchestration import get_client
-from prefect.settings import temporary_settings
 from psycopg2.extensions import cursor as Cursor
 
-from blocks.local_server import LOCAL_SERVER
 from commands.erasure.objects import Version, delete, list_versions, plan, search, write_anew
 from commands.erasure.person import Found, Person
 from commands.erasure.rows import Table, erase_all, find_rows, loads_of, tables_of, with_addresses
@@ -36,6 +34,7 @@ from tasks.load.ledger import find_earlier, open_ledger, record_load
 from tasks.load.loaded import Loaded
 from tasks.load.schema import TableSchema
 from tasks.load.table_lock import lock_table
+from tasks.local_server import prefect_api
 from tasks.metadata import GUID
 from tasks.s3 import S3Object, Snapshot, s3_access
 from tasks.settings import Resolver, column_names_from, load_settings
@@ -229,7 +228,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     logging.disable(logging.WARNING)
     try:
-        with temporary_settings(LOCAL_SERVER):
+        with prefect_api():
             erasure = Erasure(
                 Person(options.person, addresses=frozenset(options.address)), options.schema_name, options.blocks
             )

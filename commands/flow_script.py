@@ -1,15 +1,13 @@
 """Run a flow as a script, with a flag for every parameter. Exit code 0: success; 1: failed run; 2: invalid flags."""
 
 import argparse
-import errno
 import inspect
 import json
 import logging
 import os
 import sys
-import tempfile
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -17,17 +15,14 @@ import httpx
 from prefect import Flow, tags
 from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, PREFECT_HOME, temporary_settings
 
-from blocks.local_server import LOCAL_SERVER
 from commands.startup import end_in_order, flush_output
 from tasks.alert import alert_of_script
 from tasks.errors import AuthError, ConfigError, PipelineError
 from tasks.events import TAG
 from tasks.library_errors import causes, disk_error, full_disk
+from tasks.local_server import is_shared, prefect_api
 from tasks.task_options import HEARTBEAT_S
 from tasks.text import without_user
-
-NEW_DATABASE = 2 << 20
-"""Bytes that Prefect's own database takes when it is new, and some more."""
 
 
 def main(flow: Flow[..., Any], arguments: Sequence[str] | None = None) -> int:
@@ -38,18 +33,20 @@ def main(flow: Flow[..., Any], arguments: Sequence[str] | None = None) -> int:
     parameters = vars(parser(flow).parse_args(arguments))
     for name in ("prefect.flow_runs", "prefect.task_runs"):
         logging.getLogger(name).addFilter(_without_known_traceback)
+        logging.getLogger(name).addFilter(_with_a_page)
     end_in_order()
-    try:
-        check_home()
-        with temporary_settings({**LOCAL_SERVER, PREFECT_FLOWS_HEARTBEAT_FREQUENCY: HEARTBEAT_S}), tags(TAG):
-            flow(**parameters)
-    except (Exception, KeyboardInterrupt) as raised:
-        error = prefect_problem(raised) or raised
-        with suppress(OSError):  # the terminal may be closed
-            sys.stderr.write(f"\n{flow.name} {failure_line(error)}\n")
-        alert_of_script(flow.name, parameters.get("blocks"), error)
-        flush_output()
-        return 1
+    with ExitStack() as api:  # the alert, too, reads its block from Prefect
+        try:
+            api.enter_context(prefect_api())
+            with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: HEARTBEAT_S}), tags(TAG):
+                flow(**parameters)
+        except (Exception, KeyboardInterrupt) as raised:
+            error = prefect_problem(raised) or raised
+            with suppress(OSError):  # the terminal may be closed
+                sys.stderr.write(f"\n{flow.name} {failure_line(error)}\n")
+            alert_of_script(flow.name, parameters.get("blocks"), error)
+            flush_output()
+            return 1
     return 0
 
 
@@ -62,32 +59,12 @@ def failure_line(error: BaseException) -> str:
     return f"failed with an unexpected {type(error).__name__}; see the log above."
 
 
-def check_home() -> None:
-    """Raise ConfigError where Prefect's home has no room for the database of the server that a script starts.
-
-    Prefect itself would wait two minutes for that server, and not say why it does not come.
-    """
-    if PREFECT_API_URL.value() is not None:
-        return
-    home = PREFECT_HOME.value()
-    try:
-        home.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=home, buffering=0) as file:
-            file.write(bytes(NEW_DATABASE))
-    except OSError as error:
-        name = errno.errorcode.get(error.errno or 0, type(error).__name__)
-        raise ConfigError(
-            f"cannot write to Prefect's home {home} ({name}). Free some space there, set PREFECT_HOME to another "
-            "directory, or set PREFECT_API_URL to a running server."
-        ) from None
-
-
 def prefect_problem(error: BaseException) -> PipelineError | None:
     """What is wrong with Prefect's API or home, where that is why a run could not begin or end; else None."""
     if isinstance(error, (PipelineError, KeyboardInterrupt)):
         return None
     found = list(causes(error))
-    address = without_user(PREFECT_API_URL.value() or "started by the script")
+    address = without_user(PREFECT_API_URL.value() or "") if is_shared() else "started by the script"
     for each in found:
         if isinstance(each, httpx.HTTPStatusError) and each.response.status_code in (401, 403):
             return AuthError(
@@ -107,11 +84,6 @@ def prefect_problem(error: BaseException) -> PipelineError | None:
         return ConfigError(f"Prefect's home {PREFECT_HOME.value()} or the temporary directory: {problem}")
     if any(isinstance(each, httpx.TransportError) or "Failed to reach API" in str(each) for each in found):
         return ConfigError(f"Prefect's API {address} cannot be reached. Is its server running? Check PREFECT_API_URL.")
-    if any("ephemeral Prefect API server" in str(each) for each in found):
-        return ConfigError(
-            f"Prefect could not start a server for this script. Is there free space in {PREFECT_HOME.value()}, and "
-            "may this user write there? Check PREFECT_HOME, or set PREFECT_API_URL to a running server."
-        )
     return None
 
 
@@ -143,6 +115,11 @@ def flag(kind: Any) -> dict[str, Any]:
     if get_origin(kind) is dict:
         return {"type": json.loads, "metavar": "JSON"}
     return {"type": str, "metavar": "TEXT"}
+
+
+def _with_a_page(record: logging.LogRecord) -> bool:
+    """Hide the address of a run's page where only this script's own server has the run, which serves no pages."""
+    return is_shared() or not record.getMessage().startswith("View at ")
 
 
 def _without_known_traceback(record: logging.LogRecord) -> bool:

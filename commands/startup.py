@@ -13,6 +13,7 @@ from types import TracebackType
 
 from tasks.chat import in_format
 from tasks.errors import ConfigError, PipelineError
+from tasks.local_server import start_early
 from tasks.text import subject_line
 
 
@@ -35,6 +36,8 @@ def begin(script: str) -> None:
     atexit.register(flush_output)  # other code may still write after the last line while Python exits
     end_in_order()
     check_env_file(Path.cwd() / ".env")
+    if not {"-h", "--help"}.intersection(sys.argv):
+        start_early()
 
 
 def end_in_order() -> None:

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Self
 
 from sandbox.postgres import free_port
+from sandbox.prefect_home import put_database
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -43,6 +44,8 @@ class PrefectServer:
         try:
             if self._database:
                 must(self.run("-m", "sandbox.prefect_database", environment=self._database))
+            else:
+                put_database(Path(self.environment["PREFECT_HOME"]) / "prefect.db")
             self._serve()
         except BaseException:
             self.__exit__(None, None, None)

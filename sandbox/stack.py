@@ -13,6 +13,7 @@ from typing import Any, Self
 from sandbox.aws import SimulatedAws
 from sandbox.lms import SimulatedLms
 from sandbox.postgres import Postgres, rows_of
+from sandbox.prefect_home import put_database
 
 ROOT = Path(__file__).resolve().parents[1]
 INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "SYSTEMROOT", "COVERAGE_PROCESS_START")
@@ -31,7 +32,9 @@ class Sandbox:
             home = TemporaryDirectory(prefix="sandbox-prefect-", ignore_cleanup_errors=True)
             self.prefect_home = Path(stack.enter_context(home))
             with ThreadPoolExecutor() as pool:
+                database = pool.submit(put_database, self.prefect_home / "prefect.db")
                 list(pool.map(stack.enter_context, (self.lms, self.aws, self.postgres)))
+                database.result()
             self._stack = stack.pop_all()
         return self
 

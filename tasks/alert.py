@@ -15,6 +15,7 @@ from tasks.chat import in_format
 from tasks.credentials import alert_topic, environment_topic, read_environment
 from tasks.errors import PipelineError
 from tasks.events import emit_alert_sent
+from tasks.local_server import is_shared
 from tasks.log import Logger, OneLine
 from tasks.outcomes import failed_so_far, listed
 from tasks.scopes_report import step_of
@@ -123,10 +124,16 @@ def message(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> tuple
         *said(kind, error, what),
         *failed_before(str(flow_run.id)),
         "",
-        f"Look: {without_user(url_for(flow_run) or 'at the log on the machine that ran it')}",
+        f"Look: {where_to_look(flow_run)}",
         f"Help: docs/runbook/{runbook_page(error, state)}.md",
     ]
     return subject_line(f"{flow.name} failed ({kind})"), "\n".join(lines)
+
+
+def where_to_look(flow_run: FlowRun) -> str:
+    """The run's page in Prefect's UI, if there is one."""
+    address = url_for(flow_run) if is_shared() else None
+    return without_user(address) if address else "at the log on the machine that ran it"
 
 
 def said(kind: str, error: object, otherwise: str) -> list[str]:

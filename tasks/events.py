@@ -14,8 +14,8 @@ from typing import Any
 import httpx
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun
-from prefect.settings import PREFECT_API_URL
 
+from tasks.local_server import is_shared
 from tasks.log import run_logger
 from tasks.streams import Scope, Stream
 
@@ -51,7 +51,7 @@ def emit(event: str, resource: dict[str, str], *, tags: Iterable[str], payload: 
     Prefect's `emit_event` is not used, since it sends from a thread that dies with a killed process. Does nothing in a
     script that starts its own Prefect server.
     """
-    if PREFECT_API_URL.value() is None:
+    if not is_shared():
         return
     roles = [{"prefect.resource.id": f"prefect.tag.{tag}", "prefect.resource.role": "tag"} for tag in tags]
     sent = {

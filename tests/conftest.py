@@ -44,11 +44,11 @@ os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
 
 import psycopg2
 import pytest
-from prefect.testing.utilities import prefect_test_harness
 
 from sandbox.aws import SimulatedAws
 from sandbox.lms import SimulatedLms
 from sandbox.postgres import Postgres, rows_of
+from tests.support.prefect_api import own_prefect_api
 
 VERSIONS = [18, 16]
 pytest_plugins = ["tests.support.whole_stack"]
@@ -149,5 +149,5 @@ def lms(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimulatedLms]:
 @pytest.fixture(scope="session")
 def prefect_api() -> Iterator[None]:
     """A Prefect API of the tests' own."""
-    with prefect_test_harness(server_startup_timeout=120):
+    with own_prefect_api():
         yield

@@ -18,8 +18,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from prefect.testing.utilities import prefect_test_harness
-
 from flows.lms_to_s3 import lms_to_s3
 from flows.s3_to_rds import s3_to_rds
 from sandbox import faults
@@ -31,6 +29,7 @@ from tasks.load.schema import inspect_schema
 from tasks.load.upsert import upsert_snapshot
 from tasks.options import LoadOptions
 from tasks.s3 import S3Object, read_object
+from tests.support.prefect_api import own_prefect_api
 
 KEY = "soak.csv"
 NAMES = ["Ada", "", None, "NULL", "a\nb", '"', "Zoë", " "]
@@ -226,7 +225,7 @@ ACTS: dict[Callable[[Soak], None], int] = {
 def soak(seconds: float, seed: int) -> Counter[str]:
     """Step for that long; what was done. Prints the seed first, so that a failure can be repeated."""
     sys.stdout.write(f"soak: seed {seed}\n")
-    with Sandbox(60) as box, prefect_test_harness(server_startup_timeout=120):
+    with Sandbox(60) as box, own_prefect_api():
         os.environ.update({k: v for k, v in box.environment().items() if not k.startswith("PREFECT_")})
         logging.disable(logging.CRITICAL)
         run = Soak(box, random.Random(seed))

@@ -16,7 +16,7 @@ MAY_IMPORT = {
     "flows": {"commands", "tasks.extract", "tasks.load", "tasks"},
     "webhooks": {"tasks", "blocks"},
 }
-COMMANDS = {"tasks.check", "tasks.ledger"}
+COMMANDS = {"blocks.save", "tasks.check", "tasks.ledger"}
 """What users run by these names; they do nothing but call `commands`."""
 
 

@@ -18,11 +18,11 @@ import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import GlobalConcurrencyLimitUpdate
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound, TerminationSignal
-from prefect.settings import PREFECT_API_URL
 
 from blocks.lms import LmsAccount
 from tasks.credentials import lms_account
 from tasks.errors import LmsUnavailable
+from tasks.local_server import is_shared
 from tasks.log import Logger, run_logger
 
 LONGEST_WAIT_S = 3600.0
@@ -48,7 +48,7 @@ def one_run_an_account(blocks: str | None) -> Iterator[None]:
     Raises:
         LmsUnavailable: other live runs held the account lock all that time.
     """
-    if PREFECT_API_URL.value() is None:
+    if not is_shared():
         yield
         return
     name, log = limit_name(lms_account(blocks)), run_logger()

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from blocks.save import save_all
 from commands.check import run, say
+from commands.save_blocks import save_all
 from sandbox import faults
 from sandbox.people import DEPARTMENT
 from sandbox.stack import Sandbox

@@ -123,7 +123,7 @@ def test_the_run_folder_is_gone_after_success_and_failure(
 
 
 def test_the_saved_blocks_are_used_when_they_are_named(in_process: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    from blocks.save import save_all
+    from commands.save_blocks import save_all
 
     in_process.lms.add_people(3)
     save_all("flows")

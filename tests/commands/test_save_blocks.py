@@ -9,7 +9,7 @@ from prefect_sqlalchemy import SqlAlchemyConnector
 from pydantic import SecretStr
 
 from blocks import AlertTopic, LmsAccount
-from blocks.save import main, save_all
+from commands.save_blocks import main, save_all
 from tasks.credentials import alert_topic, database, lms_account, s3_bucket
 from tasks.errors import ConfigError
 from tasks.s3 import S3Object, s3_access

@@ -1,0 +1,153 @@
+"""The Prefect server that a script starts for itself where none is set, while the script's own imports run.
+
+Prefect would start one too, but only when it is first asked for, and only after importing the whole server into the
+script, which takes several seconds more. Imports nothing from Prefect, which reads its settings on import.
+"""
+
+import atexit
+import errno
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from tasks.errors import ConfigError
+
+SETTING = "PREFECT_API_URL"
+LONGEST_START_S = 120
+"""Making a new database takes ten seconds, and longer than Prefect's own limit of 20 on a busy machine."""
+NEW_DATABASE = 2 << 20
+"""Bytes that Prefect's own database takes when it is new, and some more."""
+ENVIRONMENT = {
+    "PREFECT_UI_ENABLED": "0",
+    "PREFECT__SERVER_EPHEMERAL": "1",  # as Prefect marks a server that a script starts: it runs no scheduler
+    "PREFECT__SERVER_FINAL": "1",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",  # its telemetry locks the new database and logs a traceback
+}
+
+
+class LocalServer:
+    """A Prefect server on 127.0.0.1 for this process alone; it ends with this process, however that ends.
+
+    Raises:
+        ConfigError: Prefect's home has no room for its database.
+    """
+
+    def __init__(self) -> None:
+        check_home()
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            self.url = f"http://127.0.0.1:{listening.getsockname()[1]}/api"
+            self._process = subprocess.Popen(  # noqa: S603 - our own file
+                [sys.executable, "-P", Path(__file__).with_name("prefect_process.py"), str(listening.fileno())],
+                env={**os.environ, **ENVIRONMENT},
+                pass_fds=[listening.fileno()],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                start_new_session=True,  # Ctrl-C ends the run, which still tells its server how it ended
+            )
+        atexit.register(self.stop)
+
+    def wait(self) -> None:
+        """Wait until it serves.
+
+        Raises:
+            ConfigError: it ended, or did not serve in time.
+        """
+        end = time.monotonic() + LONGEST_START_S
+        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        while self._process.poll() is None and (left := end - time.monotonic()) > 0:
+            with suppress(OSError), direct.open(f"{self.url}/health", timeout=left):
+                return
+            time.sleep(0.1)
+        raise ConfigError(
+            f"Prefect could not start a server for this script. Is there free space in {home()}, and may this user "
+            "write there? Check PREFECT_HOME, or set PREFECT_API_URL to a running server."
+        )
+
+    def stop(self) -> None:
+        """End it; what it was told is in its database by then."""
+        atexit.unregister(self.stop)
+        self._process.terminate()
+        try:
+            self._process.wait(5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+_own: list[LocalServer] = []
+"""The server of this process, once it was started."""
+
+
+def start_early() -> None:
+    """Start the server before Prefect is imported, unless its settings seem to name another.
+
+    Raises:
+        ConfigError: Prefect's home has no room for its database.
+    """
+    if not seems_set():
+        _own.append(LocalServer())
+
+
+def seems_set() -> bool:
+    """Whether the environment or a file of settings mentions the API's address. Prefect's own reading counts later."""
+    profiles = os.environ.get("PREFECT_PROFILES_PATH") or home() / "profiles.toml"
+    texts = [SETTING if SETTING in os.environ else ""]
+    for file in (".env", "prefect.toml", "pyproject.toml", profiles):
+        with suppress(OSError):
+            texts.append(Path(file).read_text(encoding="utf-8", errors="replace"))
+    return any(mention in text for text in texts for mention in (SETTING, "[api]", "prefect.api"))
+
+
+@contextmanager
+def prefect_api() -> Iterator[None]:
+    """Make sure that there is a Prefect API: the one that is set, else a server of this process's own.
+
+    Raises:
+        ConfigError: the server did not start.
+    """
+    from prefect.settings import PREFECT_API_URL, PREFECT_SERVER_EPHEMERAL_ENABLED, temporary_settings
+
+    if PREFECT_API_URL.value() is not None or not PREFECT_SERVER_EPHEMERAL_ENABLED.value():
+        while _own:
+            _own.pop().stop()
+        yield
+        return
+    if not _own:
+        _own.append(LocalServer())
+    _own[0].wait()
+    with temporary_settings({PREFECT_API_URL: _own[0].url}):
+        yield
+
+
+def is_shared() -> bool:
+    """Whether Prefect's API is one that other processes and people use: not this process's own."""
+    from prefect.settings import PREFECT_API_URL
+
+    url = PREFECT_API_URL.value()
+    return url is not None and url not in [server.url for server in _own]
+
+
+def check_home() -> None:
+    """Raise ConfigError where Prefect's home has no room for its database; Prefect itself would not say why."""
+    try:
+        home().mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=home(), buffering=0) as file:
+            file.write(bytes(NEW_DATABASE))
+    except OSError as error:
+        name = errno.errorcode.get(error.errno or 0, type(error).__name__)
+        raise ConfigError(
+            f"cannot write to Prefect's home {home()} ({name}). Free some space there, set PREFECT_HOME to another "
+            "directory, or set PREFECT_API_URL to a running server."
+        ) from None
+
+
+def home() -> Path:
+    """Prefect's home."""
+    return Path(os.environ.get("PREFECT_HOME") or "~/.prefect").expanduser()
