@@ -9,10 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from dotenv import load_dotenv
-from prefect.blocks.core import Block
 from prefect_aws import AwsClientParameters, AwsCredentials
 from prefect_aws.s3 import S3Bucket
-from prefect_sqlalchemy import ConnectionComponents, SqlAlchemyConnector, SyncDriver
 from pydantic import SecretStr, ValidationError
 
 from blocks.alerts import FORMATS, AlertTopic
@@ -27,16 +25,6 @@ LMS_NAMES = {
     "hash_key": "LMS_HASH_KEY",
     "page_size": "LMS_PAGE_SIZE",
     "max_connections": "LMS_MAX_CONNECTIONS",
-}
-ENCRYPTED_MODES = ("require", "verify-ca", "verify-full")
-SSL_MODES = ("disable", "allow", "prefer", *ENCRYPTED_MODES)
-# A server that never answers, and a peer that vanished without a word, end in an error within a minute.
-CONNECT_ARGS = {
-    "application_name": "department-members",
-    "connect_timeout": 10,
-    "keepalives_idle": 30,
-    "keepalives_interval": 10,
-    "keepalives_count": 3,
 }
 OPTIONAL_LMS_FIELDS = {"hash_key", "page_size", "max_connections"}
 
@@ -67,7 +55,7 @@ def read_environment() -> dict[str, str]:
 def lms_account_from(environment: Mapping[str, str], problems: list[str]) -> LmsAccount | None:
     """The LMS account that the environment describes, or None with what is wrong in `problems`."""
     required = [name for field, name in LMS_NAMES.items() if field not in OPTIONAL_LMS_FIELDS]
-    missing = _missing(environment, required, problems)
+    missing = missing_names(environment, required, problems)
     values = {field: environment[name] for field, name in LMS_NAMES.items() if name in environment}
     try:
         return LmsAccount.model_validate(values)
@@ -81,7 +69,7 @@ def lms_account_from(environment: Mapping[str, str], problems: list[str]) -> Lms
 
 def s3_bucket_from(environment: Mapping[str, str], problems: list[str]) -> S3Bucket | None:
     """The bucket; boto3 finds the credentials by AWS's own names, or the instance's role."""
-    if _missing(environment, ["S3_BUCKET_NAME"], problems):
+    if missing_names(environment, ["S3_BUCKET_NAME"], problems):
         return None
     return S3Bucket(bucket_name=environment["S3_BUCKET_NAME"], credentials=AwsCredentials())
 
@@ -102,45 +90,6 @@ def alert_topic_from(environment: Mapping[str, str], problems: list[str]) -> Ale
         return None
 
 
-def database_from(environment: Mapping[str, str], problems: list[str]) -> SqlAlchemyConnector | None:
-    """The business-tracking database, as components: a URL's password would show in Prefect's UI.
-
-    Without a password each connection signs in by IAM, which RDS allows over TLS alone.
-    """
-    names = [f"BUSINESS_TRACKING_{part}" for part in ("HOST", "DBNAME", "USER")]
-    password = environment.get("BUSINESS_TRACKING_PASSWORD")
-    missing = _missing(environment, names, problems)
-    port = environment.get("BUSINESS_TRACKING_PORT", "5432")
-    if not (port.isascii() and port.isdigit() and 1 <= int(port) <= 65535):
-        problems.append("BUSINESS_TRACKING_PORT must be a port number from 1 to 65535")
-        missing.append("BUSINESS_TRACKING_PORT")
-    sslmode = environment.get("BUSINESS_TRACKING_SSLMODE", "prefer" if password else "require")
-    if sslmode not in SSL_MODES:
-        problems.append(f"BUSINESS_TRACKING_SSLMODE must be one of {', '.join(SSL_MODES)}")
-        missing.append("BUSINESS_TRACKING_SSLMODE")
-    elif password is None and sslmode not in ENCRYPTED_MODES:
-        problems.append(
-            f"BUSINESS_TRACKING_PASSWORD is not set, so the connection signs in with RDS IAM, which needs TLS: set "
-            f"the password, or set BUSINESS_TRACKING_SSLMODE to one of {', '.join(ENCRYPTED_MODES)}"
-        )
-        missing.append("BUSINESS_TRACKING_SSLMODE")
-    if missing:
-        return None
-    host, dbname, user = (environment[name] for name in names)
-    return SqlAlchemyConnector(
-        connection_info=ConnectionComponents(
-            driver=SyncDriver.POSTGRESQL_PSYCOPG2,
-            host=host,
-            port=int(port),
-            database=dbname,
-            username=user,
-            password=SecretStr(password) if password else None,
-            query={"sslmode": sslmode},
-        ),
-        connect_args=CONNECT_ARGS,
-    )
-
-
 def aws_credentials_from(environment: Mapping[str, str]) -> AwsCredentials:
     """AWS's keys to be saved in a block; empty, for the worker's own role, where there are none that last.
 
@@ -156,17 +105,7 @@ def aws_credentials_from(environment: Mapping[str, str]) -> AwsCredentials:
     return AwsCredentials(**keys, region_name=region, aws_client_parameters=endpoint)
 
 
-def blocks_from(environment: Mapping[str, str], problems: list[str]) -> list[Block | None]:
-    """Every block of this pipeline, as the environment describes it."""
-    return [
-        lms_account_from(environment, problems),
-        s3_bucket_from(environment, problems),
-        database_from(environment, problems),
-        alert_topic_from(environment, problems),
-    ]
-
-
-def _missing(environment: Mapping[str, str], names: list[str], problems: list[str]) -> list[str]:
+def missing_names(environment: Mapping[str, str], names: list[str], problems: list[str]) -> list[str]:
     missing = [name for name in names if name not in environment]
     problems.extend(f"{name} is not set" for name in missing)
     return missing

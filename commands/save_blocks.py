@@ -10,11 +10,20 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from botocore.exceptions import BotoCoreError
+from prefect.blocks.core import Block
 from prefect_aws.s3 import S3Bucket
 
 from blocks.alerts import AlertTopic
+from blocks.database import database_from
 from blocks.endpoints import sns_endpoint
-from blocks.environment import UnreadableFile, aws_credentials_from, blocks_from, read_environment
+from blocks.environment import (
+    UnreadableFile,
+    alert_topic_from,
+    aws_credentials_from,
+    lms_account_from,
+    read_environment,
+    s3_bucket_from,
+)
 from tasks.errors import ConfigError
 from tasks.local_server import prefect_api
 
@@ -49,6 +58,16 @@ def save_all(name: str) -> list[str]:
             block.save(name, overwrite=True)
     saved = [credentials, *(block for block in found if block is not None)]
     return [f"{block.get_block_type_slug()}/{name}" for block in saved]
+
+
+def blocks_from(environment: Mapping[str, str], problems: list[str]) -> list[Block | None]:
+    """Every block of this pipeline, as the environment describes it."""
+    return [
+        lms_account_from(environment, problems),
+        s3_bucket_from(environment, problems),
+        database_from(environment, problems),
+        alert_topic_from(environment, problems),
+    ]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

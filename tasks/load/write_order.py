@@ -8,7 +8,6 @@ derived from the staged values; if a trigger changes them, the order does not he
 
 from dataclasses import dataclass, field
 
-import networkx as nx
 from psycopg2.extensions import cursor as Cursor
 
 from tasks.load.database import RowError, execute, quoted, savepoint
@@ -62,6 +61,8 @@ def find_order(cursor: Cursor, merge: Merge, also: Pairs) -> Order:
         waits += references(cursor, merge, key)
     if not waits:
         return Order([Group([node]) for node in [*leavers, *records]])
+    import networkx as nx  # a seventh of a second, which few loads need to spend
+
     graph = nx.DiGraph()
     graph.add_nodes_from([*leavers, *records])
     graph.add_edges_from(sorted(set(waits)))

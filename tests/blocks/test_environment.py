@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from blocks.environment import blocks_from, read_environment
+from blocks.environment import read_environment
+from commands.save_blocks import blocks_from
 from tasks.credentials import alert_topic, database, lms_account
 from tasks.errors import ConfigError
 from tasks.options import LoadOptions

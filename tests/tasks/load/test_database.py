@@ -6,7 +6,8 @@ from urllib.parse import parse_qs, urlsplit
 import boto3
 import pytest
 
-from blocks.environment import database_from, read_environment
+from blocks.database import database_from
+from blocks.environment import read_environment
 from sandbox.tls import TlsFront
 from tasks.errors import AuthError, ConfigError
 from tasks.load.database import one_row, transaction

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from blocks.environment import CONNECT_ARGS
+from blocks.database import CONNECT_ARGS
 from commands.loads import last_loads
 from sandbox.stack import ROOT
 from sandbox.tls import pass_on
