@@ -115,15 +115,23 @@ def prefect_api() -> Iterator[None]:
     from prefect.settings import PREFECT_API_URL, PREFECT_SERVER_EPHEMERAL_ENABLED, temporary_settings
 
     if PREFECT_API_URL.value() is not None or not PREFECT_SERVER_EPHEMERAL_ENABLED.value():
-        while _own:
-            _own.pop().stop()
+        stop_own()
         yield
         return
     if not _own:
         _own.append(LocalServer())
-    _own[0].wait()
-    with temporary_settings({PREFECT_API_URL: _own[0].url}):
-        yield
+    try:
+        _own[0].wait()
+        with temporary_settings({PREFECT_API_URL: _own[0].url}):
+            yield
+    finally:
+        stop_own()
+
+
+def stop_own() -> None:
+    """End this process's own server, if there is one."""
+    while _own:
+        _own.pop().stop()
 
 
 def is_shared() -> bool:

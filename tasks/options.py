@@ -24,6 +24,8 @@ class LoadOptions:
     max_emptied: str | None = None
     """Stored values of a column that may become null, or a percentage of them; None is 50 %, at least 10."""
     history: bool = False
+    fingerprints: bool = True
+    """Do not stage records that the table is known to hold; the result is the same."""
     replay: bool = False
     dry_run: bool = False
     show_values: bool = False

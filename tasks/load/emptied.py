@@ -23,7 +23,7 @@ def check_emptied(
     Counted are the values of the scope's stored rows; for a plain file, of the stored rows whose keys it holds.
 
     Args:
-        filled: column to how many of its values in the file are not null.
+        filled: column to how many of its values are not null among the staged rows.
 
     Raises:
         ColumnEmptied: more of a column's values than the limit would become null.
@@ -33,7 +33,7 @@ def check_emptied(
     execute(cursor, "emptied")
     emptied = {columns[number]: count for number, count in cursor.fetchall()}
     appeared = [column.name for column in merge.compared if filled[column.name] and not column.is_new]
-    vanished = [name for name in emptied if not filled[name]]
+    vanished = [name for name in emptied if not filled[name] and not is_known(cursor, merge, name)]
     for name, lost, gained in emptied_keys(cursor, merge):
         emptied |= {name: lost} if lost else {}
         appeared += [name] if gained and not lost else []
@@ -47,6 +47,12 @@ def check_emptied(
         )
     vanished += [name for name, n in emptied.items() if "." in name and n == stored[name]]
     return new_names(cursor, merge, appeared), vanished
+
+
+def is_known(cursor: Cursor, merge: Merge, name: str) -> bool:
+    """Whether a row whose record was not staged has a value in that column."""
+    execute(cursor, "known_value", value=stored_value(merge, name), **merge.target)
+    return bool(one_row(cursor)[0])
 
 
 def new_names(cursor: Cursor, merge: Merge, names: list[str]) -> list[str]:

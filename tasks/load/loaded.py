@@ -37,6 +37,8 @@ class Loaded:
     added_columns: tuple[str, ...] = ()
     history: str = ""
     """The history table, and how many rows were added to it."""
+    recognised: str = ""
+    """How many of the unchanged rows were not staged, since their fingerprints are known."""
     differences: tuple[str, ...] = field(default=(), repr=False)
     seconds: float = 0.0
 

@@ -134,8 +134,9 @@ class Merge:
         if self.of_scope is not None:
             gone = f" AND t.{DEPARTED_AT} IS NULL" if self.table.column(DEPARTED_AT) is not None else ""
             return f"{self.of_scope}{gone}"
-        key = self.alignment.key.staged
-        return f"EXISTS (SELECT FROM pg_temp.staging AS f WHERE f.{key} = t.{quoted(self.key)})"
+        own = f"t.{quoted(self.key)}"
+        staged = f"EXISTS (SELECT FROM pg_temp.staging AS f WHERE f.{self.alignment.key.staged} = {own})"
+        return f"({staged} OR EXISTS (SELECT FROM pg_temp.known AS f WHERE f._key = {own}))"
 
     @property
     def custom_fields(self) -> AlignedColumn | None:

@@ -16,6 +16,7 @@ from tasks.load.reasons import Reasons
 from tasks.load.records import Chunk
 
 RECORD = "_record"
+FINGERPRINT = "_fingerprint"
 ESCAPES = {"\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 """Escapes in COPY's text format; the backslash first, since the others add backslashes."""
 WIDE_BYTES = 1 << 28
@@ -58,7 +59,9 @@ def prepare(chunk: Chunk, alignment: Alignment, judges_nulls: bool) -> Prepared:
     """
     read = chunk.table.num_rows
     prepared = Prepared(chunk.table, read)
-    columns: dict[str, pa.Array] = {RECORD: pa.array(np.arange(chunk.first_record, chunk.first_record + read))}
+    columns: dict[str, pa.Array] = {RECORD: pa.array(chunk.numbers)}
+    if chunk.fingerprints is not None:
+        columns[FINGERPRINT] = chunk.fingerprints
     if b"\0" in chunk.data:
         for column in alignment.columns:
             nul = pc.match_substring(texts_of(chunk, column), "\0")
@@ -77,8 +80,7 @@ def prepare(chunk: Chunk, alignment: Alignment, judges_nulls: bool) -> Prepared:
             reject_rows(prepared, chunk, pc.is_null(texts_of(chunk, column)), column, NOT_NULL)
     prepared.rows = pa.table(columns)
     if prepared.rejected:
-        fits = np.ones(read, bool)
-        fits[[record - chunk.first_record for record in prepared.rejected]] = False
+        fits = np.isin(chunk.numbers, list(prepared.rejected), invert=True)
         prepared.rows = prepared.rows.filter(pa.array(fits))
     prepared.lines = copy_lines(prepared.rows)
     return prepared
@@ -120,7 +122,7 @@ def texts_of(chunk: Chunk, column: AlignedColumn) -> pa.Array:
 def reject_rows(prepared: Prepared, chunk: Chunk, wrong: pa.Array, column: AlignedColumn, reason: str) -> None:
     """Reject the rows that are `wrong`, unless another column was to blame before; null is not wrong."""
     for index in np.flatnonzero(pc.fill_null(wrong, False).to_numpy(zero_copy_only=False)):
-        prepared.rejected.setdefault(chunk.first_record + int(index), (column.name, reason))
+        prepared.rejected.setdefault(int(chunk.numbers[index]), (column.name, reason))
 
 
 def prepare_column(texts: pa.Array, column: AlignedColumn, prepared: Prepared, chunk: Chunk) -> pa.Array:
@@ -171,7 +173,7 @@ def prepare_array(texts: pa.Array, column: AlignedColumn, prepared: Prepared, ch
         except NotAnArray:
             literals.append(None)
             reason = f"expected an array, each element {wanted.expected or 'text'}"
-            prepared.rejected.setdefault(chunk.first_record + index, (column.name, reason))
+            prepared.rejected.setdefault(int(chunk.numbers[index]), (column.name, reason))
     return pa.array(literals, pa.string())
 
 

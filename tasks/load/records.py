@@ -5,14 +5,17 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv
+from numpy.typing import NDArray
 
 from tasks.errors import ObjectInvalid
-from tasks.load.strict_csv import BLOCK_BYTES, COMMA, LF, TAIL, Scanner, invalid, outside_quotes
+from tasks.load.strict_csv import BLOCK_BYTES, COMMA, LF, TAIL, Indexes, Scanner, invalid, outside_quotes
 
+Bools = NDArray[np.bool_]
 CHUNK_BYTES = 4 << 20
 HEADER_BYTES = 1 << 20
 BOM = b"\xef\xbb\xbf"
@@ -42,9 +45,16 @@ class Chunk:
 
     data: bytes
     first_line: int
-    first_record: int
-    """From 1, below the header."""
+    numbers: Indexes
+    """The records' places in the file, from 1 below the header."""
     table: pa.Table
+    fingerprints: pa.Array | None = None
+    """The records' fingerprints, if they are taken."""
+
+    @property
+    def first_record(self) -> int:
+        """The first record's place."""
+        return int(self.numbers[0])
 
     def records(self) -> list[Record]:
         """The chunk's records, each with the line on which it begins."""
@@ -53,6 +63,13 @@ class Chunk:
             records.append(Record(line, self.data[start:end]))
             line, start = line + self.data.count(LF, start, end), end
         return records
+
+
+class Sieve(Protocol):
+    """Says which records are wanted; see `tasks.load.fingerprints`."""
+
+    def wanted(self, data: bytes, ends: Indexes, first_record: int) -> tuple[Bools, pa.Array]:
+        """Which of the records that end there are wanted, and the fingerprints of these."""
 
 
 def read_header(path: Path) -> list[str]:
@@ -80,8 +97,8 @@ def read_header(path: Path) -> list[str]:
     return list(distinct)
 
 
-def read_chunks(path: Path, width: int, size: int = CHUNK_BYTES) -> Iterator[Chunk]:
-    """The records below the header, in chunks of about `size` bytes or of one larger record.
+def read_chunks(path: Path, width: int, size: int = CHUNK_BYTES, sieve: Sieve | None = None) -> Iterator[Chunk]:
+    """The records below the header that are wanted, in chunks of about `size` bytes or of one larger record.
 
     Holds one chunk and its table. Takes time linear in the file's size, whatever the file holds.
 
@@ -90,13 +107,19 @@ def read_chunks(path: Path, width: int, size: int = CHUNK_BYTES) -> Iterator[Chu
             takes. Names the line on which the record begins; the chunks before it were yielded.
     """
     record = 1
-    for data, line, records in _whole_records(path, width, size):
+    for data, line, records, ends in _whole_records(path, width, size, keep_ends=sieve is not None):
+        numbers, fingerprints, found = np.arange(record, record + records), None, data
+        record += records
+        if sieve is not None:
+            wanted, fingerprints = sieve.wanted(data, ends, int(numbers[0]))
+            found, numbers = _those(data, ends, wanted), numbers[wanted]
+            if not found:
+                continue
         try:
-            table = _table(data, width)
+            table = _table(found, width)
         except pa.ArrowInvalid:  # its message holds values
             raise _wrong_fields(data, line, width) from None
-        yield Chunk(data, line, record, table)
-        record += records
+        yield Chunk(found, line, numbers, table, fingerprints)
 
 
 def header_bytes(path: Path) -> int:
@@ -110,22 +133,35 @@ def count_records(path: Path) -> int:
     Raises:
         ObjectInvalid: as `read_chunks`, but for the fields' number and encoding.
     """
-    return sum(records for _, _, records in _whole_records(path, 1, CHUNK_BYTES))
+    return sum(records for _, _, records, _ in _whole_records(path, 1, CHUNK_BYTES))
 
 
-def _whole_records(path: Path, width: int, size: int) -> Iterator[tuple[bytes, int, int]]:
-    """Chunks of about `size` bytes of whole, strict records, with their first line and their number."""
+def _whole_records(
+    path: Path, width: int, size: int, *, keep_ends: bool = False
+) -> Iterator[tuple[bytes, int, int, Indexes]]:
+    """Chunks of about `size` bytes of whole, strict records: their first line, their number, and where they end."""
     text, start, end = _header(path)
-    scanner = Scanner(text, end, 1 + text[start:end].count(b"\n"), width, text[end - 2 : end] == b"\r\n")
+    first_line, crlf = 1 + text[start:end].count(b"\n"), text[end - 2 : end] == b"\r\n"
+    scanner = Scanner(text, end, first_line, width, crlf, keep_ends=keep_ends)
     # with its tail a step is whole 64-bit words, so that the block is scanned in place
     step = min(size, BLOCK_BYTES - TAIL)
     for _ in range(end, len(text), step):
         scanner.scan(step)
         if scanner.end - scanner.start > max(0, size - step):
-            yield scanner.take()
+            ends = scanner.ends()
+            yield *scanner.take(), ends
     scanner.finish()
     if scanner.start < len(text):
-        yield scanner.take()
+        ends = scanner.ends()
+        yield *scanner.take(), ends
+
+
+def _those(data: bytes, ends: Indexes, wanted: Bools) -> bytes:
+    """The wanted records alone."""
+    if wanted.all():
+        return data
+    starts = np.concatenate([[0], ends[:-1]])[wanted]
+    return b"".join([data[start:end] for start, end in zip(starts.tolist(), ends[wanted].tolist(), strict=True)])
 
 
 def _header(path: Path) -> tuple[mmap.mmap | bytes, int, int]:

@@ -16,7 +16,8 @@ from psycopg2.extensions import cursor as Cursor
 from tasks.errors import ObjectInvalid, TooManyRejected
 from tasks.load.align import AlignedColumn, Alignment
 from tasks.load.database import RowError, savepoint
-from tasks.load.prepare import RECORD, copy_lines, prepared_chunks
+from tasks.load.fingerprints import Fingerprints
+from tasks.load.prepare import FINGERPRINT, RECORD, copy_lines, prepared_chunks
 from tasks.load.reasons import Reason, Reasons, reason_of
 from tasks.load.records import read_chunks
 from tasks.load.rejects import rejected_records, summary
@@ -43,8 +44,15 @@ class Staged:
     """Column to how many values of the file are not null."""
 
 
-def stage(cursor: Cursor, snapshot: Snapshot, table: TableSchema, alignment: Alignment, max_rejected: int) -> Staged:
-    """Put every row of the file into the staging table or among the rejected rows.
+def stage(
+    cursor: Cursor,
+    snapshot: Snapshot,
+    table: TableSchema,
+    alignment: Alignment,
+    max_rejected: int,
+    fingerprints: Fingerprints | None,
+) -> Staged:
+    """Put every row of the file into the staging table or among the rejected rows; not those that the table holds.
 
     Raises:
         ObjectInvalid: the file is not strict CSV (see `tasks.load.records`), or its row count is not its metadata's.
@@ -52,26 +60,35 @@ def stage(cursor: Cursor, snapshot: Snapshot, table: TableSchema, alignment: Ali
     """
     with suppress(RowError), savepoint(cursor):
         cursor.execute(TEMP_BUFFERS)
-    cursor.execute(staging_ddl(alignment))
+    cursor.execute(staging_ddl(alignment, has_fingerprints=fingerprints is not None))
     staged = Staged(table, alignment)
-    chunks = read_chunks(snapshot.path, len(alignment.columns))
-    for prepared in prepared_chunks(chunks, alignment, judges_nulls=not table.rewrites_rows):
+    fill(cursor, snapshot, staged, max_rejected, fingerprints)
+    rows = staged.read + (fingerprints.left_out if fingerprints else 0)
+    if snapshot.rows not in (None, rows):
+        raise ObjectInvalid(
+            f"{snapshot.object}: expected {snapshot.rows} rows, as its metadata says, found {rows}. Nothing was "
+            "loaded; extract again."
+        )
+    return staged
+
+
+def fill(
+    cursor: Cursor, snapshot: Snapshot, staged: Staged, max_rejected: int, fingerprints: Fingerprints | None
+) -> None:
+    """Stage the file's rows that the fingerprints want, all without any."""
+    alignment = staged.alignment
+    chunks = read_chunks(snapshot.path, len(alignment.columns), sieve=fingerprints)
+    for prepared in prepared_chunks(chunks, alignment, judges_nulls=not staged.table.rewrites_rows):
         staged.read += prepared.read
         staged.rejected |= prepared.rejected
         staged.cut += prepared.cut
         staged.filled += prepared.filled
         check_limit(snapshot, alignment, staged.rejected, max_rejected)
         try:
-            copy(cursor, prepared.lines, staged)
+            copy(cursor, prepared.rows.column_names, prepared.lines, staged)
         except RowRefused as refused:
             copy_around_refused(cursor, prepared.rows, staged, refused)
             check_limit(snapshot, alignment, staged.rejected, max_rejected)
-    if snapshot.rows not in (None, staged.read):
-        raise ObjectInvalid(
-            f"{snapshot.object}: expected {snapshot.rows} rows, as its metadata says, found {staged.read}. Nothing "
-            "was loaded; extract again."
-        )
-    return staged
 
 
 def check_limit(snapshot: Snapshot, alignment: Alignment, reasons: Reasons, limit: int) -> None:
@@ -84,9 +101,10 @@ def check_limit(snapshot: Snapshot, alignment: Alignment, reasons: Reasons, limi
         )
 
 
-def staging_ddl(alignment: Alignment) -> str:
+def staging_ddl(alignment: Alignment, *, has_fingerprints: bool) -> str:
     """The staging table: `_record`, numbered as in the file, and the staged columns as the plan casts them."""
-    columns = [f"{RECORD} integer", *(f"{column.staged} {column.staged_as}" for column in alignment.staged)]
+    own = [f"{RECORD} integer", *([f"{FINGERPRINT} uuid"] if has_fingerprints else [])]
+    columns = [*own, *(f"{column.staged} {column.staged_as}" for column in alignment.staged)]
     checks = [f"CONSTRAINT {c.staged} CHECK ({c.cast_check})" for c in alignment.staged if c.cast_check is not None]
     return f"CREATE TEMPORARY TABLE staging ({', '.join([*columns, *checks])}) ON COMMIT DROP"
 
@@ -99,18 +117,17 @@ class RowRefused(Exception):
         self.line, self.reason = line, reason
 
 
-def copy(cursor: Cursor, data: pa.Buffer, staged: Staged) -> None:
-    """Copy these lines; all or none.
+def copy(cursor: Cursor, columns: list[str], data: pa.Buffer, staged: Staged) -> None:
+    """Copy these lines of these columns; all or none.
 
     Raises:
         RowRefused: a cast or a cast check refuses a row.
     """
     if not data.size:
         return
-    names = ", ".join([RECORD, *(column.staged for column in staged.alignment.staged)])
     try:
         with savepoint(cursor):
-            cursor.copy_expert(f"COPY {STAGING} ({names}) FROM STDIN", pa.BufferReader(data), size=1 << 20)
+            cursor.copy_expert(f"COPY {STAGING} ({', '.join(columns)}) FROM STDIN", pa.BufferReader(data), size=1 << 20)
     except RowError as refused:
         raise refusal(refused.error, staged) from None
 
@@ -128,12 +145,12 @@ def copy_around_refused(cursor: Cursor, rows: pa.Table, staged: Staged, refused:
         index = refused.line - 1
         for part in (rows.slice(0, index), rows.slice(index, 1)):
             try:
-                copy(cursor, copy_lines(part), staged)
+                copy(cursor, rows.column_names, copy_lines(part), staged)
             except RowRefused as again:
                 copy_around_refused(cursor, part, staged, again)
         rows = rows.slice(index + 1)
         try:
-            copy(cursor, copy_lines(rows), staged)
+            copy(cursor, rows.column_names, copy_lines(rows), staged)
             return
         except RowRefused as again:
             refused = again

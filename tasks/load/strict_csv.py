@@ -46,11 +46,14 @@ class _Marks(NamedTuple):
 class Scanner:
     """Checks bytes block by block, and finds where their records end; scans no byte twice."""
 
-    def __init__(self, text: mmap.mmap | bytes, start: int, line: int, width: int, crlf: bool | None) -> None:
+    def __init__(
+        self, text: mmap.mmap | bytes, start: int, line: int, width: int, crlf: bool | None, *, keep_ends: bool = False
+    ) -> None:
         self.text, self.line, self.width, self.crlf = text, line, width, crlf
         self.start = self.end = self.done = start  # of the records not yet taken; of whole ones; of the bytes scanned
         self.records = self.lines = 0  # that ended since `start`; CR LF and LF since then, those inside quotes too
         self.inside = False
+        self._ends: list[Indexes] | None = [] if keep_ends else None
 
     def take(self) -> tuple[bytes, int, int]:
         """The whole records not yet taken, their first line, and how many they are."""
@@ -63,6 +66,13 @@ class Scanner:
         if isinstance(self.text, mmap.mmap):
             self.text.madvise(mmap.MADV_DONTNEED, 0, self.start)  # else the whole file counts as our memory
         return taken
+
+    def ends(self) -> Indexes:
+        """Where the whole records not yet taken end, counted from the first one's begin; call before `take`."""
+        ends = np.concatenate([*(self._ends or ()), np.empty(0, np.intp)]) - self.start
+        if self._ends:
+            self._ends.clear()
+        return ends
 
     def scan(self, count: int) -> None:
         """Check the next `count` bytes.
@@ -82,6 +92,8 @@ class Scanner:
         if ends.any():
             self.records += int(np.bitwise_count(ends).sum())
             self.end = first - TAIL + _last(ends) + 1
+            if self._ends is not None:
+                self._ends.append(_set(ends) + (first - TAIL + 1))
         if self.done - self.end > MAX_RECORD_BYTES:
             most = f"records of at most {MAX_RECORD_BYTES} bytes, the most that PostgreSQL accepts"
             raise invalid(self._line_at(self.end), most, "a larger one, or an unclosed quote")
@@ -94,6 +106,8 @@ class Scanner:
             if self.text[-1] == CR:
                 raise invalid(self._line_at(self.end), *LONE_CR)
             self.end, self.records = len(self.text), self.records + 1
+            if self._ends is not None:
+                self._ends.append(np.array([self.end + (2 if self.crlf else 1)]))  # `take` adds the line ending
 
     def _words(self, tail: bytes, first: int, last: int) -> NDArray[np.uint8]:
         """The bytes from the tail to `last`, in place where they are whole words."""

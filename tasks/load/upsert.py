@@ -21,6 +21,7 @@ from tasks.load.departures import (
 from tasks.load.duplicates import drop_duplicates, note_rejected
 from tasks.load.emptied import check_emptied
 from tasks.load.evolve import add_columns, create_missing, default_columns
+from tasks.load.fingerprints import open_fingerprints, record_fingerprints, settle
 from tasks.load.history import open_history, write_history
 from tasks.load.ledger import (
     Committed,
@@ -38,7 +39,7 @@ from tasks.load.reasons import Reasons
 from tasks.load.records import count_records, read_header
 from tasks.load.rejects import publish_rejects, rejected_records, summary
 from tasks.load.schema import TableSchema, check_unaltered
-from tasks.load.staging import Staged, check_limit, stage
+from tasks.load.staging import Staged, check_limit, fill, stage
 from tasks.load.table_lock import lock_table
 from tasks.load.verify import ReadBack, read_back
 from tasks.log import run_logger
@@ -114,9 +115,6 @@ def load(
     if earlier.reason_to_skip and not options.replay:
         return Loaded(skipped=earlier.reason_to_skip)
     limit = allowed_rejects(options.max_rejected, known_rows(snapshot))
-    staged = stage(cursor, snapshot, table, alignment, limit)
-    nameless = note_rejected(cursor, alignment, rejected_records(snapshot.path, staged.rejected, alignment))
-    duplicates = drop_duplicates(cursor, alignment)
     merge = Merge(
         table,
         alignment,
@@ -126,6 +124,12 @@ def load(
         departure_statement=departure_statement(table, options, snapshot),
         without_new=options.dry_run,
     )
+    fingerprints = open_fingerprints(cursor, merge, read_header(snapshot.path), options)
+    staged = stage(cursor, snapshot, table, alignment, limit, fingerprints)
+    nameless = note_rejected(cursor, alignment, rejected_records(snapshot.path, staged.rejected, alignment))
+    if fingerprints is not None and settle(cursor, fingerprints, alignment):
+        fill(cursor, snapshot, staged, limit, fingerprints)
+    duplicates = drop_duplicates(cursor, alignment)
     changes = find_changes(cursor, merge, snapshot, staged, nameless, options, earlier, ids_in_run)
     if not options.dry_run:
         # as late as possible: ALTER TABLE blocks readers until the commit
@@ -136,8 +140,13 @@ def load(
     rejected = rejected_records(snapshot.path, outcome.rejected, alignment)
     # inside the transaction: if the upload fails, nothing is loaded
     rejects = publish_rejects(snapshot, rejected, blocks) if rejected and not options.dry_run else None
+    loaded = summed_up(merge, staged, changes, outcome)
+    left_out = fingerprints.left_out if fingerprints else 0
     loaded = replace(
-        summed_up(merge, staged, changes, outcome),
+        loaded,
+        read=loaded.read + left_out,
+        unchanged=loaded.unchanged + left_out,
+        recognised=f"{left_out} rows" if left_out else "",
         duplicates=duplicates,
         rejected=len(rejected),
         rejects=rejects,
@@ -150,6 +159,8 @@ def load(
         withdraw(cursor, outcome.written.unwritten)
         rows = write_history(cursor, merge, history, changes.compared, load_id, all_written=not outcome.unwritten)
         loaded = replace(loaded, history=f"{rows} rows added to {history.name}")
+    if fingerprints is not None and not options.dry_run:
+        record_fingerprints(cursor, merge, fingerprints)
     return loaded
 
 

@@ -134,4 +134,3 @@ def test_help_and_a_home_without_room_start_none(tmp_path: Path, monkeypatch: py
     assert (done.returncode, "--department-id" in done.stdout) == (0, True), done.stderr
     with pytest.raises(ConfigError, match=r"cannot write to Prefect's home /dev/null/home \(ENOTDIR\)"):
         local_server.start_early()
-    assert local_server.is_shared() is False

@@ -14,6 +14,7 @@ from tasks.load.schema import TableSchema, inspect_schema
 from tasks.load.upsert import upsert_snapshot
 from tasks.options import LoadOptions
 from tasks.s3 import Snapshot
+from tests.support.load.edits import EDITS, HARMLESS, meddle
 from tests.support.load.judge import Before, Fault, Judge, Outcome
 from tests.support.load.oracle import Entry, entries
 from tests.support.load.random_files import Author, File, Row, files
@@ -79,10 +80,16 @@ class Stage:
         try:
             self.store(case)
             self.table = inspect_schema.fn(self.server.schema, self.server.name)
-            for file in case.files:
+            rng = random.Random(case.seed)
+            for number, file in enumerate(case.files):
+                if number:
+                    self.done[f"edited by {meddle(rng, self.server, HARMLESS if self.history else EDITS)}"] += 1
                 if faults := self.load(file):
                     return faults
-            return self.again(case.files[-1]) if case.repeat and case.files else []
+            if not case.repeat or not case.files:
+                return []
+            self.done[f"edited by {meddle(rng, self.server, HARMLESS)}"] += 1
+            return self.again(case.files[-1])
         finally:
             self.server.end()
 
@@ -136,6 +143,7 @@ class Stage:
         faults = judge.judge()
         self.server.connection.rollback()
         self.newest = self.newest if file.plain else max(self.newest, file.minute)
+        self.done["recognised"] += int(loaded.recognised.partition(" ")[0] or 0)
         if len(outcome.rejected) != loaded.rejected:
             faults.append(Fault("reject file", f"{len(outcome.rejected)} rows, counted {loaded.rejected}"))
         self.done.update({"loads": 1, **{name: n for name, n in loaded.counts().items() if n}})

@@ -77,6 +77,7 @@ class Server:
         """Remove them."""
         self.connection.rollback()
         self.run(f"DROP TABLE IF EXISTS {self.address(self.name + '_history')} CASCADE")
+        self.run(f"DROP TABLE IF EXISTS {self.address(self.name + '_fingerprints')}")
         for statement in drop(self.table, SCHEMA, self.name) + drop(self.table, SCHEMA, self.copy_name):
             self.run(statement)
         self.connection.commit()

@@ -1,0 +1,163 @@
+"""Records that need no staging: the table's row still is the version that an earlier load found equal to that record.
+
+Most nights one row in a hundred changes. Beside the table, `<table>_fingerprints` has for each row the fingerprint of
+the record that it was found equal to, and the version of the row (xmin, ctid) that was. Whoever writes the row makes
+another version of it, so a row that was edited by hand, restored or rewritten is staged and compared as ever. The
+fingerprint is a keyed hash of the record; its key covers all else that decides what the record becomes. See ADR 11.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from psycopg2.errors import InsufficientPrivilege
+from psycopg2.extensions import cursor as Cursor
+
+from tasks.columns import DEPARTED_AT
+from tasks.load.align import Alignment, cut_name
+from tasks.load.database import execute, one_row, quoted, savepoint
+from tasks.load.plan import Merge
+from tasks.load.records import Bools
+from tasks.load.strict_csv import Indexes
+from tasks.options import LoadOptions
+
+SUFFIX = "_fingerprints"
+DIGEST_BYTES = 16
+LONGEST_KEY = 64  # bytes that BLAKE2b takes
+
+
+@dataclass
+class Fingerprints:
+    """Takes the fingerprints of a file's records, and says which of them the table holds already."""
+
+    name: str
+    """The quoted, qualified name of the table of fingerprints."""
+    key: bytes
+    """Of the hash."""
+    known: bytes = b""
+    """Those of the rows that are still as they were recorded, 16 bytes each, in the order of `pg_temp.known`."""
+    again: Indexes | None = None
+    """If set, only these of the known are wanted: their records were left out once."""
+    left_out: int = 0
+    """Records that the table holds already."""
+    _halves: tuple[np.ndarray, np.ndarray] = field(init=False)
+    _order: np.ndarray = field(init=False)
+    _seen: np.ndarray = field(init=False)
+
+    def __post_init__(self) -> None:
+        halves = np.frombuffer(self.known, "V8").view(np.uint64).reshape(-1, 2)
+        self._order = np.argsort(halves[:, 0])
+        self._halves = halves[self._order, 0], halves[self._order, 1]
+        self._seen = np.zeros(len(halves), np.int32)
+
+    def wanted(self, data: bytes, ends: Indexes, first_record: int) -> tuple[Bools, pa.Array]:
+        """Which of the records must be staged, and the fingerprints of these; see `tasks.load.records.Sieve`."""
+        text, start, digests = memoryview(data), 0, []
+        # one hash state to copy: keying it anew takes as long as hashing a record
+        keyed = hashlib.blake2b(digest_size=DIGEST_BYTES, key=self.key)
+        for end in ends.tolist():
+            each = keyed.copy()
+            each.update(text[start:end])
+            digests.append(each.digest())
+            start = end
+        numbers = self.numbers(b"".join(digests))
+        if self.again is not None:
+            wanted = np.isin(numbers, self.again)
+        else:
+            wanted = numbers < 0
+            np.add.at(self._seen, numbers[~wanted], 1)
+            self.left_out += int(len(wanted) - wanted.sum())
+        return wanted, pa.array([digests[index].hex() for index in np.flatnonzero(wanted)], pa.string())
+
+    def numbers(self, digests: bytes) -> np.ndarray:
+        """The place among the known of each fingerprint, -1 for an unknown one."""
+        asked = np.frombuffer(digests, "V8").view(np.uint64).reshape(-1, 2)
+        if not len(self._order):
+            return np.full(len(asked), -1)
+        place = np.searchsorted(self._halves[0], asked[:, 0]).clip(max=len(self._order) - 1)
+        same = (self._halves[0][place] == asked[:, 0]) & (self._halves[1][place] == asked[:, 1])
+        return np.where(same, self._order[place], -1)
+
+    def unseen(self) -> Indexes:
+        """The known whose record the file does not have."""
+        return np.flatnonzero(self._seen == 0)
+
+    def repeated(self) -> Indexes:
+        """The known whose record the file has more than once."""
+        return np.flatnonzero(self._seen > 1)
+
+    def take_back(self, numbers: Indexes) -> None:
+        """Have the records of these known staged after all."""
+        self.again = numbers
+        self.left_out -= int(self._seen[numbers].sum())
+
+
+def open_fingerprints(cursor: Cursor, merge: Merge, header: Iterable[str], options: LoadOptions) -> Fingerprints | None:
+    """The fingerprints of earlier loads, and `pg_temp.known` with the scope's rows that are as they were recorded.
+
+    None, and no known rows, where they would prove nothing or may not be kept. Proof needs a plain table without
+    triggers, policies or rules, whose columns have types of PostgreSQL's own.
+    """
+    table, alignment = merge.table, merge.alignment
+    columns = f"_number integer, _key {alignment.key.staged_as}, _fingerprint uuid"
+    cursor.execute(f"CREATE TEMPORARY TABLE known ({columns}) ON COMMIT DROP")
+    if not options.fingerprints or table.changes_rows or table.rewrites_rows or alignment.added:
+        return None
+    own_name = table.table + SUFFIX
+    name = quoted(table.schema, own_name)
+    loaded = [column.name for column in alignment.loaded]
+    data = {"table": table.quoted, "fingerprints": name, "loaded": loaded}
+    try:
+        with savepoint(cursor):
+            execute(cursor, "fingerprints_context", data)
+            proves, exists, permitted, context = one_row(cursor)
+    except InsufficientPrivilege:  # where pg_control_system is not everybody's
+        return None
+    if not (proves and permitted and own_name == cut_name(own_name)) or options.dry_run and not exists:
+        return None
+    if not exists:
+        execute(cursor, "fingerprints_table", fingerprints=name, **merge.target)
+    parts = (version(), table.stream.name, context, *header)
+    key = hashlib.blake2b("\0".join(parts).encode(), digest_size=LONGEST_KEY).digest()
+    return Fingerprints(name, key, find_known(cursor, merge, name) if exists else b"")
+
+
+def find_known(cursor: Cursor, merge: Merge, name: str) -> bytes:
+    """Fill `pg_temp.known`; the fingerprints in its order."""
+    counts = [merge.of_scope or "true", *([f"t.{DEPARTED_AT} IS NULL"] if merge.revive else [])]
+    execute(cursor, "fingerprints_known", fingerprints=name, counts=" AND ".join(counts), **merge.target)
+    cursor.execute("SELECT string_agg(uuid_send(_fingerprint), '' ORDER BY _number) FROM pg_temp.known")
+    return bytes(one_row(cursor)[0] or b"")
+
+
+def settle(cursor: Cursor, found: Fingerprints, alignment: Alignment) -> bool:
+    """Leave in `pg_temp.known` only rows whose record the file has once, under a key that no other record has.
+
+    Returns:
+        Whether there are records to be staged after all.
+    """
+    cursor.execute("DELETE FROM pg_temp.known WHERE _number = ANY (%s)", (found.unseen().tolist(),))
+    execute(cursor, "fingerprints_contested", {"repeated": found.repeated().tolist()}, staged_key=alignment.key.staged)
+    contested = np.array([number for (number,) in cursor.fetchall()], np.intp)
+    found.take_back(contested)
+    return bool(len(contested))
+
+
+def record_fingerprints(cursor: Cursor, merge: Merge, found: Fingerprints) -> None:
+    """Record the staged records whose rows hold just what they say."""
+    differs = merge.differs(read_back=True)
+    execute(cursor, "fingerprints_record", **merge.target, fingerprints=found.name, differs=differs)
+
+
+@cache
+def version() -> str:
+    """This version of the load: a hash of its own source, so that nobody has to remember to change a number."""
+    folder = Path(__file__).parent
+    source = hashlib.blake2b(digest_size=16)
+    for path in sorted([*folder.glob("*.py"), *folder.glob("sql/*.sql"), folder.parent / "streams.py"]):
+        source.update(path.read_bytes())
+    return source.hexdigest()
