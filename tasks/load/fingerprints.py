@@ -40,6 +40,8 @@ class Fingerprints:
     """Of the hash."""
     known: bytes = b""
     """Those of the rows that are still as they were recorded, 16 bytes each, in the order of `pg_temp.known`."""
+    is_new: bool = False
+    """There is no table of them yet: this load makes it, and its key at the end."""
     again: Indexes | None = None
     """If set, only these of the known are wanted: their records were left out once."""
     left_out: int = 0
@@ -119,11 +121,9 @@ def open_fingerprints(cursor: Cursor, merge: Merge, header: Iterable[str], optio
         return None
     if not (proves and permitted and own_name == cut_name(own_name)) or options.dry_run and not exists:
         return None
-    if not exists:
-        execute(cursor, "fingerprints_table", fingerprints=name, **merge.target)
     parts = (version(), table.stream.name, context, *header)
     key = hashlib.blake2b("\0".join(parts).encode(), digest_size=LONGEST_KEY).digest()
-    return Fingerprints(name, key, find_known(cursor, merge, name) if exists else b"")
+    return Fingerprints(name, key, find_known(cursor, merge, name) if exists else b"", is_new=not exists)
 
 
 def find_known(cursor: Cursor, merge: Merge, name: str) -> bytes:
@@ -147,10 +147,40 @@ def settle(cursor: Cursor, found: Fingerprints, alignment: Alignment) -> bool:
     return bool(len(contested))
 
 
-def record_fingerprints(cursor: Cursor, merge: Merge, found: Fingerprints) -> None:
-    """Record the staged records whose rows hold just what they say."""
+def create_fingerprints(cursor: Cursor, merge: Merge, found: Fingerprints) -> None:
+    """Make their table where there is none yet."""
+    if found.is_new:
+        execute(cursor, "fingerprints_table", fingerprints=found.name, **merge.target)
+
+
+def record_parts(merge: Merge, found: Fingerprints | None) -> dict[str, str]:
+    """The parts of a statement that compares rows (its CTE `equal`) by which it records those that it finds equal.
+
+    In that very statement: so the version that is recorded is the version that was compared.
+    """
+    if found is None:
+        return {"version": "", "recorded": ""}
+    key = quoted(merge.key)
+    columns = f"{key}, fingerprint, row_ctid, row_xmin, recorded_at"
+    replace = (
+        f"ON CONFLICT ({key}) DO UPDATE SET fingerprint = EXCLUDED.fingerprint, row_ctid = EXCLUDED.row_ctid, "
+        "row_xmin = EXCLUDED.row_xmin, recorded_at = EXCLUDED.recorded_at"
+    )
+    return {
+        "version": ", t.{key} AS _key, s._fingerprint, t.ctid AS row_ctid, t.xmin AS row_xmin".replace("{key}", key),
+        "recorded": f", recorded AS (INSERT INTO {found.name} ({columns}) "
+        f"SELECT _key, _fingerprint, row_ctid, row_xmin, txid_current() FROM equal {'' if found.is_new else replace})",
+    }
+
+
+def record_same(cursor: Cursor, merge: Merge, found: Fingerprints) -> None:
+    """Record the staged rows that were the same as the table's; and forget leavers whose rows are gone."""
+    parts = {**merge.target, "fingerprints": found.name}
     differs = merge.differs(read_back=True)
-    execute(cursor, "fingerprints_record", **merge.target, fingerprints=found.name, differs=differs)
+    execute(cursor, "fingerprints_record", **parts, differs=differs, **record_parts(merge, found))
+    if found.is_new:
+        cursor.execute(f"ALTER TABLE {found.name} ADD PRIMARY KEY ({quoted(merge.key)})")
+    execute(cursor, "fingerprints_gone", **parts)
 
 
 @cache

@@ -21,7 +21,14 @@ from tasks.load.departures import (
 from tasks.load.duplicates import drop_duplicates, note_rejected
 from tasks.load.emptied import check_emptied
 from tasks.load.evolve import add_columns, create_missing, default_columns
-from tasks.load.fingerprints import open_fingerprints, record_fingerprints, settle
+from tasks.load.fingerprints import (
+    Fingerprints,
+    create_fingerprints,
+    open_fingerprints,
+    record_parts,
+    record_same,
+    settle,
+)
 from tasks.load.history import open_history, write_history
 from tasks.load.ledger import (
     Committed,
@@ -136,12 +143,16 @@ def load(
         add_columns(cursor, table, alignment)
     # before anything is written: what loads without history have changed is found by comparing
     history = open_history(cursor, merge, dry_run=options.dry_run) if options.history else None
-    outcome = write_changes(cursor, merge, snapshot, staged, changes, limit)
+    left_out = fingerprints.left_out if fingerprints else 0
+    if options.dry_run or changes.compared.changed * 2 > staged.read + left_out:
+        fingerprints = None  # where most rows change, recording them would cost more than it saves
+    if fingerprints is not None:
+        create_fingerprints(cursor, merge, fingerprints)
+    outcome = write_changes(cursor, merge, snapshot, staged, changes, limit, fingerprints)
     rejected = rejected_records(snapshot.path, outcome.rejected, alignment)
     # inside the transaction: if the upload fails, nothing is loaded
     rejects = publish_rejects(snapshot, rejected, blocks) if rejected and not options.dry_run else None
     loaded = summed_up(merge, staged, changes, outcome)
-    left_out = fingerprints.left_out if fingerprints else 0
     loaded = replace(
         loaded,
         read=loaded.read + left_out,
@@ -159,8 +170,8 @@ def load(
         withdraw(cursor, outcome.written.unwritten)
         rows = write_history(cursor, merge, history, changes.compared, load_id, all_written=not outcome.unwritten)
         loaded = replace(loaded, history=f"{rows} rows added to {history.name}")
-    if fingerprints is not None and not options.dry_run:
-        record_fingerprints(cursor, merge, fingerprints)
+    if fingerprints is not None:
+        record_same(cursor, merge, fingerprints)
     return loaded
 
 
@@ -209,7 +220,13 @@ class Outcome:
 
 
 def write_changes(
-    cursor: Cursor, merge: Merge, snapshot: Snapshot, staged: Staged, changes: Changes, limit: int
+    cursor: Cursor,
+    merge: Merge,
+    snapshot: Snapshot,
+    staged: Staged,
+    changes: Changes,
+    limit: int,
+    fingerprints: Fingerprints | None,
 ) -> Outcome:
     """Write what has changed, but for what the table refuses; then look all of it up.
 
@@ -228,7 +245,8 @@ def write_changes(
         refusals = merge_rows(cursor, merge, changes.compared, most)
     rejected = staged.rejected | refusals.rows
     check_limit(snapshot, merge.alignment, rejected, limit)
-    written = read_back(cursor, merge, changes.compared, list(refusals.rows))
+    recording = record_parts(merge, fingerprints)
+    written = read_back(cursor, merge, changes.compared, list(refusals.rows), recording)
     rejected |= written.dropped
     check_limit(snapshot, merge.alignment, rejected, limit)
     left = count_departures(cursor, merge, changes.departures, refusals.leavers)

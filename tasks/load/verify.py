@@ -1,6 +1,7 @@
 """The read-back before the commit: looks up each row that should have been written and compares every loaded column."""
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from psycopg2.extensions import cursor as Cursor
@@ -36,11 +37,16 @@ class ReadBack:
         self.returned += returned
 
 
-def read_back(cursor: Cursor, merge: Merge, compared: Compared, refused: list[int]) -> ReadBack:
+def read_back(
+    cursor: Cursor, merge: Merge, compared: Compared, refused: list[int], recording: Mapping[str, str]
+) -> ReadBack:
     """Look up the rows that were to be written, but for the refused.
 
     The rows that were the same were compared before anything was written. They are looked up again where the table
     may change rows that nobody wrote: by a trigger, or by a foreign key with ON DELETE CASCADE, say.
+
+    Args:
+        recording: the parts that record fingerprints, see `tasks.load.fingerprints`.
     """
     found = ReadBack(unchanged=compared.same)
     differs = merge.differs(read_back=True)
@@ -49,7 +55,7 @@ def read_back(cursor: Cursor, merge: Merge, compared: Compared, refused: list[in
         rows_read = {"rows": CHANGED, "is_new": "c.is_new", "returns": "c.returns"}
         if not refused and (compared.is_all_new or compared.is_all_changed):  # nothing to join with
             rows_read = {"rows": STAGED, "is_new": str(compared.is_all_new), "returns": "false"}
-        execute(cursor, "read_back", **merge.target, **rows_read, differs=differs)
+        execute(cursor, "read_back", **merge.target, **rows_read, differs=differs, **recording)
         for is_new, returns, rows in cursor.fetchall():
             found.count(is_new, rows, rows if returns else 0)
     parts = {"is_newer": merge.is_newer(), "altered": altered_columns(merge), "differs": differs}

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tasks.load import upsert
+from tasks.load import fingerprints, upsert
 from tests.support.loader import COLUMNS, SCHEMA, TABLE, Loader, counts, member, uid
 
 BESIDE = f'"{SCHEMA}".department_members_fingerprints'
@@ -164,16 +164,16 @@ def test_a_plain_file_is_recognised_too(loaded: Loader) -> None:
 
 
 def test_what_another_session_writes_meanwhile_is_not_recorded(loaded: Loader, monkeypatch: pytest.MonkeyPatch) -> None:
-    record = upsert.record_fingerprints
+    record = fingerprints.record_same
 
     def after_another_session(*arguments: Any) -> None:
         loaded.database.query(f"UPDATE {TABLE} SET city = 'Leeds' WHERE first_name = 'name 3'")
         record(*arguments)
 
     loaded.database.query(f"TRUNCATE {BESIDE}")
-    monkeypatch.setattr(upsert, "record_fingerprints", after_another_session)
+    monkeypatch.setattr(upsert, "record_same", after_another_session)
     loaded.load(ROWS)
-    monkeypatch.setattr(upsert, "record_fingerprints", record)
+    monkeypatch.setattr(upsert, "record_same", record)
     found = loaded.load(ROWS)
     assert (found.recognised, found.updated) == ("7 rows", 1)
     assert loaded.rows("city")[2] == ("York",)
