@@ -21,7 +21,7 @@ from psycopg2.extensions import cursor as Cursor
 
 from commands.erasure.objects import Version, delete, list_versions, plan, search, write_anew
 from commands.erasure.person import Found, Person
-from commands.erasure.rows import Table, erase_all, find_rows, loads_of, tables_of, with_addresses
+from commands.erasure.rows import Table, erase_all, find_rows, forget_fingerprints, loads_of, tables_of, with_addresses
 from commands.erasure.runs import erase_runs, find_runs
 from tasks.credentials import hash_key, lms_account
 from tasks.errors import ConfigError, PipelineError
@@ -127,6 +127,7 @@ class Erasure:
             for name in sorted(self._names()):
                 lock_table(cursor, TableSchema(self.schema, name, ()))
             erase_all(cursor, tables)
+            forget_fingerprints(cursor, self.schema, self._names())
             for version in sorted(self.versions, key=lambda each: each.is_current):  # older versions first
                 if version.is_current:
                     self._write_anew(client, cursor, version, folder)

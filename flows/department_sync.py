@@ -85,12 +85,12 @@ def department_sync(
     )
     load = load_settings(resolver, schema_name, table_name)
     options = LoadOptions(
-        schema_contract,
-        max_rejected,
-        on_departure,
-        max_departures,
-        max_emptied,
-        history,
+        schema_contract=schema_contract,
+        max_rejected=max_rejected,
+        on_departure=on_departure,
+        max_departures=max_departures,
+        max_emptied=max_emptied,
+        history=history,
         dry_run=dry_run,
         show_values=show_values,
     ).checked(resolver.problems)

@@ -64,7 +64,15 @@ def s3_to_rds(
     source = source_object(resolver, MEMBERS, bucket, key, version_id)
     settings = load_settings(resolver, schema_name, table_name)
     options = LoadOptions(
-        schema_contract, max_rejected, on_departure, max_departures, max_emptied, history, replay, dry_run, show_values
+        schema_contract=schema_contract,
+        max_rejected=max_rejected,
+        on_departure=on_departure,
+        max_departures=max_departures,
+        max_emptied=max_emptied,
+        history=history,
+        replay=replay,
+        dry_run=dry_run,
+        show_values=show_values,
     ).checked(resolver.problems)
     resolver.finish()
     with run_folder() as folder:

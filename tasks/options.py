@@ -12,7 +12,7 @@ OnDeparture = Literal["keep", "mark", "delete"]
 _LIMIT = re.compile(r"(?P<number>\d+(\.\d+)?)(?P<percent>\s*%)?")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LoadOptions:
     """The options of a load; the defaults are the safe ones."""
 

@@ -8,6 +8,7 @@ from psycopg2.extensions import cursor as Cursor
 from commands.erasure.person import Found, Person
 from tasks.errors import ConfigError
 from tasks.load.database import RowError, execute, literal, one_row, quoted, savepoint
+from tasks.load.fingerprints import SUFFIX
 from tasks.load.ledger import LEDGER
 
 ADDRESSES = ("email_address", "user_name")
@@ -112,6 +113,15 @@ def erase_all(cursor: Cursor, tables: list[Table]) -> None:
                 "the person's rows cannot be deleted; nothing was changed. Correct these first:", refusals.values()
             )
         waiting = list(refusals)
+
+
+def forget_fingerprints(cursor: Cursor, schema: str, names: Iterable[str]) -> None:
+    """Delete the fingerprints of rows that are gone or were written since, beside each of the tables."""
+    for name in sorted(names):
+        beside = quoted(schema, name + SUFFIX)
+        execute(cursor, "erase_fingerprints_key", {"fingerprints": beside, "table": quoted(schema, name)})
+        for (key,) in cursor.fetchall():
+            execute(cursor, "erase_fingerprints", fingerprints=beside, table=quoted(schema, name), key=key)
 
 
 def delete_rows(cursor: Cursor, table: Table) -> str:

@@ -36,6 +36,7 @@ class LoadReport(RunReport):
     ignored_columns: str
     added_columns: str
     history: str
+    recognised: str
     altered_columns: str
     cut_columns: str
     kept_leavers: int
@@ -71,6 +72,7 @@ class LoadReport(RunReport):
                 "Columns added to the table": self.added_columns,
                 "Columns in the table but not in the file": self.untouched_columns,
                 "History": self.history,
+                "Not staged, since the table is known to hold them": self.recognised,
                 "First differences": self.differences,
             }),
         ])  # fmt: skip
@@ -88,6 +90,7 @@ def load_report(snapshot: Snapshot, table: TableSchema, loaded: Loaded, *, dry_r
         ignored_columns=", ".join(loaded.ignored_columns),
         added_columns=", ".join(loaded.added_columns),
         history=loaded.history,
+        recognised=loaded.recognised,
         altered_columns=", ".join(loaded.altered_columns),
         cut_columns=", ".join(loaded.cut_columns),
         kept_leavers=len(loaded.kept_leavers),

@@ -40,6 +40,7 @@ def clean(box: Sandbox) -> Sandbox:
     box.aws.reset()
     box.lms.courses = Courses()
     box.query("DROP TABLE IF EXISTS department_members, course_enrollments, lms_loads CASCADE")
+    box.query("DROP TABLE IF EXISTS department_members_fingerprints, course_enrollments_fingerprints")
     return box
 
 
