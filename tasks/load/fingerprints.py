@@ -23,6 +23,7 @@ from tasks.load.database import execute, one_row, quoted, savepoint
 from tasks.load.plan import Merge
 from tasks.load.records import Bools
 from tasks.load.strict_csv import Indexes
+from tasks.log import run_logger
 from tasks.options import LoadOptions
 
 SUFFIX = "_fingerprints"
@@ -112,13 +113,15 @@ def open_fingerprints(cursor: Cursor, merge: Merge, header: Iterable[str], optio
     own_name = table.table + SUFFIX
     name = quoted(table.schema, own_name)
     loaded = [column.name for column in alignment.loaded]
-    data = {"table": table.quoted, "fingerprints": name, "loaded": loaded}
+    data = {"table": table.quoted, "fingerprints": name, "loaded": loaded, "key": merge.key}
     try:
         with savepoint(cursor):
             execute(cursor, "fingerprints_context", data)
             proves, exists, permitted, context = one_row(cursor)
     except InsufficientPrivilege:  # where pg_control_system is not everybody's
         return None
+    if exists and not permitted:
+        run_logger().warning("%s may not be written, or is not as this load makes it: grant it, or drop it", name)
     if not (proves and permitted and own_name == cut_name(own_name)) or options.dry_run and not exists:
         return None
     parts = (version(), table.stream.name, context, *header)

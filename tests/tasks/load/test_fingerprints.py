@@ -62,6 +62,10 @@ EDITS = {
         UPDATE {TABLE} SET city = 'x'""",
     "fingerprints without rows": f"TRUNCATE {TABLE}",
     "no fingerprints": f"DROP TABLE {BESIDE}; UPDATE {TABLE} SET city = 'x'",
+    "no key of the fingerprints": f"""
+        ALTER TABLE {BESIDE} DROP CONSTRAINT department_members_fingerprints_pkey; UPDATE {TABLE} SET city = 'x'""",
+    "another type of the key": f"ALTER TABLE {TABLE} ALTER lms_user_id TYPE text; UPDATE {TABLE} SET city = 'x'",
+    "fingerprints that nobody may write": f"REVOKE ALL ON {BESIDE} FROM CURRENT_USER; UPDATE {TABLE} SET city = 'x'",
     "another table of that name": f"DROP TABLE {BESIDE}; CREATE TABLE {BESIDE} (a int); UPDATE {TABLE} SET city = 'x'",
     "row level security": f"ALTER TABLE {TABLE} ENABLE ROW LEVEL SECURITY; UPDATE {TABLE} SET city = 'x'",
     "an old record of transactions": f"UPDATE {BESIDE} SET recorded_at = recorded_at - 3000000000",
