@@ -23,6 +23,8 @@ from tasks.load.database import quoted
 TABLE = "department_members"
 REFERENCES = ROOT / ".venv-bench" / "bin" / "python"
 MOST_FOR_LATENCY = 100_000
+SHARES = {"1%": 100, "10%": 10, "50%": 2}
+"""Of changed rows; and one row in how many that is."""
 TRIGGER = f"""
 CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
     $$ BEGIN IF NEW.city = 'bad' THEN RAISE 'refused'; END IF; RETURN NEW; END $$;
@@ -37,6 +39,8 @@ class Figure:
     seconds: float
     wall: float
     peak_mb: float = 0.0
+    spread: float = 0.0
+    """How far the slowest run was from the fastest, as a part of the median."""
 
 
 class Bench:
@@ -90,8 +94,10 @@ class Bench:
 
         self.take("load new", lambda: load(csv), before=self.drop)
         self.take("load unchanged", lambda: load(csv))
-        self.take("load 1%", lambda: load(self.changed(csv, 100)))
+        self.changing("load", csv)
         self.take("load changed", lambda: load(self.changed(csv, 1)))
+        self.take("staged unchanged", lambda: self.step("load", str(csv), size, "staged"), before=lambda: load(csv))
+        self.changing("staged", csv, "staged")
         self.take("history new", lambda: self.step("load", str(csv), size, "history"), before=self.drop)
         self.take("history 1%", lambda: self.step("load", str(self.changed(csv, 100)), size, "history"))
         self.take("load ten uncastable", lambda: load(self.changed(csv, 1, bad="gender")))
@@ -104,6 +110,15 @@ class Bench:
         self.take("psql new", lambda: self.psql(statement), before=lambda: self.psql(empty))
         self.take("psql changed", lambda: self.psql(statement))
         self.take("row by row", lambda: self.step("row_by_row", str(csv)), before=self.drop, runs=1)
+
+    def changing(self, name: str, csv: Path, *options: str) -> None:
+        """The load where some of the rows have changed since the last one."""
+        for share, every in SHARES.items():
+
+            def load(every: int = every) -> Figure:
+                return self.step("load", str(self.changed(csv, every)), str(self.members), *options)
+
+            self.take(f"{name} {share}", load)
 
     def whole(self) -> None:
         """`department_sync` beside an empty flow and dlt."""
@@ -124,8 +139,11 @@ class Bench:
         for _ in range(runs or self.runs):
             before()
             taken.append(measure())
-        medians = (statistics.median(getattr(figure, of) for figure in taken) for of in ("seconds", "wall", "peak_mb"))
-        self.figures[name] = Figure(*medians)
+        seconds, wall, peak_mb = (
+            statistics.median(getattr(figure, of) for figure in taken) for of in ("seconds", "wall", "peak_mb")
+        )
+        costs = [figure.seconds for figure in taken]
+        self.figures[name] = Figure(seconds, wall, peak_mb, (max(costs) - min(costs)) / seconds)
         sys.stderr.write(f"{self.members:>9,}  {name:<20} {self.figures[name].seconds:8.2f} s\n")
 
     def step(self, name: str, *arguments: str, **environment: str) -> Figure:
@@ -167,7 +185,7 @@ class Bench:
 
     def drop(self) -> None:
         """An empty database."""
-        self.psql(f"DROP TABLE IF EXISTS {TABLE}, {TABLE}_history, lms_loads, reference CASCADE")
+        self.psql(f"DROP TABLE IF EXISTS {TABLE}, {TABLE}_history, {TABLE}_fingerprints, lms_loads, reference CASCADE")
 
     def psql(self, script: str) -> Figure:
         """What psql takes for a script."""

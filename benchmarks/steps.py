@@ -76,7 +76,10 @@ def extract() -> None:
 
 
 def load() -> None:
-    """Inspect, stage and upsert the CSV that argument 1 names, as a new snapshot; argument 3 may be "history"."""
+    """Inspect, stage and upsert the CSV that argument 1 names, as a new snapshot.
+
+    Argument 3 may be "history", or "staged" to stage every record, known or not.
+    """
     path = Path(ARGUMENTS[0])
     now = datetime.now(UTC)
     digest = sha256_of(path)
@@ -84,7 +87,9 @@ def load() -> None:
     scope, source = Scope(MEMBERS, environment["DEPARTMENT_ID"]), S3Object(environment["S3_BUCKET_NAME"], path.name)
     snapshot = Snapshot(path, source, now.isoformat(), digest, path.stat().st_size, int(ARGUMENTS[1]), scope, now)
     table = inspect_schema.fn("public", "department_members", create_table=True)
-    upsert_snapshot.fn(snapshot, table, LoadOptions(history=ARGUMENTS[2:] == ["history"]))
+    upsert_snapshot.fn(
+        snapshot, table, LoadOptions(history="history" in ARGUMENTS, fingerprints="staged" not in ARGUMENTS)
+    )
 
 
 def row_by_row() -> None:
