@@ -117,9 +117,9 @@ def publish_snapshots(
             unreadable=listed.unreadable,
             was_unavailable=listed.was_unavailable,
         )
-        # with several scopes, compare every key before the first object is published; write_csv checks a single one
+        # with several scopes, compare all hash settings before the first object is published; write_csv checks only one
         if settings.names.hashed and not (outcomes.alone or allow_hash_change):
-            check_hash_keys(listed.scopes, settings.bucket, settings.path_template, blocks=blocks)
+            check_hash_keys(listed.scopes, settings.names, settings.bucket, settings.path_template, blocks=blocks)
         for outcome in outcomes.remaining(READING):
             with outcomes.attempt(outcome), page_folder(folder, outcome.scope.id) as pages:
                 others = listed.ids - {outcome.scope.id}

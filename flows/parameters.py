@@ -43,7 +43,7 @@ HashColumns = Annotated[
     list[str] | None,
     "LMS keys or columns whose values are replaced by hashes, including custom_fields.KEY; default: LMS_HASH_COLUMNS.",
 ]
-AllowHashChange = Annotated[bool, "publish even if LMS_HASH_KEY has changed, or if columns are no longer hashed."]
+AllowHashChange = Annotated[bool, "publish even if LMS_HASH_KEY has changed, or if a column is no longer hashed."]
 SourceBucket = Annotated[
     str | None, "the bucket that holds the CSV; default: the saved block's bucket, or S3_BUCKET_NAME."
 ]

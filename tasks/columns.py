@@ -4,6 +4,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from urllib.parse import quote, unquote
 
 from tasks.errors import ConfigError
 from tasks.streams import MEMBERS, STREAMS, Stream
@@ -17,6 +18,8 @@ RESERVED = frozenset({DEPARTED_AT, *REJECT_COLUMNS})
 
 # `date` as a word of the snake-case name: dates cannot be hashed, since the load compares them
 _DATE = re.compile(r"(^|[_.])date([_.]|$)")
+LONGEST_HASHED = 1500
+"""Characters of the hashed names in an object's metadata, for which S3 has 2 KB in all."""
 _WORD_START = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 
@@ -73,6 +76,8 @@ class ColumnNames:
         key, column = self.stream.id_key, self.stream.key_column
         if self.renamed.get(key, column) != column or self.excluded & {key, column}:
             raise ConfigError(f"the LMS key `{key}` must be kept as the column {column}, since it is the table's key.")
+        if len(self.hashed_text) > LONGEST_HASHED:
+            raise ConfigError("too many columns to hash; name custom_fields, which means all custom fields.")
         for name in self.hashed:
             kept = any(self._spelled(each, {name}) for each in (key, self.stream.scope_key))
             if kept or _DATE.search(snake_case(name)) and not self.custom_field(name):
@@ -124,6 +129,28 @@ class ColumnNames:
     @property
     def _hashes_all_fields(self) -> bool:
         return self.stream.custom_fields is not None and bool(self.hashing(self.stream.custom_fields))
+
+    @property
+    def hashed_text(self) -> str:
+        """The configured names, as an object's metadata can hold them.
+
+        >>> ColumnNames(hashed=frozenset({"emailAddress", "custom_fields.Größe"})).hashed_text
+        'custom_fields.Gr%C3%B6%C3%9Fe,emailAddress'
+        """
+        return quote(",".join(sorted(self.hashed)), safe=" ,.")
+
+    def hashed_no_longer(self, text: str) -> list[str]:
+        """Those of the names in an earlier `hashed_text` whose values are now to be written as they are."""
+        return [name for name in unquote(text).split(",") if name and not self._conceals(name)]
+
+    def _conceals(self, name: str) -> bool:
+        """Whether no value under this name is written: each is hashed or left out, or is another stream's."""
+        if own := self.custom_field(name):
+            custom = self.stream.custom_fields
+            return custom is None or self.column(custom) is None or self.hashes_field(own)
+        known = [key for key in self._known([]) if self._spelled(key, {name})]
+        keys = [key for key in known if key in self.stream.keys] if known else [name]
+        return all(self.column(key) is None or self.hashing(key) for key in keys)
 
     def unmatched(self, keys: Iterable[str]) -> list[str]:
         """Exclusions that match none of these keys and no known key of any stream."""

@@ -35,6 +35,8 @@ class FlatSnapshot:
     rows: int
     columns: tuple[str, ...]
     unknown_keys: tuple[str, ...]
+    names: ColumnNames
+    """Which columns were to be renamed, left out or hashed."""
     hashed_columns: tuple[str, ...]
     """Of the columns, and `custom_fields.KEY` for each name of the user's among the custom fields."""
     hash_key_id: str | None
@@ -86,6 +88,7 @@ def flatten_pages(raw: RawSnapshot, names: ColumnNames, path: Path, *, blocks: s
         rows=raw.rows,
         columns=tuple(columns.values()),
         unknown_keys=unknown,
+        names=names,
         hashed_columns=hashed_columns(names, columns, fields),
         hash_key_id=key_id(key) if key else None,
         sha256=sha256_of(path),

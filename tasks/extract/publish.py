@@ -12,6 +12,7 @@ from botocore.exceptions import ClientError
 from prefect import task
 from prefect.runtime import flow_run
 
+from tasks.columns import ColumnNames
 from tasks.credentials import hash_key
 from tasks.errors import ConfigError, SnapshotShrank
 from tasks.extract.flatten import FlatSnapshot
@@ -25,6 +26,8 @@ UPLOAD = TransferConfig(multipart_threshold=64 << 20, multipart_chunksize=8 << 2
 
 HASH_KEY_ID = "hash-key-id"
 """The metadata entry with the id of the hash key; absent if no column is hashed."""
+HASHED_COLUMNS = "hashed-columns"
+"""The metadata entry with the names in LMS_HASH_COLUMNS; absent also from objects of earlier versions."""
 MOST_LOOKED_AT = 1000
 """The most objects checked to find a scope's last snapshot; each takes one request."""
 UNREADABLE = {"400", "404", "NotFound", "NoSuchKey"}
@@ -48,6 +51,8 @@ class Previous:
 
     rows: int
     hash_key_id: str | None
+    hashed_columns: str
+    """As `ColumnNames.hashed_text` gives them."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +80,7 @@ def write_csv(
 
     Raises:
         SnapshotShrank: no rows, or less than half as many as last published (not with allow_shrink).
-        ConfigError: the hash key has changed, or columns are no longer hashed (not with allow_hash_change).
+        ConfigError: the hash key has changed, or a column is no longer hashed (not with allow_hash_change).
         AuthError, ConfigError, LoadFailed: S3 refused access, a name is wrong, or S3 could not be reached.
     """
     began = time.monotonic()
@@ -85,7 +90,7 @@ def write_csv(
         if not allow_shrink:
             check_volume(flat, previous.rows if previous else None)
         if previous and not allow_hash_change:
-            check_hash_key(flat.scope, flat.hash_key_id, previous)
+            check_hash_settings(flat.scope, flat.names, flat.hash_key_id, previous)
         if not dry_run:
             target = upload(client, flat, target)
     return Published(target, flat.rows, previous.rows if previous else None, flat.bytes, time.monotonic() - began)
@@ -107,7 +112,7 @@ def upload(client: Any, flat: FlatSnapshot, target: S3Object) -> S3Object:
         "flow-run-id": str(flow_run.id or ""),
         "kind": "full",
         "format": FORMAT,
-        **({HASH_KEY_ID: flat.hash_key_id} if flat.hash_key_id else {}),
+        **({HASH_KEY_ID: flat.hash_key_id, HASHED_COLUMNS: flat.names.hashed_text} if flat.hash_key_id else {}),
     }
     extra = {"Metadata": metadata, "ContentType": "text/csv; charset=utf-8"}
     answers: list[dict[str, Any]] = []  # upload_file gives none; a later look may find another writer's version
@@ -141,24 +146,32 @@ def check_volume(flat: FlatSnapshot, previous_rows: int | None) -> None:
 
 
 @task(name="check-hash-keys", **IN_MEMORY, **RETRIED)
-def check_hash_keys(scopes: tuple[Scope, ...], bucket: str, path_template: str, *, blocks: str | None = None) -> None:
-    """The key for hashed columns is that of the last snapshot of each of several scopes, before any is published.
+def check_hash_keys(
+    scopes: tuple[Scope, ...], names: ColumnNames, bucket: str, path_template: str, *, blocks: str | None = None
+) -> None:
+    """Columns are hashed as in the last snapshot of each of several scopes, checked before any is published.
 
     Raises:
-        ConfigError: it is another one.
+        ConfigError: the key is another one, or a column is no longer hashed.
     """
     key = hash_key(blocks)
     with s3_access(S3Object(bucket, path_template), blocks) as client:
         for scope in scopes:
             if previous := last_published(client, bucket, path_template, scope):
-                check_hash_key(scope, key_id(key) if key else None, previous)
+                check_hash_settings(scope, names, key_id(key) if key else None, previous)
 
 
-def check_hash_key(scope: Scope, hash_key_id: str | None, previous: Previous) -> None:
+def check_hash_settings(scope: Scope, names: ColumnNames, hash_key_id: str | None, previous: Previous) -> None:
     """Raise ConfigError where values would have other hashes than last time, or be hashed no more."""
-    if previous.hash_key_id in (None, hash_key_id):
+    plain = names.hashed_no_longer(previous.hashed_columns)
+    if previous.hash_key_id in (None, hash_key_id) and not plain:
         return
-    found = "a different LMS_HASH_KEY, so no hash would match an earlier one" if hash_key_id else "no column to hash"
+    if hash_key_id is None:
+        found = "no column to hash"
+    elif plain:
+        found = f"{', '.join(plain)} no longer hashed, so the values themselves would be stored"
+    else:
+        found = "a different LMS_HASH_KEY, so no hash would match an earlier one"
     raise ConfigError(
         f"{scope}: expected the same hash settings as for its last snapshot, found {found}. Nothing was "
         "published. Correct LMS_HASH_COLUMNS and LMS_HASH_KEY; if the change is intended, run once with "
@@ -198,7 +211,9 @@ def snapshot_of(client: Any, bucket: str, key: str, scope: Scope) -> Previous | 
     same_stream = metadata.get("stream", MEMBERS.name) == scope.stream.name
     same = same_stream and metadata.get(scope.stream.scope_metadata, "").lower() == scope.id
     is_count = rows.isascii() and rows.isdigit()
-    return Previous(int(rows), metadata.get(HASH_KEY_ID)) if same and is_count else None
+    if not (same and is_count):
+        return None
+    return Previous(int(rows), metadata.get(HASH_KEY_ID), metadata.get(HASHED_COLUMNS, ""))
 
 
 def key_pattern(path_template: str, scope: Scope) -> tuple[str, re.Pattern[str]]:

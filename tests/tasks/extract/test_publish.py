@@ -1,4 +1,4 @@
-"""The volume guard compares a department with its own last snapshot, whatever else lies under the prefix."""
+"""A department is compared with its own last snapshot, whatever else lies under the prefix: its rows, what is hashed."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -7,10 +7,13 @@ import pytest
 
 from sandbox.aws import BUCKET, SimulatedAws
 from sandbox.people import DEPARTMENT
-from tasks.errors import SnapshotShrank
-from tasks.extract.publish import key_pattern
+from tasks.columns import ColumnNames
+from tasks.errors import ConfigError, SnapshotShrank
+from tasks.extract import publish as publish_module
+from tasks.extract.hashing import key_id
+from tasks.extract.publish import check_hash_keys, key_pattern
 from tasks.streams import MEMBERS, Scope
-from tests.tasks.test_s3 import flat, publish
+from tests.tasks.test_s3 import KEY, flat, publish
 
 OTHER = "00000000-0000-4000-8000-00000000000b"
 TEMPLATES = [
@@ -67,3 +70,70 @@ def test_a_key_pattern_matches_the_departments_own_keys_alone() -> None:
     assert prefix == "m."
     assert could_be.fullmatch("m.01/a+b.csv")
     assert not any(map(could_be.fullmatch, ["m.01/aab.csv", "mx01/a+b.csv", "m.01/a+b.csv.old"]))
+
+
+HASHED = ColumnNames(hashed=frozenset({"emailAddress", "username", "custom_fields.Größe", "contract.no", "fullName"}))
+
+
+@pytest.mark.parametrize(
+    ("now", "plain"),
+    [
+        ({"emailAddress", "username", "contract.no", "custom_fields.größe"}, None),
+        ({"EMAIL_ADDRESS", "user_name", "contract", "custom_fields"}, None),
+        ({"username", "contract.no", "custom_fields.größe"}, "emailAddress"),
+        ({"emailAddress", "contract.no", "custom_fields.größe"}, "username"),
+        ({"emailAddress", "username", "custom_fields.größe"}, "contract.no"),
+        ({"emailAddress", "username", "contract.no", "custom_fields.other"}, "custom_fields.Größe"),
+        ({"city"}, "contract.no, custom_fields.Größe, emailAddress, username"),
+    ],
+)
+def test_a_column_that_is_no_longer_hashed_is_refused_unless_it_is_meant(
+    aws: SimulatedAws, tmp_path: Path, now: set[str], plain: str | None
+) -> None:
+    first = replace(flat(tmp_path), hash_key_id="aaaa", names=HASHED)
+    publish(first, KEY)
+    second = replace(first, names=ColumnNames(hashed=frozenset(now)))
+    if plain:
+        with pytest.raises(ConfigError, match=f"found {plain} no longer hashed"):
+            publish(second, KEY)
+        publish(second, KEY, allow_hash_change=True)
+    publish(second, KEY)
+
+
+def test_a_hashed_column_may_be_left_out(aws: SimulatedAws, tmp_path: Path) -> None:
+    first = replace(flat(tmp_path), hash_key_id="aaaa", names=HASHED)
+    publish(first, KEY)
+    left_out = frozenset({"user_name", "custom_fields", "contract"})
+    publish(replace(first, names=ColumnNames(excluded=left_out, hashed=frozenset({"email_address"}))), KEY)
+
+
+def test_an_object_without_the_names_of_hashed_columns_is_compared_by_its_key(
+    aws: SimulatedAws, tmp_path: Path
+) -> None:
+    first = replace(flat(tmp_path), hash_key_id="aaaa", names=HASHED)
+    key = publish(first, KEY).object.key
+    metadata = aws.s3.head_object(Bucket=BUCKET, Key=key)["Metadata"]
+    del metadata["hashed-columns"]
+    aws.s3.put_object(Bucket=BUCKET, Key=key, Body=b"", Metadata=metadata)
+    publish(replace(first, names=ColumnNames(hashed=frozenset({"city"}))), KEY)
+
+
+def test_of_several_departments_none_is_published_if_one_has_a_column_that_is_no_longer_hashed(
+    aws: SimulatedAws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hash_key = "a key of 16 chars"
+    monkeypatch.setattr(publish_module, "hash_key", lambda blocks: hash_key)
+    first = replace(flat(tmp_path), hash_key_id=key_id(hash_key), names=HASHED)
+    publish(first, KEY)
+    scopes = (replace(first.scope, id="5b0c9f5e-3d0a-4f0b-9a53-0a4f6a0c7d12"), first.scope)
+    check_hash_keys.fn(scopes, HASHED, BUCKET, KEY)
+    with pytest.raises(ConfigError, match="username no longer hashed"):
+        check_hash_keys.fn(scopes, replace(HASHED, hashed=HASHED.hashed - {"username"}), BUCKET, KEY)
+
+
+def test_names_that_would_not_fit_into_an_objects_metadata_are_refused(aws: SimulatedAws, tmp_path: Path) -> None:
+    most = {"custom_fields." + "é" * 200, "city" + "x" * (1500 - 1200 - 14 - 1 - 4)}
+    first = replace(flat(tmp_path), hash_key_id="a" * 16, names=ColumnNames(hashed=frozenset(most)))
+    publish(first, KEY)
+    with pytest.raises(ConfigError, match="too many columns to hash"):
+        ColumnNames(hashed=frozenset(most | {"a"}))
