@@ -1,7 +1,8 @@
 """Erase one person, who is no more in the LMS, from every store: `python -m commands.erase LMS_USER_ID [--yes]`.
 
 Without --yes it shows what it would do, and changes nothing. It needs more rights than a run has: DELETE on the tables
-and their histories, and in S3 s3:ListBucketVersions, s3:GetObjectVersion, s3:PutObject and s3:DeleteObjectVersion.
+and their histories, and in S3 s3:ListBucketVersions, s3:GetObject, s3:GetObjectVersion, s3:PutObject,
+s3:DeleteObjectVersion, s3:GetObjectTagging and s3:PutObjectTagging.
 """
 
 import argparse
@@ -19,6 +20,7 @@ import msgspec
 from prefect.client.orchestration import get_client
 from psycopg2.extensions import cursor as Cursor
 
+from commands.erasure.not_reached import not_reached
 from commands.erasure.objects import Version, delete, list_versions, plan, search, write_anew
 from commands.erasure.person import Found, Person
 from commands.erasure.rows import Table, erase_all, find_rows, forget_fingerprints, loads_of, tables_of, with_addresses
@@ -40,15 +42,6 @@ from tasks.s3 import S3Object, Snapshot, s3_access
 from tasks.settings import Resolver, column_names_from, load_settings
 from tasks.streams import ENROLLMENTS, MEMBERS, STREAMS
 
-NOT_REACHED = (
-    "backups of the database and of the bucket, and replicas of either",
-    "PostgreSQL's write-ahead log, and deleted rows until VACUUM has run",
-    "mails and chat messages, which hold no row of a person, at most an id",
-    "Prefect's events, which have the text of each report and expire by themselves (after 7 days by default)",
-    "what else Prefect's API cannot delete of Prefect's database, and its backups",
-    "logs kept elsewhere than in Prefect: a terminal, a container's output",
-    "copies that other programs made of the tables or of the bucket",
-)
 NAMED = 10
 """As many objects that were not searched are named."""
 
@@ -77,6 +70,8 @@ class Erasure:
         """What names the person in S3, as the last search found it."""
         self.left: list[Found] = []
         """What an object that was written anew still mentions."""
+        self.untagged: list[str] = []
+        """The objects that were written anew without their tags."""
 
     def check_gone(self) -> None:
         """Raise ConfigError while the LMS still lists the person, whom the next snapshot would bring back."""
@@ -142,6 +137,8 @@ class Erasure:
         if rewritten is None:
             self.left.append(Found(where, 1, "object that is not strict CSV; correct or delete it by hand", True))
             return
+        if not rewritten.kept_tags:
+            self.untagged.append(where)
         if rewritten.mentions:
             what = "rows of others that mention the id; correct them in the LMS"
             self.left.append(Found(where, rewritten.mentions, what, True))
@@ -185,19 +182,14 @@ def run(erasure: Erasure, *, is_meant: bool) -> bool:
     if not is_meant:
         sys.stdout.write("Nothing was changed. Run again with --yes to erase it.\n")
         return True
-    other_buckets = sorted({bucket for _, bucket, _ in erasure.loads} - {erasure.bucket})
     if found:
         erasure.erase()
         sys.stdout.write("Erased. What a new search of the same stores finds:\n")
         found = [*erasure.find(), *erasure.left]
         show(found)
-    sys.stdout.write(
-        "Not reached, and yours to see to:\n"
-        + "".join(
-            f"  {each}\n"
-            for each in (*NOT_REACHED, *(f"the bucket {name}, from which tables were loaded" for name in other_buckets))
-        )
-    )
+    other_buckets = {bucket for _, bucket, _ in erasure.loads} - {erasure.bucket}
+    sys.stdout.write("Not reached, and yours to see to:\n")
+    sys.stdout.writelines(f"  {each}\n" for each in not_reached(other_buckets, erasure.untagged))
     return not found
 
 

@@ -7,19 +7,24 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
+
+from botocore.exceptions import ClientError
 
 from commands.erasure.person import Found, Person
 from tasks.errors import ConfigError, ObjectInvalid
 from tasks.files import create_private, sha256_of
 from tasks.load.records import Record, header_bytes, read_chunks, read_header
 from tasks.metadata import GUID
-from tasks.s3 import DOWNLOAD_CHUNK, REJECTS, S3Object, Snapshot, read_object, real_version
+from tasks.s3 import DOWNLOAD_CHUNK, REFUSED, REJECTS, S3Object, Snapshot, read_object, real_version
 
 KEPT = (
     "ContentType", "CacheControl", "ContentDisposition", "ContentEncoding", "ContentLanguage", "ServerSideEncryption",
     "SSEKMSKeyId", "BucketKeyEnabled", "StorageClass",
 )  # fmt: skip
-"""What an object that is written anew keeps beside its metadata."""
+"""What an object that is written anew keeps beside its metadata and tags."""
+NO_TAGS = {"NotImplemented", "MethodNotAllowed"}
+"""What a server that knows no tags answers."""
 BINARY = (b"\x1f\x8b", b"PK\x03\x04", b"PAR1", b"\xff\xfe", b"\xfe\xff")
 """What gzip, zip (and so .xlsx), Parquet and UTF-16 begin with."""
 OVERLAP = 512
@@ -103,6 +108,8 @@ class Rewritten:
     """None where it was about nobody else, and was deleted."""
     mentions: int
     """How many rows of others still mention the id."""
+    kept_tags: bool = True
+    """Whether the new object has the tags of the former."""
 
 
 def write_anew(
@@ -138,13 +145,49 @@ def write_anew(
         after = replace(after, rows=rows)
         kept = {name: value for name, value in metadata.items() if name.lower() not in ("rows", "sha256")}
         metadata = {**kept, "rows": str(rows), "sha256": after.sha256}
-    with made.open("rb") as body:
-        same_as_before = {name: head[name] for name in KEPT if name in head}
-        answer = client.put_object(Bucket=source.bucket, Key=source.key, Body=body, Metadata=metadata, **same_as_before)
+    same_as_before = {name: head[name] for name in KEPT if name in head}
+    answer, kept_tags = put_with_tags(client, source, made, Metadata=metadata, **same_as_before)
     written = S3Object(source.bucket, source.key, real_version(answer))
     if written.version_id is not None or source.version_id is not None:  # else it has taken the place of the former
         delete(client, version)
-    return Rewritten(before, replace(after, object=written, etag=answer["ETag"].strip('"')), left)
+    return Rewritten(before, replace(after, object=written, etag=answer["ETag"].strip('"')), left, kept_tags)
+
+
+def put_with_tags(client: Any, target: S3Object, body: Path, **options: Any) -> tuple[dict[str, Any], bool]:
+    """Replace the current object and keep its tags; S3's answer, and whether the tags could be kept."""
+    tags = tags_of(client, target)
+    if tags:
+        try:
+            return put(client, target, body, Tagging=tags, **options), True
+        except ClientError as error:
+            if error_code(error) not in REFUSED:
+                raise
+    return put(client, target, body, **options), tags == ""
+
+
+def tags_of(client: Any, source: S3Object) -> str | None:
+    """The current object's tags, as PutObject takes them; None if they may not be read."""
+    try:
+        found = client.get_object_tagging(Bucket=source.bucket, Key=source.key)["TagSet"]
+    except ClientError as error:
+        if error_code(error) in NO_TAGS:
+            return ""
+        if error_code(error) in REFUSED:
+            return None
+        raise
+    return urlencode({tag["Key"]: tag["Value"] for tag in found})
+
+
+def put(client: Any, target: S3Object, body: Path, **options: Any) -> dict[str, Any]:
+    """S3's answer."""
+    with body.open("rb") as file:
+        answer: dict[str, Any] = client.put_object(Bucket=target.bucket, Key=target.key, Body=file, **options)
+    return answer
+
+
+def error_code(error: ClientError) -> str:
+    """S3's code for an error."""
+    return str(error.response.get("Error", {}).get("Code", ""))
 
 
 def delete(client: Any, version: Version) -> None:

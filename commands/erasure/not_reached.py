@@ -1,0 +1,28 @@
+"""What an erasure does not reach, for the person who runs it."""
+
+from collections.abc import Iterable
+
+ALWAYS = (
+    "backups of the database and of the bucket, and replicas of either",
+    "PostgreSQL's write-ahead log, and deleted rows until VACUUM has run",
+    "mails and chat messages, which hold no row of a person, at most an id",
+    "Prefect's events, which have the text of each report and expire by themselves (after 7 days by default)",
+    "what else Prefect's API cannot delete of Prefect's database, and its backups",
+    "logs kept elsewhere than in Prefect: a terminal, a container's output",
+    "copies that other programs made of the tables or of the bucket",
+)
+
+
+def not_reached(other_buckets: Iterable[str], untagged: list[str]) -> list[str]:
+    """A line for each.
+
+    Args:
+        other_buckets: those from which tables were loaded, beside the one that was searched.
+        untagged: objects that were written anew without their tags.
+    """
+    tags = (
+        "tags that were not kept, since these credentials lack s3:GetObjectTagging or s3:PutObjectTagging: set them "
+        f"again, if there were any, on {', '.join(untagged)}"
+    )
+    buckets = [f"the bucket {name}, from which tables were loaded" for name in sorted(other_buckets)]
+    return [*ALWAYS, *buckets, *([tags] if untagged else [])]
