@@ -6,7 +6,7 @@ ALWAYS = (
     "backups of the database and of the bucket, and replicas of either",
     "PostgreSQL's write-ahead log, and deleted rows until VACUUM has run",
     "mails and chat messages, which hold no row of a person, at most an id",
-    "Prefect's events, which have the text of each report and expire by themselves (after 7 days by default)",
+    "Prefect's events, which have names, messages and reports of runs and expire by themselves (by default in 7 days)",
     "what else Prefect's API cannot delete of Prefect's database, and its backups",
     "logs kept elsewhere than in Prefect: a terminal, a container's output",
     "copies that other programs made of the tables or of the bucket",
