@@ -15,6 +15,7 @@ import httpx
 from prefect import Flow, tags
 from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, PREFECT_HOME, temporary_settings
 
+from commands.prefect_settings import raised_in, settings_problem
 from commands.startup import end_in_order, flush_output
 from tasks.alert import alert_of_script
 from tasks.errors import AuthError, ConfigError, PipelineError
@@ -60,9 +61,11 @@ def failure_line(error: BaseException) -> str:
 
 
 def prefect_problem(error: BaseException) -> PipelineError | None:
-    """What is wrong with Prefect's API or home, where that is why a run could not begin or end; else None."""
+    """What is wrong with Prefect's API, settings or home, where that is why a run could not begin or end; else None."""
     if isinstance(error, (PipelineError, KeyboardInterrupt)):
         return None
+    if problem := settings_problem(error):
+        return problem
     found = list(causes(error))
     address = without_user(PREFECT_API_URL.value() or "") if is_shared() else "started by the script"
     for each in found:
@@ -71,6 +74,8 @@ def prefect_problem(error: BaseException) -> PipelineError | None:
                 f"Prefect's API {address} answered {each.response.status_code}. Check PREFECT_API_URL, and "
                 "PREFECT_API_KEY or PREFECT_API_AUTH_STRING."
             )
+    if any(isinstance(each, UnicodeEncodeError) and raised_in(each, "httpx/") for each in found):
+        return ConfigError("PREFECT_API_KEY or PREFECT_API_AUTH_STRING is not all ASCII. Copy it again.")
     if any(isinstance(each, ImportError) and "socks" in str(each).lower() for each in found):
         return ConfigError(
             "ALL_PROXY, HTTPS_PROXY or HTTP_PROXY names a SOCKS proxy, which this installation does not support. Use "
@@ -80,8 +85,8 @@ def prefect_problem(error: BaseException) -> PipelineError | None:
         return ConfigError("a proxy's address is malformed. Check ALL_PROXY, HTTPS_PROXY and HTTP_PROXY.")
     if isinstance(error, OSError) and not os.path.exists(os.environ.get("SSL_CERT_FILE", os.devnull)):
         return ConfigError("the CA bundle named in SSL_CERT_FILE does not exist.")
-    if problem := next((full_disk(name) for name in map(disk_error, found) if name), None):
-        return ConfigError(f"Prefect's home {PREFECT_HOME.value()} or the temporary directory: {problem}")
+    if disk := next((full_disk(name) for name in map(disk_error, found) if name), None):
+        return ConfigError(f"Prefect's home {PREFECT_HOME.value()} or the temporary directory: {disk}")
     if any(isinstance(each, httpx.TransportError) or "Failed to reach API" in str(each) for each in found):
         return ConfigError(f"Prefect's API {address} cannot be reached. Is its server running? Check PREFECT_API_URL.")
     return None

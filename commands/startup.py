@@ -11,9 +11,10 @@ from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
+from commands.prefect_settings import settings_problem
 from tasks.chat import in_format
 from tasks.errors import ConfigError, PipelineError
-from tasks.local_server import start_early
+from tasks.local_server import start_early, stop_own
 from tasks.text import subject_line
 
 
@@ -22,7 +23,9 @@ def begin(script: str) -> None:
     name = Path(script).stem.replace("_", "-")
 
     def failed(kind: type[BaseException], error: BaseException, at: TracebackType | None) -> None:
-        ours = isinstance(error, PipelineError)
+        stop_own()  # what it writes does not come after the last line
+        error = settings_problem(error) or error
+        kind, ours = type(error), isinstance(error, PipelineError)
         if not ours:
             sys.__excepthook__(kind, error, at)
         what = str(error) if ours else f"An unexpected {kind.__name__} before the run started; see the script's output."

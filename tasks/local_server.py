@@ -65,9 +65,10 @@ class LocalServer:
             with suppress(OSError), direct.open(f"{self.url}/health", timeout=left):
                 return
             time.sleep(0.1)
+        settings = sorted(name for name in os.environ if name.startswith(("PREFECT_SERVER_", "PREFECT_API_DATABASE_")))
         raise ConfigError(
             f"Prefect could not start a server for this script. Is there free space in {home()}, and may this user "
-            "write there? Check PREFECT_HOME, or set PREFECT_API_URL to a running server."
+            f"write there? Check {', '.join(['PREFECT_HOME', *settings])}, or set PREFECT_API_URL to a running server."
         )
 
     def stop(self) -> None:
@@ -130,6 +131,12 @@ def prefect_api() -> Iterator[None]:
 
 def stop_own() -> None:
     """End this process's own server, if there is one."""
+    while _own:
+        _own.pop().stop()
+
+
+def stop_own() -> None:
+    """Stop the server of this process, if there is one."""
     while _own:
         _own.pop().stop()
 

@@ -16,6 +16,10 @@ def end_with_parent() -> None:
 def main() -> None:
     """Serve on the listening socket of that descriptor; connections wait in it until the server has started."""
     threading.Thread(target=end_with_parent, daemon=True).start()
+    try:
+        import prefect.context  # noqa: F401 - which reads the settings
+    except Exception:
+        sys.exit(1)  # the script fails too, and says why; the traceback of a wrong setting would show its value
     import uvicorn
 
     app = "prefect.server.api.server:create_app"

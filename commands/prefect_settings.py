@@ -1,0 +1,85 @@
+"""Which of Prefect's settings keeps it from being imported or started. Imports nothing from Prefect, which has failed.
+
+Settings are named, never shown: PREFECT_API_KEY is one of them.
+"""
+
+import os
+import re
+import sys
+import traceback
+from collections.abc import Iterator
+from typing import Any
+
+from tasks.errors import ConfigError, PipelineError
+
+ELSEWHERE = "the environment, .env, prefect.toml, pyproject.toml or Prefect's profile"
+READ_IN = r"prefect/(settings/(?!context)|logging/configuration|results)"
+"""The modules in which Prefect reads its settings, and sets up logging and the storage of results by them."""
+FOLLOWS = "default_factory_not_called"
+"""The type of an error that another setting's error brings along."""
+OWN_TEXT = {"value_error", "assertion_error"}
+"""The types of errors whose text is Prefect's and may quote the value; all others only say what is expected."""
+
+
+def settings_problem(error: BaseException) -> ConfigError | None:
+    """The settings that Prefect refuses, or may have failed over; None if that is not why an error was raised."""
+    if isinstance(error, PipelineError) or not isinstance(
+        error, Exception
+    ):  # KeyboardInterrupt, while settings are read
+        return None
+    found = list(chain(error))
+    if refused := [each for link in found for each in refusals(link)]:
+        return ConfigError(f"Prefect refuses {'; '.join(refused)}. Correct or remove it in {ELSEWHERE}.")
+    if not any(map(is_about_settings, found)):
+        return None
+    names = ", ".join(sorted(name for name in os.environ if name.startswith("PREFECT_"))) or "none"
+    return ConfigError(
+        f"Prefect cannot start with its settings ({type(error).__name__}). Correct or remove what is wrong in "
+        f"{ELSEWHERE}; its variables that are set: {names}."
+    )
+
+
+def is_about_settings(error: BaseException) -> bool:
+    """Whether an error was raised where Prefect reads or applies its settings."""
+    if type(error) is ImportError and error.name == "prefect":  # Prefect hides what made its import fail
+        return True
+    return raised_in(error, READ_IN)
+
+
+def raised_in(error: BaseException, modules: str) -> bool:
+    """Whether an error came through one of the files that this pattern finds."""
+    return any(re.search(modules, frame.filename) for frame in traceback.extract_tb(error.__traceback__))
+
+
+def chain(error: BaseException | None) -> Iterator[BaseException]:
+    """An error, and those that led to it."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def refusals(error: Any) -> Iterator[str]:
+    """Each setting that an error of pydantic's is about, and what was expected."""
+    if type(error).__name__ == "SettingsError" and (field := re.search(r'for field "(\w+)"', str(error))):
+        yield f"{name_of(field[1])}: its format is wrong"
+    if type(error).__name__ == "ValidationError" and settings_classes(error.title):
+        for each in error.errors(include_url=False, include_context=False, include_input=False):
+            if each["type"] != FOLLOWS:
+                expected = "its value is not valid" if each["type"] in OWN_TEXT else each["msg"]
+                yield f"{name_of(str((*each['loc'], '')[0]), error.title)}: {expected}"
+
+
+def name_of(field: str, title: str | None = None) -> str:
+    """The variable of a setting; if several classes have such a field, those that are set."""
+    if field.startswith("prefect_"):  # an alias
+        return field.upper()
+    prefixes = [str(each.model_config["env_prefix"]) for each in settings_classes(title, field)]
+    names = sorted({f"{prefix}{field.upper() or '…'}" for prefix in prefixes})
+    return " or ".join([name for name in names if name in os.environ] or names)
+
+
+def settings_classes(title: str | None, field: str = "") -> list[Any]:
+    """Prefect's classes of settings with that name, or that have a field of that name."""
+    modules = [module for name, module in sys.modules.items() if name.startswith("prefect.settings.models")]
+    classes = {each for module in modules for each in vars(module).values() if hasattr(each, "model_fields")}
+    return [each for each in classes if title in (None, each.__name__) and (not field or field in each.model_fields)]
