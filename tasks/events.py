@@ -37,12 +37,20 @@ def table_resource(schema: str, table: str, scope: Scope | None) -> dict[str, st
     """A table, and the scope whose rows go there; a file without metadata has none."""
     name = f"{schema}.{table}"
     resource = {"prefect.resource.id": f"department-members.table.{name}", "prefect.resource.name": name}
-    return {**resource, scope_label(scope.stream): scope.id} if scope else resource
+    if scope is None:
+        return resource
+    named = {name_label(scope.stream): scope.name} if scope.name else {}
+    return {**resource, scope_label(scope.stream): scope.id, **named}
 
 
 def scope_label(stream: Stream) -> str:
     """The label of a table's resource that says whose rows were loaded: department-members.department, for members."""
     return f"department-members.{stream.scope_noun}"
+
+
+def name_label(stream: Stream) -> str:
+    """The label with the scope's name, where the run that loaded it knows the name."""
+    return f"{scope_label(stream)}-name"
 
 
 def emit(event: str, resource: dict[str, str], *, tags: Iterable[str], payload: dict[str, Any] | None = None) -> None:

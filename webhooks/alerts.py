@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from uuid import UUID
 
 from prefect.utilities.urls import url_for
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, TypeAdapter
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, TypeAdapter, computed_field
 
 from tasks.text import harmless, subject_line, without_user
 
@@ -28,7 +28,7 @@ TEXTS = {
     ),
     "NoLoad": (
         "no load into {table} for {hours:g} hours",
-        "Expected a load of {scope} {department} into {table} every {hours:g} hours; found none since {since}. Look "
+        "Expected a load of {scope} {shown} into {table} every {hours:g} hours; found none since {since}. Look "
         "at the last runs of its extract and of s3-to-rds: did one fail, was none scheduled, or did the S3 event not "
         "arrive?",
     ),
@@ -90,15 +90,22 @@ class LoadAlert(BaseModel):
     since: Moment
     table: str
     department: str
+    name: str = ""
+    """The department's name, where the last load knew it."""
     scope: str = "department"
     """What `department` is the id of."""
     hours: float
     runbook_page: Literal["NoLoad"] = "NoLoad"
 
+    @computed_field
+    def shown(self) -> str:
+        """The department's name and id."""
+        return f"{self.name} ({self.department})" if self.name else self.department
+
     @property
     def where(self) -> list[str]:
         """What to look at."""
-        return [f"Table: {harmless(self.table)}", f"{harmless(self.scope).capitalize()}: {harmless(self.department)}"]
+        return [f"Table: {harmless(self.table)}", f"{harmless(self.scope).capitalize()}: {harmless(str(self.shown))}"]
 
 
 class PoolAlert(BaseModel):

@@ -12,7 +12,7 @@ from uuid import UUID
 from prefect.automations import AutomationCore, CallWebhook, ChangeFlowRunState, EventTrigger, Posture
 from prefect.client.schemas.objects import StateType
 
-from tasks.events import FAILURE_TOLD, LOADED, RETIRED, TAG, WATCHED, scope_label
+from tasks.events import FAILURE_TOLD, LOADED, RETIRED, TAG, WATCHED, name_label, scope_label
 from tasks.streams import MEMBERS, STREAMS, Stream
 
 POOL = "department-members"
@@ -31,8 +31,8 @@ PREVIOUS_NAMES = {
 
 
 def label(name: str) -> str:
-    """A template for a label of the event's resource, as JSON."""
-    return f"{{{{ event.resource['{name}']|tojson }}}}"
+    """A template for a label of the event's resource, as JSON; an empty text where there is no such label."""
+    return f"{{{{ event.resource['{name}']|default('')|tojson }}}}"
 
 
 RUN_FIELDS = {
@@ -101,6 +101,7 @@ def about_loads(times: WatchTimes, webhook: UUID, stream: Stream) -> AutomationC
                 "silent",
                 table=label("prefect.resource.name"),
                 department=label(scope),
+                name=label(name_label(stream)),
                 scope=json.dumps(stream.scope_noun),
                 hours=hours_json(times.silence),
             )

@@ -58,6 +58,7 @@ def test_a_committed_load_is_announced_with_its_table_department_and_counts(in_p
         "prefect.resource.id": "department-members.table.public.announced",
         "prefect.resource.name": "public.announced",
         LABEL: DEPARTMENT,
+        f"{LABEL}-name": "Sandbox",
     }
     assert (event["payload"]["read"], event["payload"]["inserted"]) == (7, 7)
     assert event["payload"]["object"].startswith("s3://lms-snapshots/department_members/")

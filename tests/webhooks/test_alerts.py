@@ -83,6 +83,14 @@ def test_a_message_about_a_run_says_which_and_where_to_look() -> None:
     assert f"Look: https://prefect.example.org/runs/flow-run/{RUN_ID}" in text
 
 
+@pytest.mark.parametrize(("name", "shown"), [("Sales\nand more", "Sales\\nand more (d)"), ("", "d")])
+def test_a_missing_load_is_of_a_department_with_name_and_id(name: str, shown: str) -> None:
+    _, text = message(ALERT.validate_python({**CALLS["NoLoad"], "name": name}))
+    assert f"Department: {shown}\n" in text
+    assert f"Expected a load of department {shown} into public.m every 26 hours" in text
+    assert message(ALERT.validate_python(CALLS["NoLoad"]))[1].count("department d into") == 1
+
+
 def test_a_subject_is_one_short_line_of_ascii() -> None:
     subject, _ = message(ALERT.validate_python({**CALLS["NoLoad"], "table": "Geschäft.\n" + "m" * 200}))
     assert subject.isascii()

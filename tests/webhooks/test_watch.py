@@ -1,5 +1,6 @@
 """`python -m webhooks.watch`: the automations are put up once, and brought up to date."""
 
+import json
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -10,6 +11,8 @@ from prefect.automations import AutomationCore
 from prefect.blocks.webhook import Webhook
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import StateType
+from prefect.events.schemas.events import Event
+from prefect.server.utilities.user_templates import render_user_template_sync
 
 from blocks.environment import alert_topic_from, read_environment
 from sandbox.aws import SimulatedAws
@@ -121,6 +124,16 @@ def test_only_a_lifeless_run_is_changed_and_to_crashed() -> None:
     made = automations(WatchTimes(), webhook=uuid4())
     changes: list[Any] = [action for each in made for action in each.actions if action.type != "call-webhook"]
     assert [(action.type, action.state) for action in changes] == [("change-flow-run-state", StateType.CRASHED)]
+
+
+@pytest.mark.parametrize("name", [{"department-members.department-name": 'Sales "EU"'}, {}])
+def test_the_call_about_a_missing_load_has_the_name_that_the_event_has(name: dict[str, str]) -> None:
+    made = automations(WatchTimes(), webhook=uuid4())
+    [action] = [each.actions[0] for each in made if each.name == "department-members: no load"]
+    resource = {"prefect.resource.id": "r", "prefect.resource.name": "public.m", "department-members.department": "d"}
+    event = Event.model_validate({"occurred": "2026-03-01T02:00:00Z", "event": "e", "resource": {**resource, **name}})
+    rendered = render_user_template_sync(action.payload, {"event": event})  # type: ignore[union-attr]
+    assert json.loads(rendered)["name"] == name.get("department-members.department-name", "")
 
 
 def test_the_command_says_what_it_did(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
