@@ -16,6 +16,8 @@ MAX_WAIT_S = 60.0  # waiting between the tries of one request
 # 85 + 30 (MAX_RETRY_AFTER_S) + 65 (one try: 5 to connect, 60 for the answer) = 180 s
 MAX_ELAPSED_S = 85.0  # no wait begins after this: with the wait and one more try, a page ends within three minutes
 MAX_RETRY_AFTER_S = 30.0
+# the same where the request before was given up: less than one try, so that a server that hangs is tried only once
+MAX_ELAPSED_IN_DOUBT_S = 55.0
 
 
 class Unusable(Exception):
@@ -39,6 +41,8 @@ class RetryBudget:
     log: Logger
     most: int | None = None
     """Tries at most; None for MAX_TRIES."""
+    in_doubt: bool = False
+    """The request before was given up, so less time is spent on this one."""
     tries: int = 0
     waited_s: float = 0.0
     clock: Callable[[], float] = time.monotonic
@@ -53,8 +57,8 @@ class RetryBudget:
         backoff = jitter(0.1, min(15.0, 0.5 * 2**self.tries))
         pause = max(backoff, reason.wait_s or 0.0)  # the server may lengthen a wait, never shorten it
         elapsed = self.clock() - self.began
-        most = self.most or MAX_TRIES
-        if self.tries >= most or self.waited_s + pause > MAX_WAIT_S or elapsed > MAX_ELAPSED_S:
+        most, longest_s = self.most or MAX_TRIES, MAX_ELAPSED_IN_DOUBT_S if self.in_doubt else MAX_ELAPSED_S
+        if self.tries >= most or self.waited_s + pause > MAX_WAIT_S or elapsed > longest_s:
             raise LmsUnavailable(
                 f"{what}: expected a usable answer within {most} tries, found {reason} after {self.tries} tries in "
                 f"{elapsed:.0f} s. None of it was published; run again when the LMS is back."

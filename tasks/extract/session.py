@@ -15,7 +15,7 @@ from typing import Any, Self, TypeVar
 import msgspec
 
 from blocks.lms import LmsAccount
-from tasks.errors import AuthError, ConfigError
+from tasks.errors import AuthError, ConfigError, LmsUnavailable
 from tasks.extract.exchange import PIECE, BodyReader, http_session
 from tasks.extract.http_errors import HTTP_ERRORS, http_trouble
 from tasks.extract.retry import RetryBudget, Unusable, jitter, retry_after_s
@@ -47,6 +47,7 @@ class LmsSession:
         self.stop = threading.Event()
         self.log = run_logger()
         self._token = ""
+        self._is_in_doubt = False
         self._lock = threading.Lock()
         self._http = http_session(account.max_connections)
         self._bodies = BodyReader(account.max_connections)
@@ -100,9 +101,9 @@ class LmsSession:
         Raises:
             AuthError: the key or the permission was refused, or every new token was.
             ConfigError: the LMS refuses this very request; it is not repeated.
-            LmsUnavailable: no usable answer in the tries and time allowed.
+            LmsUnavailable: no usable answer in the tries and time allowed; less time after a page that was given up.
         """
-        budget = RetryBudget(self.stop, self.log, 1 if optional else None)
+        budget = RetryBudget(self.stop, self.log, 1 if optional else None, self._is_in_doubt)
         tokens = self._tokens(what, may_renew=not optional)
         timeout_s = OPTIONAL_TIMEOUT_S if optional else TIMEOUT_S
         token = next(tokens)
@@ -111,12 +112,22 @@ class LmsSession:
                 with ExitStack() as body_slot:
                     status, body = self._read(path, params, token, body_slot, timeout_s)
                     if status == 200:
-                        return decode_whole(body, decode)
+                        whole = decode_whole(body, decode)
+                        self._is_in_doubt = False
+                        return whole
             except Unusable as reason:
-                budget.wait(reason, what)
+                self._wait(budget, reason, what)
             else:  # refused with 401
                 token = next(tokens)
             self._count_retry()
+
+    def _wait(self, budget: RetryBudget, reason: Unusable, what: str) -> None:
+        """Wait before the next try; if there is none, less time is spent on the next request."""
+        try:
+            budget.wait(reason, what)
+        except LmsUnavailable:
+            self._is_in_doubt |= budget.most is None and not self.stop.is_set()
+            raise
 
     def _tokens(self, what: str, *, may_renew: bool = True) -> Iterator[str]:
         """The token for one request, and the next one to try each time that the LMS refuses it.
