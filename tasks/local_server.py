@@ -135,12 +135,6 @@ def stop_own() -> None:
         _own.pop().stop()
 
 
-def stop_own() -> None:
-    """Stop the server of this process, if there is one."""
-    while _own:
-        _own.pop().stop()
-
-
 def is_shared() -> bool:
     """Whether Prefect's API is one that other processes and people use: not this process's own."""
     from prefect.settings import PREFECT_API_URL
