@@ -44,12 +44,15 @@ os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
 
 import psycopg2
 import pytest
+from hypothesis import settings
 
 from sandbox.aws import SimulatedAws
 from sandbox.lms import SimulatedLms
 from sandbox.postgres import Postgres, rows_of
 from tests.support.prefect_api import own_prefect_api
 
+settings.register_profile("tests", deadline=None)  # time is no test: machines differ
+settings.load_profile("tests")
 VERSIONS = [18, 16]
 pytest_plugins = ["tests.support.whole_stack"]
 STARTS_PREFECT = {"prefect_api", "server", "running"}

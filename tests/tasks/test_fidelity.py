@@ -39,7 +39,7 @@ def table(any_database: Database) -> Database:
     return any_database
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(members=MEMBERS)
 def test_arbitrary_text_arrives_as_it_was_sent(
     members: list[tuple[Any, Any, Any]],
@@ -68,7 +68,7 @@ def test_the_awkward_values_arrive_all_at_once(
     assert [row[0] for row in table.query("SELECT notes FROM department_members ORDER BY lms_user_id")] == AWKWARD
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(members=MEMBERS)
 def test_any_csv_reader_gets_the_same_text(
     members: list[tuple[Any, Any, Any]], tmp_path_factory: pytest.TempPathFactory

@@ -15,6 +15,7 @@ from tasks import local_server
 from tasks.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]
+INHERITED = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
 SCRIPT = """
 import sys
 from tasks.local_server import is_shared, prefect_api, start_early, _own
@@ -35,7 +36,7 @@ def script(folder: Path, code: str = SCRIPT, **variables: str) -> "subprocess.Po
     return subprocess.Popen(
         [sys.executable, "-c", code],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "PREFECT_HOME": str(home), **variables},
+        env={**INHERITED, "PYTHONPATH": str(ROOT), "PREFECT_HOME": str(home), **variables},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
