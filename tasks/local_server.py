@@ -121,12 +121,10 @@ def prefect_api() -> Iterator[None]:
         return
     if not _own:
         _own.append(LocalServer())
-    try:
-        _own[0].wait()
-        with temporary_settings({PREFECT_API_URL: _own[0].url}):
-            yield
-    finally:
-        stop_own()
+    _own[0].wait()
+    with temporary_settings({PREFECT_API_URL: _own[0].url}):
+        yield
+    # It goes on until this process ends: Prefect's threads still send logs and events while they are shut down.
 
 
 def stop_own() -> None:
