@@ -140,7 +140,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m commands.schedules", description=(__doc__ or "").partition(":")[0])
     parser.add_argument("--remove", action="store_true", help="remove schedules that are no longer in the file")
     options = parser.parse_args()
-    if PREFECT_API_URL.value() is None:
+    if not PREFECT_API_URL.value():
         sys.stderr.write("PREFECT_API_URL is not set; set it to the Prefect server to check\n")
         return 1
     deployments = yaml.safe_load(FILE.read_text(encoding="utf-8"))["deployments"]

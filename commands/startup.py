@@ -26,7 +26,7 @@ def begin(script: str) -> None:
         stop_own()  # what it writes does not come after the last line
         error = settings_problem(error) or error
         kind, ours = type(error), isinstance(error, PipelineError)
-        if not ours:
+        if not ours and kind is not KeyboardInterrupt:
             sys.__excepthook__(kind, error, at)
         what = str(error) if ours else f"An unexpected {kind.__name__} before the run started; see the script's output."
         say(f"\n{name} failed. {kind.__name__}: {what}")
@@ -36,6 +36,7 @@ def begin(script: str) -> None:
             os._exit(1)  # Python would end itself by a signal, whose exit code is another
 
     sys.excepthook = failed
+    open_standard_files()
     atexit.register(flush_output)  # other code may still write after the last line while Python exits
     end_in_order()
     check_env_file(Path.cwd() / ".env")
@@ -57,9 +58,18 @@ def end_in_order() -> None:
         signal.signal(number, interrupt)
 
 
+def open_standard_files() -> None:
+    """Open what was closed of stdin, stdout and stderr to nowhere, since other files would get their numbers."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free
+
+
 def flush_output() -> None:
     """Write out what is buffered; where the terminal is gone, to nowhere, since Python would exit with 120 over it."""
-    for stream in (sys.stdout, sys.stderr):
+    for stream in (each for each in (sys.stdout, sys.stderr) if each is not None):
         try:
             stream.flush()
         except OSError:
@@ -104,5 +114,5 @@ def publish(subject: str, message: str) -> None:
 
 def say(text: str) -> None:
     """A line for the terminal, if it is still there."""
-    with suppress(OSError):
+    with suppress(OSError, AttributeError):  # closed since, or from the beginning
         sys.stderr.write(f"{text}\n")

@@ -6,6 +6,7 @@ script, which takes several seconds more. Imports nothing from Prefect, which re
 
 import atexit
 import errno
+import fcntl
 import os
 import socket
 import subprocess
@@ -16,18 +17,21 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any, TextIO
 
 from tasks.errors import ConfigError
 
 SETTING = "PREFECT_API_URL"
 LONGEST_START_S = 120
 """Making a new database takes ten seconds, and longer than Prefect's own limit of 20 on a busy machine."""
+SHOWN_LINES = 15  # of what a server said that did not start
 NEW_DATABASE = 2 << 20
 """Bytes that Prefect's own database takes when it is new, and some more."""
 ENVIRONMENT = {
     "PREFECT_UI_ENABLED": "0",
     "PREFECT__SERVER_EPHEMERAL": "1",  # as Prefect marks a server that a script starts: it runs no scheduler
     "PREFECT__SERVER_FINAL": "1",
+    "PREFECT_SERVER_API_BASE_PATH": "/api",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",  # its telemetry locks the new database and logs a traceback
 }
 
@@ -41,14 +45,22 @@ class LocalServer:
 
     def __init__(self) -> None:
         check_home()
+        self._turn = wait_for_others()
+        try:
+            self._output: Any = tempfile.TemporaryFile()  # noqa: SIM115 - for as long as the server is there
+        except OSError:
+            self._output = subprocess.DEVNULL
+        # the password of a server that others use is not this one's, whose client knows none
+        inherited = {name: value for name, value in os.environ.items() if name != "PREFECT_SERVER_API_AUTH_STRING"}
         with socket.create_server(("127.0.0.1", 0)) as listening:
             self.url = f"http://127.0.0.1:{listening.getsockname()[1]}/api"
             self._process = subprocess.Popen(  # noqa: S603 - our own file
                 [sys.executable, "-P", Path(__file__).with_name("prefect_process.py"), str(listening.fileno())],
-                env={**os.environ, **ENVIRONMENT},
+                env={**inherited, **ENVIRONMENT},
                 pass_fds=[listening.fileno()],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
+                stderr=self._output,
                 start_new_session=True,  # Ctrl-C ends the run, which still tells its server how it ended
             )
         atexit.register(self.stop)
@@ -63,13 +75,22 @@ class LocalServer:
         direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         while self._process.poll() is None and (left := end - time.monotonic()) > 0:
             with suppress(OSError), direct.open(f"{self.url}/health", timeout=left):
+                self._turn.close()
                 return
             time.sleep(0.1)
+        self.stop()
+        sys.stderr.write(self._last_lines())
         settings = sorted(name for name in os.environ if name.startswith(("PREFECT_SERVER_", "PREFECT_API_DATABASE_")))
         raise ConfigError(
             f"Prefect could not start a server for this script. Is there free space in {home()}, and may this user "
             f"write there? Check {', '.join(['PREFECT_HOME', *settings])}, or set PREFECT_API_URL to a running server."
         )
+
+    def _last_lines(self) -> str:
+        if self._output == subprocess.DEVNULL:
+            return ""
+        self._output.seek(0)
+        return "\n".join(["", *self._output.read().decode(errors="replace").splitlines()[-SHOWN_LINES:], ""])
 
     def stop(self) -> None:
         """End it; what it was told is in its database by then."""
@@ -80,6 +101,14 @@ class LocalServer:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+
+
+def wait_for_others() -> TextIO:
+    """Wait until no other script makes Prefect's database: two at once fail. The lock lasts until it is closed."""
+    lock = (home() / "department-members.lock").open("w")
+    with suppress(OSError):  # some file systems know no locks
+        fcntl.flock(lock, fcntl.LOCK_SH if (home() / "prefect.db").exists() else fcntl.LOCK_EX)
+    return lock
 
 
 _own: list[LocalServer] = []
@@ -99,7 +128,7 @@ def start_early() -> None:
 def seems_set() -> bool:
     """Whether the environment or a file of settings mentions the API's address. Prefect's own reading counts later."""
     profiles = os.environ.get("PREFECT_PROFILES_PATH") or home() / "profiles.toml"
-    texts = [SETTING if SETTING in os.environ else ""]
+    texts = [SETTING if os.environ.get(SETTING) else ""]
     for file in (".env", "prefect.toml", "pyproject.toml", profiles):
         with suppress(OSError):
             texts.append(Path(file).read_text(encoding="utf-8", errors="replace"))
@@ -115,16 +144,34 @@ def prefect_api() -> Iterator[None]:
     """
     from prefect.settings import PREFECT_API_URL, PREFECT_SERVER_EPHEMERAL_ENABLED, temporary_settings
 
-    if PREFECT_API_URL.value() is not None or not PREFECT_SERVER_EPHEMERAL_ENABLED.value():
+    if PREFECT_API_URL.value():
         stop_own()
         yield
         return
+    if not PREFECT_SERVER_EPHEMERAL_ENABLED.value():
+        raise ConfigError(
+            "PREFECT_API_URL is not set, and Prefect's profile or PREFECT_SERVER_EPHEMERAL_ENABLED allows no server "
+            "for a script alone. Set PREFECT_API_URL to a running server, or allow it."
+        )
     if not _own:
         _own.append(LocalServer())
     _own[0].wait()
-    with temporary_settings({PREFECT_API_URL: _own[0].url}):
+    with temporary_settings({PREFECT_API_URL: _own[0].url}), without_proxy():
         yield
     # It goes on until this process ends: Prefect's threads still send logs and events while they are shut down.
+
+
+@contextmanager
+def without_proxy() -> Iterator[None]:
+    """Have no proxy between this process and its own server."""
+    before = {name: os.environ.get(name) for name in ("NO_PROXY", "no_proxy")}
+    hosts = ",".join([*(hosts for hosts in before.values() if hosts), "127.0.0.1"])
+    os.environ.update(dict.fromkeys(before, hosts))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
 def stop_own() -> None:
@@ -138,7 +185,7 @@ def is_shared() -> bool:
     from prefect.settings import PREFECT_API_URL
 
     url = PREFECT_API_URL.value()
-    return url is not None and url not in [server.url for server in _own]
+    return bool(url) and url not in [server.url for server in _own]
 
 
 def check_home() -> None:

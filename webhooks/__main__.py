@@ -25,7 +25,7 @@ def main() -> int:
     options = parser.parse_args()
     try:
         settings = read_settings(read_environment())
-        if PREFECT_API_URL.value() is None:
+        if not PREFECT_API_URL.value():
             raise ConfigError("PREFECT_API_URL is not set; set it to the Prefect server that receives the events")
         check_reach()
     except ConfigError as error:

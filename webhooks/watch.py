@@ -176,7 +176,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     environment = read_environment()
     try:
-        if PREFECT_API_URL.value() is None:
+        if not PREFECT_API_URL.value():
             raise ConfigError("PREFECT_API_URL is not set; set it to the Prefect server to watch")
         if options.remove:
             done = delete_automations()

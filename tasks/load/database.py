@@ -17,6 +17,7 @@ from tasks.credentials import database
 from tasks.errors import ConfigError, LoadFailed
 from tasks.load.database_errors import database_errors, is_about_a_row
 
+LOCK_TIMEOUT = "SET LOCAL lock_timeout = '60s'"
 SQL_FOLDER = Path(__file__).parent / "sql"
 # No offset means UTC. How a value is read or written, and so whether two are the same, must not depend on what
 # the server, the database, the role or PGOPTIONS set.
@@ -27,7 +28,7 @@ SESSION = (
     "SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO, YMD'; SET LOCAL IntervalStyle = 'postgres'; "
     "SET LOCAL extra_float_digits = 1; SET LOCAL bytea_output = 'hex'; SET LOCAL xmloption = 'content'; "
     "SELECT set_config('work_mem', '64MB', true) WHERE pg_size_bytes(current_setting('work_mem')) < 64 << 20; "
-    "SET LOCAL array_nulls = on; SET LOCAL standard_conforming_strings = on; SET LOCAL lock_timeout = '60s'"
+    "SET LOCAL array_nulls = on; SET LOCAL standard_conforming_strings = on; " + LOCK_TIMEOUT
 )
 
 

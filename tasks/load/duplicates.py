@@ -12,7 +12,7 @@ def note_rejected(cursor: Cursor, alignment: Alignment, rejected: list[Rejected]
     """Fill `pg_temp.rejected_keys` with the rejected rows' keys and edits; how many keys cannot be read."""
     edited = alignment.edited
     columns = f"_record integer, _key {alignment.key.staged_as}, _edited {edited.staged_as if edited else 'text'}"
-    cursor.execute(f"CREATE TEMPORARY TABLE rejected_keys ({columns}) ON COMMIT DROP")
+    cursor.execute(f"CREATE TEMPORARY TABLE IF NOT EXISTS rejected_keys ({columns}) ON COMMIT DROP")
     return sum(not note_key(cursor, alignment, row) for row in rejected)
 
 

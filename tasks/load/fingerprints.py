@@ -8,19 +8,20 @@ fingerprint is a keyed hash of the record; its key covers all else that decides 
 
 import hashlib
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
 import numpy as np
+import psycopg2
 import pyarrow as pa
-from psycopg2.errors import InsufficientPrivilege
 from psycopg2.extensions import cursor as Cursor
 
 from tasks.columns import DEPARTED_AT
 from tasks.load.align import Alignment, cut_name
-from tasks.load.database import execute, one_row, quoted, savepoint
+from tasks.load.database import LOCK_TIMEOUT, RowError, execute, one_row, quoted, savepoint
 from tasks.load.plan import Merge
 from tasks.load.records import Bools
 from tasks.load.strict_csv import Indexes
@@ -104,34 +105,59 @@ class Fingerprints:
         self.left_out -= int(self._seen[numbers].sum())
 
 
+@contextmanager
+def if_possible(cursor: Cursor, name: str) -> Iterator[None]:
+    """Do what concerns fingerprints alone, or nothing of it: no load fails over them, or waits for them."""
+    try:
+        with savepoint(cursor):
+            cursor.execute("SET LOCAL lock_timeout = '1s'")
+            yield
+            cursor.execute(LOCK_TIMEOUT)
+    except (psycopg2.Error, RowError) as refused:
+        if cursor.connection.closed:
+            raise
+        error = refused.error if isinstance(refused, RowError) else refused
+        run_logger().warning(
+            "%s could not be used (SQLSTATE %s), so loads take longer. If nobody locks it, drop it",
+            name,
+            error.pgcode,
+        )
+
+
 def open_fingerprints(cursor: Cursor, merge: Merge, header: Iterable[str], options: LoadOptions) -> Fingerprints | None:
     """The fingerprints of earlier loads, and `pg_temp.known` with the scope's rows that are as they were recorded.
 
     None, and no known rows, where they would prove nothing or may not be kept. Proof needs a plain table without
-    triggers, policies or rules, whose columns have types of PostgreSQL's own.
+    triggers, policies or rules, whose columns have types of PostgreSQL's own. A plain file has no scope, so that all
+    rows would have to be fetched for it.
     """
     table, alignment = merge.table, merge.alignment
     columns = f"_number integer, _key {alignment.key.staged_as}, _fingerprint uuid"
     cursor.execute(f"CREATE TEMPORARY TABLE known ({columns}) ON COMMIT DROP")
-    if not options.fingerprints or table.changes_rows or table.rewrites_rows or alignment.added:
-        return None
     own_name = table.table + SUFFIX
+    if not options.fingerprints or merge.scope is None or own_name != cut_name(own_name):
+        return None
+    if table.changes_rows or table.rewrites_rows or alignment.added:
+        return None
     name = quoted(table.schema, own_name)
-    loaded = [column.name for column in alignment.loaded]
-    data = {"table": table.quoted, "fingerprints": name, "loaded": loaded, "key": merge.key}
-    try:
-        with savepoint(cursor):
-            execute(cursor, "fingerprints_context", data)
-            proves, exists, permitted, context = one_row(cursor)
-    except InsufficientPrivilege:  # where pg_control_system is not everybody's
-        return None
-    if exists and not permitted:
-        run_logger().warning("%s may not be written, or is not as this load makes it: grant it, or drop it", name)
-    if not (proves and permitted and own_name == cut_name(own_name)) or options.dry_run and not exists:
-        return None
-    parts = (version(), table.stream.name, context, *header)
-    key = hashlib.blake2b("\0".join(parts).encode(), digest_size=LONGEST_KEY).digest()
-    return Fingerprints(name, key, find_known(cursor, merge, name) if exists else b"", is_new=not exists)
+    found = None
+    with if_possible(cursor, name):
+        loaded = [column.name for column in alignment.loaded]
+        data = {"table": table.quoted, "fingerprints": name, "loaded": loaded, "key": merge.key}
+        execute(cursor, "fingerprints_context", data)
+        proves, exists, permitted, context = one_row(cursor)
+        if exists and not permitted:
+            run_logger().warning("%s may not be written, or is not as this load makes it: grant it, or drop it", name)
+        if proves and permitted and (exists or not options.dry_run):
+            written = [column.name for column in merge.columns]
+            parts = (version(), table.stream.name, context, *header, "", *written)
+            key = hashlib.blake2b("\0".join(parts).encode(), digest_size=LONGEST_KEY).digest()
+            known = b""
+            if exists:  # locked, so that nobody drops or alters it until the load ends
+                cursor.execute(f"LOCK TABLE {name} IN ROW EXCLUSIVE MODE NOWAIT")
+                known = find_known(cursor, merge, name)
+            found = Fingerprints(name, key, known, is_new=not exists)
+    return found
 
 
 def find_known(cursor: Cursor, merge: Merge, name: str) -> bytes:
@@ -157,10 +183,15 @@ def settle(cursor: Cursor, found: Fingerprints, alignment: Alignment) -> bool:
     return bool(len(contested))
 
 
-def create_fingerprints(cursor: Cursor, merge: Merge, found: Fingerprints) -> None:
-    """Make their table where there is none yet."""
-    if found.is_new:
-        execute(cursor, "fingerprints_table", fingerprints=found.name, **merge.target)
+def recording(cursor: Cursor, merge: Merge, found: Fingerprints | None) -> Fingerprints | None:
+    """The same, with a table to record them in; None where there can be none."""
+    made = None
+    if found is not None:
+        with if_possible(cursor, found.name):
+            if found.is_new:
+                execute(cursor, "fingerprints_table", fingerprints=found.name, **merge.target)
+            made = found
+    return made
 
 
 def record_parts(merge: Merge, found: Fingerprints | None) -> dict[str, str]:
@@ -184,13 +215,19 @@ def record_parts(merge: Merge, found: Fingerprints | None) -> dict[str, str]:
 
 
 def record_same(cursor: Cursor, merge: Merge, found: Fingerprints) -> None:
-    """Record the staged rows that were the same as the table's; and forget leavers whose rows are gone."""
-    parts = {**merge.target, "fingerprints": found.name}
-    differs = merge.differs(read_back=True)
-    execute(cursor, "fingerprints_record", **parts, differs=differs, **record_parts(merge, found))
-    if found.is_new:
-        cursor.execute(f"ALTER TABLE {found.name} ADD PRIMARY KEY ({quoted(merge.key)})")
-    execute(cursor, "fingerprints_gone", **parts)
+    """Record the staged rows that were the same as the table's."""
+    with if_possible(cursor, found.name):
+        parts = {"differs": merge.differs(read_back=True), **record_parts(merge, found)}
+        execute(cursor, "fingerprints_record", **merge.target, **parts)
+        if found.is_new:
+            cursor.execute(f"ALTER TABLE {found.name} ADD PRIMARY KEY ({quoted(merge.key)})")
+
+
+def forget_leavers(cursor: Cursor, merge: Merge, found: Fingerprints) -> None:
+    """Keep nothing of leavers whose rows are gone."""
+    if merge.departure_statement is not None and not found.is_new:
+        with if_possible(cursor, found.name):
+            execute(cursor, "fingerprints_gone", fingerprints=found.name, **merge.target)
 
 
 @cache

@@ -23,10 +23,10 @@ from tasks.load.emptied import check_emptied
 from tasks.load.evolve import add_columns, create_missing, default_columns
 from tasks.load.fingerprints import (
     Fingerprints,
-    create_fingerprints,
+    forget_leavers,
     open_fingerprints,
-    record_parts,
     record_same,
+    recording,
     settle,
 )
 from tasks.load.history import open_history, write_history
@@ -132,10 +132,7 @@ def load(
         without_new=options.dry_run,
     )
     fingerprints = open_fingerprints(cursor, merge, read_header(snapshot.path), options)
-    staged = stage(cursor, snapshot, table, alignment, limit, fingerprints)
-    nameless = note_rejected(cursor, alignment, rejected_records(snapshot.path, staged.rejected, alignment))
-    if fingerprints is not None and settle(cursor, fingerprints, alignment):
-        fill(cursor, snapshot, staged, limit, fingerprints)
+    staged, nameless = stage_all(cursor, snapshot, merge, limit, fingerprints)
     duplicates = drop_duplicates(cursor, alignment)
     changes = find_changes(cursor, merge, snapshot, staged, nameless, options, earlier, ids_in_run)
     if not options.dry_run:
@@ -144,11 +141,10 @@ def load(
     # before anything is written: what loads without history have changed is found by comparing
     history = open_history(cursor, merge, dry_run=options.dry_run) if options.history else None
     left_out = fingerprints.left_out if fingerprints else 0
-    if options.dry_run or changes.compared.changed * 2 > staged.read + left_out:
-        fingerprints = None  # where most rows change, recording them would cost more than it saves
-    if fingerprints is not None:
-        create_fingerprints(cursor, merge, fingerprints)
-    outcome = write_changes(cursor, merge, snapshot, staged, changes, limit, fingerprints)
+    # where most rows change, recording them would cost more than it saves
+    records = not options.dry_run and changes.compared.changed * 2 <= staged.read + left_out
+    recorded = recording(cursor, merge, fingerprints) if records else None
+    outcome = write_changes(cursor, merge, snapshot, staged, changes, limit, recorded)
     rejected = rejected_records(snapshot.path, outcome.rejected, alignment)
     # inside the transaction: if the upload fails, nothing is loaded
     rejects = publish_rejects(snapshot, rejected, blocks) if rejected and not options.dry_run else None
@@ -170,9 +166,29 @@ def load(
         withdraw(cursor, outcome.written.unwritten)
         rows = write_history(cursor, merge, history, changes.compared, load_id, all_written=not outcome.unwritten)
         loaded = replace(loaded, history=f"{rows} rows added to {history.name}")
+    if recorded is not None:
+        record_same(cursor, merge, recorded)
     if fingerprints is not None:
-        record_same(cursor, merge, fingerprints)
+        forget_leavers(cursor, merge, fingerprints)
     return loaded
+
+
+def stage_all(
+    cursor: Cursor, snapshot: Snapshot, merge: Merge, limit: int, fingerprints: Fingerprints | None
+) -> tuple[Staged, int]:
+    """What was staged, the rejected rows' keys noted; and how many of these cannot be read.
+
+    Known records that are not alone with their key are left out first, and then staged after all.
+    """
+    alignment = merge.alignment
+    staged = stage(cursor, snapshot, merge.table, alignment, limit, fingerprints)
+    nameless = note_rejected(cursor, alignment, rejected_records(snapshot.path, staged.rejected, alignment))
+    if fingerprints is not None and settle(cursor, fingerprints, alignment):
+        before = set(staged.rejected)
+        fill(cursor, snapshot, staged, limit, fingerprints)
+        rejected = {record: reason for record, reason in staged.rejected.items() if record not in before}
+        nameless += note_rejected(cursor, alignment, rejected_records(snapshot.path, rejected, alignment))
+    return staged, nameless
 
 
 @dataclass
@@ -245,8 +261,7 @@ def write_changes(
         refusals = merge_rows(cursor, merge, changes.compared, most)
     rejected = staged.rejected | refusals.rows
     check_limit(snapshot, merge.alignment, rejected, limit)
-    recording = record_parts(merge, fingerprints)
-    written = read_back(cursor, merge, changes.compared, list(refusals.rows), recording)
+    written = read_back(cursor, merge, changes.compared, list(refusals.rows), fingerprints)
     rejected |= written.dropped
     check_limit(snapshot, merge.alignment, rejected, limit)
     left = count_departures(cursor, merge, changes.departures, refusals.leavers)

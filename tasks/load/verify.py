@@ -1,7 +1,6 @@
 """The read-back before the commit: looks up each row that should have been written and compares every loaded column."""
 
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from psycopg2.extensions import cursor as Cursor
@@ -9,6 +8,7 @@ from psycopg2.extensions import cursor as Cursor
 from tasks.errors import SchemaMismatch
 from tasks.load.compare import Compared
 from tasks.load.database import execute, literal, one_row, quoted
+from tasks.load.fingerprints import Fingerprints, if_possible, record_parts
 from tasks.load.plan import CHANGED, STAGED, Merge
 from tasks.load.reasons import DROPPED, Reasons
 
@@ -38,7 +38,7 @@ class ReadBack:
 
 
 def read_back(
-    cursor: Cursor, merge: Merge, compared: Compared, refused: list[int], recording: Mapping[str, str]
+    cursor: Cursor, merge: Merge, compared: Compared, refused: list[int], fingerprints: Fingerprints | None
 ) -> ReadBack:
     """Look up the rows that were to be written, but for the refused.
 
@@ -46,7 +46,7 @@ def read_back(
     may change rows that nobody wrote: by a trigger, or by a foreign key with ON DELETE CASCADE, say.
 
     Args:
-        recording: the parts that record fingerprints, see `tasks.load.fingerprints`.
+        fingerprints: where to record those of the rows that are found equal.
     """
     found = ReadBack(unchanged=compared.same)
     differs = merge.differs(read_back=True)
@@ -55,8 +55,7 @@ def read_back(
         rows_read = {"rows": CHANGED, "is_new": "c.is_new", "returns": "c.returns"}
         if not refused and (compared.is_all_new or compared.is_all_changed):  # nothing to join with
             rows_read = {"rows": STAGED, "is_new": str(compared.is_all_new), "returns": "false"}
-        execute(cursor, "read_back", **merge.target, **rows_read, differs=differs, **recording)
-        for is_new, returns, rows in cursor.fetchall():
+        for is_new, returns, rows in find_equal(cursor, merge, fingerprints, {**rows_read, "differs": differs}):
             found.count(is_new, rows, rows if returns else 0)
     parts = {"is_newer": merge.is_newer(), "altered": altered_columns(merge), "differs": differs}
     if found.inserted + found.updated < written:
@@ -77,6 +76,21 @@ def read_back(
     if compared.same and merge.table.changes_rows:
         read_back_unwritten(cursor, merge, found, refused, parts)
     return found
+
+
+def find_equal(
+    cursor: Cursor, merge: Merge, fingerprints: Fingerprints | None, parts: dict[str, str]
+) -> list[tuple[bool, bool, int]]:
+    """How many rows are in the table just as they were staged; their fingerprints are recorded, if that is possible."""
+    counted = None
+    if fingerprints is not None:
+        with if_possible(cursor, fingerprints.name):
+            execute(cursor, "read_back", **merge.target, **parts, **record_parts(merge, fingerprints))
+            counted = cursor.fetchall()
+    if counted is None:
+        execute(cursor, "read_back", **merge.target, **parts, **record_parts(merge, None))
+        counted = cursor.fetchall()
+    return counted
 
 
 def refuse_other_keys(cursor: Cursor, merge: Merge) -> None:

@@ -17,7 +17,7 @@ from tasks.load.table_lock import LOCK_TABLE
 
 pytestmark = pytest.mark.slow
 SCRIPTS = ["flows/lms_to_s3.py", "flows/s3_to_rds.py", "flows/department_sync.py"]
-NOISE = ("Traceback", "Warning", "WARNING", "ERROR", "CRITICAL")
+NOISE = ("Traceback", "Warning", "WARNING", "ERROR", "CRITICAL", "Error logging")
 
 
 def test_extract_then_load_land_every_value_with_clean_logs(clean: Sandbox) -> None:

@@ -135,3 +135,57 @@ def test_help_and_a_home_without_room_start_none(tmp_path: Path, monkeypatch: py
     assert (done.returncode, "--department-id" in done.stdout) == (0, True), done.stderr
     with pytest.raises(ConfigError, match=r"cannot write to Prefect's home /dev/null/home \(ENOTDIR\)"):
         local_server.start_early()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"PREFECT_API_URL": ""},
+        {"PREFECT_SERVER_API_BASE_PATH": "/x/api"},
+        {"PREFECT_SERVER_API_AUTH_STRING": "admin:word"},
+        {"HTTP_PROXY": "http://127.0.0.1:9", "HTTPS_PROXY": "http://127.0.0.1:9"},
+    ],
+)
+def test_settings_for_other_servers_do_not_keep_it_from_serving(tmp_path: Path, variables: dict[str, str]) -> None:
+    code = """
+from tasks.local_server import is_shared, prefect_api, start_early
+start_early()
+with prefect_api():
+    from prefect.client.orchestration import get_client
+    with get_client(sync_client=True) as client:
+        print(is_shared(), client.read_flow_runs(limit=1))
+"""
+    with script(tmp_path, code, **variables) as running:
+        out, said = running.communicate(timeout=90)
+    assert out.split() == ["False", "[]"], said[-2000:]
+
+
+@pytest.mark.slow
+def test_scripts_that_start_at_once_in_a_new_home_all_have_a_server(tmp_path: Path) -> None:
+    (tmp_path / "home").mkdir()
+    code = "from tasks.local_server import prefect_api\nwith prefect_api(): print('served')"
+    command = [sys.executable, "-c", code]
+    env = {**INHERITED, "PYTHONPATH": str(ROOT), "PREFECT_HOME": str(tmp_path / "home")}
+    started = [subprocess.Popen(command, cwd=tmp_path, env=env, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    assert [running.communicate(timeout=120)[0] for running in started] == ["served\n"] * 3
+
+
+@pytest.mark.slow
+def test_a_profile_that_allows_no_server_is_named(tmp_path: Path) -> None:
+    with script(tmp_path, PREFECT_SERVER_EPHEMERAL_ENABLED="false") as running:
+        _, said = running.communicate(timeout=60)
+    assert "ConfigError: PREFECT_API_URL is not set, and Prefect's profile" in said
+
+
+@pytest.mark.slow
+def test_a_script_whose_standard_files_are_closed_runs(tmp_path: Path) -> None:
+    command = f"exec {sys.executable} {ROOT / 'flows/lms_to_s3.py'} <&- >&- 2>said"
+    (tmp_path / "home").mkdir()
+    put_database(tmp_path / "home" / "prefect.db")
+    env = {**INHERITED, "PREFECT_HOME": str(tmp_path / "home")}
+    assert subprocess.run(["sh", "-c", command], cwd=tmp_path, env=env, timeout=90, check=False).returncode == 1
+    said = (tmp_path / "said").read_text()
+    assert "lms-to-s3 failed. ConfigError: fix these settings:" in said
+    assert "Traceback" not in said
+    assert "Error logging to API" not in said

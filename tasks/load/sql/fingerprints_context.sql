@@ -6,19 +6,28 @@ SELECT c.relkind = 'r' AND NOT c.relispartition AND NOT c.relhassubclass AND NOT
            AND NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = c.oid AND NOT tgisinternal)
            AND bool_and(a.attname <> ALL (%(loaded)s) OR t.typtype = 'e'
                         OR t.typtype = 'b' AND t.typnamespace = 'pg_catalog'::regnamespace
-                           AND t.typname <> 'money' AND t.typname !~ '^_?reg'),  -- whose text depends on settings or names
+                           -- whose text depends on settings or on names in the catalogue
+                           AND t.typname !~ '^_?(money|aclitem|reg.*)$')
+           AND has_table_privilege(c.oid, 'SELECT'),  -- else xmin and ctid cannot be read
        f.oid IS NOT NULL,
-       CASE WHEN f.oid IS NULL THEN has_schema_privilege(c.relnamespace, 'CREATE')
-            ELSE f.relkind = 'r' AND has_table_privilege(f.oid, 'SELECT') AND has_table_privilege(f.oid, 'INSERT')
+       CASE WHEN f.oid IS NULL THEN has_schema_privilege(c.relnamespace, 'CREATE') AND to_regtype(%(fingerprints)s) IS NULL
+            ELSE f.relkind = 'r' AND NOT f.relrowsecurity AND NOT f.relhasrules AND NOT f.relhassubclass
+                 AND NOT EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid = f.oid)  -- which foreign keys are, too
+                 AND NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conrelid = f.oid AND k.contype NOT IN ('p', 'n'))
+                 AND has_table_privilege(f.oid, 'SELECT') AND has_table_privilege(f.oid, 'INSERT')
                  AND has_table_privilege(f.oid, 'UPDATE') AND has_table_privilege(f.oid, 'DELETE')
-                 AND (SELECT array_agg(o.attname || ' ' || format_type(o.atttypid, o.atttypmod) ORDER BY o.attnum)
+                 AND (SELECT array_agg(format('%%s %%s %%s', o.attname, format_type(o.atttypid, o.atttypmod), o.attcollation)
+                                       || o.attgenerated::text || o.attidentity::text ORDER BY o.attnum)
                       FROM pg_attribute o WHERE o.attrelid = f.oid AND o.attnum > 0 AND NOT o.attisdropped)
-                     = min(a.attname || ' ' || format_type(a.atttypid, a.atttypmod)) FILTER (WHERE a.attname = %(key)s)
-                       || ARRAY['fingerprint uuid', 'row_ctid tid', 'row_xmin xid', 'recorded_at bigint']
-                 AND EXISTS (SELECT FROM pg_index i WHERE i.indrelid = f.oid AND i.indisprimary AND i.indkey::text = '1')
+                     = min(format('%%s %%s %%s', a.attname, format_type(a.atttypid, a.atttypmod), a.attcollation))
+                           FILTER (WHERE a.attname = %(key)s)
+                       || ARRAY['fingerprint uuid 0', 'row_ctid tid 0', 'row_xmin xid 0', 'recorded_at bigint 0']
+                 AND EXISTS (SELECT FROM pg_index i
+                             WHERE i.indrelid = f.oid AND i.indisprimary AND i.indkey::text = '1' AND i.indisvalid
+                               AND i.indimmediate)
        END,
        (SELECT system_identifier FROM pg_control_system())::text || ' ' || c.oid || ' '
-           || array_agg((a.attnum, a.attname, a.atttypid, a.atttypmod, a.attcollation,
+           || array_agg((a.attnum, a.attname, a.atttypid, a.atttypmod, a.attcollation, a.attnotnull, a.attgenerated, a.attidentity,
                          (SELECT array_agg(e.enumlabel ORDER BY e.oid) FROM pg_enum e WHERE e.enumtypid = a.atttypid))
                         ORDER BY a.attnum)::text
 FROM pg_class c

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tasks.load import fingerprints, upsert
+from tasks.load import fingerprints, staging, upsert
 from tests.support.loader import COLUMNS, SCHEMA, TABLE, Loader, counts, member, uid
 
 BESIDE = f'"{SCHEMA}".department_members_fingerprints'
@@ -162,9 +162,9 @@ def test_a_row_that_is_kept_since_it_is_newer_is_not_taken_for_the_older_record(
     assert counts(loaded.load(ROWS)) == {"read": 8, "updated": 1, "unchanged": 7}
 
 
-def test_a_plain_file_is_recognised_too(loaded: Loader) -> None:
+def test_a_plain_file_is_staged_whole(loaded: Loader) -> None:
     found = loaded.load(loaded.snapshot(with_change(2, city="Bath", date_edited="2026-02-01T00:00:00Z"), plain=True))
-    assert (found.recognised, counts(found)) == ("7 rows", {"read": 8, "updated": 1, "unchanged": 7})
+    assert (found.recognised, counts(found)) == ("", {"read": 8, "updated": 1, "unchanged": 7})
 
 
 def test_what_another_session_writes_meanwhile_is_not_recorded(loaded: Loader, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -204,3 +204,100 @@ def test_another_header_or_line_ending_stages_everything_once(loaded: Loader) ->
     turned = [dict(reversed(row.items())) for row in ROWS]
     assert [loaded.load(turned).recognised for _ in range(2)] == ["", "8 rows"]
     assert counts(loaded.load(turned)) == {"read": 8, "unchanged": 8}
+
+
+def test_a_column_that_the_load_sets_itself_no_more_is_loaded(loader: Loader) -> None:
+    rows = [{**row, "departed_at": "2026-01-01T00:00:00Z"} for row in ROWS]
+    loader.create(TABLE_COLUMNS)
+    for _ in range(2):
+        loader.load(rows, on_departure="mark")
+    assert loader.load(rows).updated == 8
+    assert all(moment is not None for (moment,) in loader.rows("departed_at"))
+
+
+@pytest.mark.parametrize(
+    ("definition", "statement"),
+    [
+        ("text GENERATED ALWAYS AS (upper(first_name)) STORED", "ALTER TABLE {} ALTER city DROP EXPRESSION"),
+        ("bigint GENERATED ALWAYS AS IDENTITY", "ALTER TABLE {} ALTER city DROP IDENTITY"),
+    ],
+)
+def test_a_column_that_the_table_computes_no_more_is_loaded(loader: Loader, definition: str, statement: str) -> None:
+    rows = [{**row, "city": "1000"} for row in ROWS]
+    loader.create(f"{COLUMNS}, city {definition}")
+    for _ in range(2):
+        loader.load(rows)
+    loader.database.query(statement.format(TABLE))
+    assert loader.load(rows).updated == 8
+    assert {str(city) for (city,) in loader.rows("city")} == {"1000"}
+
+
+def test_a_known_record_that_is_rejected_after_all_is_no_leaver(
+    loaded: Loader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill = staging.fill
+
+    def refusing(cursor: Any, snapshot: Any, staged: Any, *more: Any) -> None:
+        fill(cursor, snapshot, staged, *more)
+        staged.rejected[3] = ("city", "refused")
+        cursor.execute("DELETE FROM pg_temp.staging WHERE _record = 3")
+
+    monkeypatch.setattr(upsert, "fill", refusing)
+    found = loaded.load([*ROWS, {**ROWS[2], "city": "Bath"}][:9], on_departure="delete")
+    assert found.departed == 0
+
+
+BROKEN = {
+    "nulls": f"UPDATE {BESIDE} SET fingerprint = NULL",
+    "another collation or type": f"ALTER TABLE {BESIDE} ALTER fingerprint TYPE text",
+    "row level security": f"ALTER TABLE {BESIDE} ENABLE ROW LEVEL SECURITY; ALTER TABLE {BESIDE} FORCE ROW LEVEL SECURITY",
+    "a trigger that raises": f"""
+        CREATE FUNCTION "{SCHEMA}".no() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE ''no''; END';
+        CREATE TRIGGER no BEFORE INSERT OR UPDATE OR DELETE ON {BESIDE} FOR EACH ROW EXECUTE FUNCTION "{SCHEMA}".no()""",
+    "a rule": f"CREATE RULE no AS ON INSERT TO {BESIDE} DO INSTEAD NOTHING",
+    "a check": f"ALTER TABLE {BESIDE} ADD CHECK (recorded_at < 0) NOT VALID",
+    "a deferrable key": f"""
+        ALTER TABLE {BESIDE} DROP CONSTRAINT department_members_fingerprints_pkey;
+        ALTER TABLE {BESIDE} ADD PRIMARY KEY (lms_user_id) DEFERRABLE""",
+    "a generated column": f"""
+        ALTER TABLE {BESIDE} DROP recorded_at;
+        ALTER TABLE {BESIDE} ADD recorded_at bigint GENERATED ALWAYS AS IDENTITY""",
+    "a view": f"DROP TABLE {BESIDE}; CREATE VIEW {BESIDE} AS SELECT 1 AS a",
+    "a type": f"DROP TABLE {BESIDE}; CREATE TYPE {BESIDE} AS ENUM ()",
+}
+
+
+@pytest.mark.parametrize("state", BROKEN)
+def test_no_load_fails_over_the_fingerprints(loaded: Loader, state: str) -> None:
+    loaded.database.query(BROKEN[state])
+    for rows in ([*with_change(2, city="Bath")], ROWS[:7], ROWS):
+        found = loaded.load(rows, on_departure="delete")
+        assert sum(counts(found).get(name, 0) for name in ("inserted", "updated", "unchanged")) == len(rows)
+        assert len(loaded.rows()) == len(rows)
+
+
+@pytest.mark.parametrize("lock", ["ACCESS EXCLUSIVE", "SHARE"])
+def test_a_lock_on_the_fingerprints_is_not_waited_for(loaded: Loader, lock: str) -> None:
+    with loaded.database.connect() as other, other.cursor() as cursor:
+        cursor.execute(f"LOCK TABLE {BESIDE} IN {lock} MODE")
+        found = loaded.load(with_change(2, city="Bath"))
+        assert (found.recognised, found.updated, found.seconds < 10) == ("", 1, True)
+    assert loaded.load(ROWS).updated == 1
+
+
+def test_what_fails_while_it_is_recorded_is_not_recorded(loaded: Loader, monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = fingerprints.record_parts
+
+    def broken(merge: Any, found: Any) -> dict[str, str]:
+        return {**parts(merge, found), **({"recorded": ", recorded AS (SELECT 1 / 0)"} if found else {})}
+
+    for module in ("fingerprints", "verify"):
+        monkeypatch.setattr(f"tasks.load.{module}.record_parts", broken)
+    assert loaded.load(with_change(2, city="Bath")).updated == 1
+    assert loaded.rows("city")[2] == ("Bath",)
+
+
+def test_nothing_stays_of_leavers_though_most_rows_change(loaded: Loader) -> None:
+    changed = [{**row, "city": "Bath"} for row in ROWS[:6]]
+    assert loaded.load(changed, on_departure="delete", max_departures="100%").departed == 2
+    assert loaded.database.query(f"SELECT count(*) FROM {BESIDE}") == [(6,)]
