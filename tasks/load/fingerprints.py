@@ -63,7 +63,7 @@ class Fingerprints:
         self._halves = halves[self._order, 0], halves[self._order, 1]
         self._seen = np.zeros(len(halves), np.int32)
 
-    def wanted(self, data: bytes, ends: Indexes, first_record: int) -> tuple[Bools, pa.Array]:
+    def wanted(self, data: bytes, ends: Indexes) -> tuple[Bools, pa.Array]:
         """Which of the records must be staged, and the fingerprints of these; see `tasks.load.records.Sieve`."""
         text, start, digests = memoryview(data), 0, []
         # one hash state to copy: keying it anew takes as long as hashing a record

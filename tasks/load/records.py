@@ -68,7 +68,7 @@ class Chunk:
 class Sieve(Protocol):
     """Says which records are wanted; see `tasks.load.fingerprints`."""
 
-    def wanted(self, data: bytes, ends: Indexes, first_record: int) -> tuple[Bools, pa.Array]:
+    def wanted(self, data: bytes, ends: Indexes) -> tuple[Bools, pa.Array]:
         """Which of the records that end there are wanted, and the fingerprints of these."""
 
 
@@ -111,7 +111,7 @@ def read_chunks(path: Path, width: int, size: int = CHUNK_BYTES, sieve: Sieve | 
         numbers, fingerprints, found = np.arange(record, record + records), None, data
         record += records
         if sieve is not None:
-            wanted, fingerprints = sieve.wanted(data, ends, int(numbers[0]))
+            wanted, fingerprints = sieve.wanted(data, ends)
             found, numbers = _those(data, ends, wanted), numbers[wanted]
             if not found:
                 continue

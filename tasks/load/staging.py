@@ -16,7 +16,8 @@ from psycopg2.extensions import cursor as Cursor
 from tasks.errors import ObjectInvalid, TooManyRejected
 from tasks.load.align import AlignedColumn, Alignment
 from tasks.load.database import RowError, savepoint
-from tasks.load.fingerprints import Fingerprints
+from tasks.load.duplicates import note_rejected
+from tasks.load.fingerprints import Fingerprints, settle
 from tasks.load.prepare import FINGERPRINT, RECORD, copy_lines, prepared_chunks
 from tasks.load.reasons import Reason, Reasons, reason_of
 from tasks.load.records import read_chunks
@@ -38,6 +39,8 @@ class Staged:
     alignment: Alignment
     read: int = 0
     rejected: Reasons = field(default_factory=dict)
+    nameless: int = 0
+    """Rejected rows whose key cannot be read."""
     cut: Counter[str] = field(default_factory=Counter)
     """Column to how many values lost digits of a second."""
     filled: Counter[str] = field(default_factory=Counter)
@@ -69,6 +72,13 @@ def stage(
             f"{snapshot.object}: expected {snapshot.rows} rows, as its metadata says, found {rows}. Nothing was "
             "loaded; extract again."
         )
+    staged.nameless = note_rejected(cursor, alignment, rejected_records(snapshot.path, staged.rejected, alignment))
+    if fingerprints is not None and settle(cursor, fingerprints, alignment):
+        # known records that are not alone with their key were left out, and are staged after all
+        before = set(staged.rejected)
+        fill(cursor, snapshot, staged, max_rejected, fingerprints)
+        rejected = {record: reason for record, reason in staged.rejected.items() if record not in before}
+        staged.nameless += note_rejected(cursor, alignment, rejected_records(snapshot.path, rejected, alignment))
     return staged
 
 

@@ -18,7 +18,7 @@ from tasks.load.departures import (
     keep_referenced,
     takes_along,
 )
-from tasks.load.duplicates import drop_duplicates, note_rejected
+from tasks.load.duplicates import drop_duplicates
 from tasks.load.emptied import check_emptied
 from tasks.load.evolve import add_columns, create_missing, default_columns
 from tasks.load.fingerprints import (
@@ -27,7 +27,6 @@ from tasks.load.fingerprints import (
     open_fingerprints,
     record_same,
     recording,
-    settle,
 )
 from tasks.load.history import open_history, write_history
 from tasks.load.ledger import (
@@ -46,7 +45,7 @@ from tasks.load.reasons import Reasons
 from tasks.load.records import count_records, read_header
 from tasks.load.rejects import publish_rejects, rejected_records, summary
 from tasks.load.schema import TableSchema, check_unaltered
-from tasks.load.staging import Staged, check_limit, fill, stage
+from tasks.load.staging import Staged, check_limit, stage
 from tasks.load.table_lock import lock_table
 from tasks.load.verify import ReadBack, read_back
 from tasks.log import run_logger
@@ -132,9 +131,9 @@ def load(
         without_new=options.dry_run,
     )
     fingerprints = open_fingerprints(cursor, merge, read_header(snapshot.path), options)
-    staged, nameless = stage_all(cursor, snapshot, merge, limit, fingerprints)
+    staged = stage(cursor, snapshot, table, alignment, limit, fingerprints)
     duplicates = drop_duplicates(cursor, alignment)
-    changes = find_changes(cursor, merge, snapshot, staged, nameless, options, earlier, ids_in_run)
+    changes = find_changes(cursor, merge, snapshot, staged, options, earlier, ids_in_run)
     if not options.dry_run:
         # as late as possible: ALTER TABLE blocks readers until the commit
         add_columns(cursor, table, alignment)
@@ -173,24 +172,6 @@ def load(
     return loaded
 
 
-def stage_all(
-    cursor: Cursor, snapshot: Snapshot, merge: Merge, limit: int, fingerprints: Fingerprints | None
-) -> tuple[Staged, int]:
-    """What was staged, the rejected rows' keys noted; and how many of these cannot be read.
-
-    Known records that are not alone with their key are left out first, and then staged after all.
-    """
-    alignment = merge.alignment
-    staged = stage(cursor, snapshot, merge.table, alignment, limit, fingerprints)
-    nameless = note_rejected(cursor, alignment, rejected_records(snapshot.path, staged.rejected, alignment))
-    if fingerprints is not None and settle(cursor, fingerprints, alignment):
-        before = set(staged.rejected)
-        fill(cursor, snapshot, staged, limit, fingerprints)
-        rejected = {record: reason for record, reason in staged.rejected.items() if record not in before}
-        nameless += note_rejected(cursor, alignment, rejected_records(snapshot.path, rejected, alignment))
-    return staged, nameless
-
-
 @dataclass
 class Changes:
     """What the staged rows would change."""
@@ -207,13 +188,12 @@ def find_changes(
     merge: Merge,
     snapshot: Snapshot,
     staged: Staged,
-    nameless: int,
     options: LoadOptions,
     earlier: EarlierLoads,
     ids_in_run: SnapshotIds | None,
 ) -> Changes:
     """Compare the staged rows with the table: leavers, changed rows, columns that empty. Nothing is written yet."""
-    departures = find_leavers(cursor, merge, snapshot, options, nameless, earlier.newer, ids_in_run)
+    departures = find_leavers(cursor, merge, snapshot, options, staged.nameless, earlier.newer, ids_in_run)
     compared = compare(cursor, merge)
     new_keys, vanished_keys = check_emptied(cursor, merge, snapshot, staged.filled, options.max_emptied)
     differences = first_differences(cursor, merge, options.show_values) if options.dry_run else []
