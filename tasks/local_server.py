@@ -24,6 +24,7 @@ from tasks.errors import ConfigError
 SETTING = "PREFECT_API_URL"
 LONGEST_START_S = 120
 """Making a new database takes ten seconds, and longer than Prefect's own limit of 20 on a busy machine."""
+LONGEST_WAIT_S = 30  # for another script's server
 SHOWN_LINES = 15  # of what a server said that did not start
 NEW_DATABASE = 2 << 20
 """Bytes that Prefect's own database takes when it is new, and some more."""
@@ -95,6 +96,7 @@ class LocalServer:
     def stop(self) -> None:
         """End it; what it was told is in its database by then."""
         atexit.unregister(self.stop)
+        self._turn.close()
         self._process.terminate()
         try:
             self._process.wait(5)
@@ -106,8 +108,17 @@ class LocalServer:
 def wait_for_others() -> TextIO:
     """Wait until no other script makes Prefect's database: two at once fail. The lock lasts until it is closed."""
     lock = (home() / "department-members.lock").open("w")
-    with suppress(OSError):  # some file systems know no locks
-        fcntl.flock(lock, fcntl.LOCK_SH if (home() / "prefect.db").exists() else fcntl.LOCK_EX)
+    end = time.monotonic() + LONGEST_WAIT_S
+    while time.monotonic() < end:
+        kind = fcntl.LOCK_SH if (home() / "prefect.db").exists() else fcntl.LOCK_EX
+        try:
+            fcntl.flock(lock, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(0.1)
+        except OSError:  # some file systems know no locks
+            break
+        else:
+            break
     return lock
 
 
@@ -121,7 +132,7 @@ def start_early() -> None:
     Raises:
         ConfigError: Prefect's home has no room for its database.
     """
-    if not seems_set():
+    if not _own and not seems_set():
         _own.append(LocalServer())
 
 

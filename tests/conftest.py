@@ -55,12 +55,13 @@ settings.register_profile("tests", deadline=None)  # time is no test: machines d
 settings.load_profile("tests")
 VERSIONS = [18, 16]
 pytest_plugins = ["tests.support.whole_stack"]
+LONGEST = ("test_soak", "test_account_lock")  # which wait a lot: at the end, they would do so alone
 STARTS_PREFECT = {"prefect_api", "server", "running"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What uses a Prefect server is slow, since that takes seconds to start; the longest test comes first."""
-    items.sort(key=lambda item: "test_soak" not in item.nodeid)
+    """What uses a Prefect server is slow, since that takes seconds to start; the longest tests come first."""
+    items.sort(key=lambda item: next((n for n, name in enumerate(LONGEST) if name in item.nodeid), len(LONGEST)))
     for item in items:
         if STARTS_PREFECT.intersection(getattr(item, "fixturenames", ())):
             item.add_marker("slow")

@@ -14,6 +14,7 @@ from sandbox.people import person
 from sandbox.prefect_server import PrefectServer
 from sandbox.stack import ROOT, Sandbox
 from tasks.load.table_lock import LOCK_TABLE
+from tasks.local_server import stop_own
 
 pytestmark = pytest.mark.slow
 SCRIPTS = ["flows/lms_to_s3.py", "flows/s3_to_rds.py", "flows/department_sync.py"]
@@ -59,8 +60,11 @@ def test_a_module_does_what_a_script_does(beside_server: Sandbox) -> None:
 def exit_code(monkeypatch: pytest.MonkeyPatch, script: str, *flags: str) -> object:
     """What a script that ends before its flow begins exits with, run without the seconds in which Prefect is imported."""
     monkeypatch.setattr(sys, "argv", [script, *flags])
-    with pytest.raises(SystemExit) as caught:
-        runpy.run_path(str(ROOT / script), run_name="__main__")
+    try:
+        with pytest.raises(SystemExit) as caught:
+            runpy.run_path(str(ROOT / script), run_name="__main__")
+    finally:
+        stop_own()
     return caught.value.code
 
 

@@ -1,6 +1,7 @@
 """The Prefect server that a script starts for itself: early, for it alone, and gone with it."""
 
 import os
+import shlex
 import signal
 import sqlite3
 import subprocess
@@ -180,7 +181,7 @@ def test_a_profile_that_allows_no_server_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_script_whose_standard_files_are_closed_runs(tmp_path: Path) -> None:
-    command = f"exec {sys.executable} {ROOT / 'flows/lms_to_s3.py'} <&- >&- 2>said"
+    command = shlex.join([sys.executable, str(ROOT / "flows/lms_to_s3.py")]) + " <&- >&- 2>said"
     (tmp_path / "home").mkdir()
     put_database(tmp_path / "home" / "prefect.db")
     env = {**INHERITED, "PREFECT_HOME": str(tmp_path / "home")}

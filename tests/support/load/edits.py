@@ -31,6 +31,8 @@ def deleted(rng: random.Random, server: Server) -> None:
 
 def restored(rng: random.Random, server: Server) -> None:
     """Everything is deleted and put back, perhaps in another order."""
+    if server.table.outside:
+        raise NotImplementedError("what refers to the rows would go with them")
     table = server.address(server.name)
     server.run(f"CREATE TEMPORARY TABLE backup ON COMMIT DROP AS SELECT * FROM {table}")
     names = ", ".join(quoted(c.name) for c in server.table.columns)
