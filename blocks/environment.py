@@ -106,6 +106,7 @@ def aws_credentials_from(environment: Mapping[str, str]) -> AwsCredentials:
 
 
 def missing_names(environment: Mapping[str, str], names: list[str], problems: list[str]) -> list[str]:
+    """Those of the names that are not set, each named in `problems`."""
     missing = [name for name in names if name not in environment]
     problems.extend(f"{name} is not set" for name in missing)
     return missing

@@ -23,11 +23,12 @@ OWN_TEXT = {"value_error", "assertion_error"}
 
 def settings_problem(error: BaseException) -> ConfigError | None:
     """The settings that Prefect refuses, or may have failed over; None if that is not why an error was raised."""
-    if isinstance(error, PipelineError) or not isinstance(
-        error, Exception
-    ):  # KeyboardInterrupt, while settings are read
+    # a KeyboardInterrupt may come while settings are read
+    if isinstance(error, PipelineError) or not isinstance(error, Exception):
         return None
-    found = list(chain(error))
+    from tasks.library_errors import causes  # which imports boto3: only a script that failed needs to wait for it
+
+    found = list(causes(error))
     if refused := [each for link in found for each in refusals(link)]:
         return ConfigError(f"Prefect refuses {'; '.join(refused)}. Correct or remove it in {ELSEWHERE}.")
     if not any(map(is_about_settings, found)):
@@ -49,13 +50,6 @@ def is_about_settings(error: BaseException) -> bool:
 def raised_in(error: BaseException, modules: str) -> bool:
     """Whether an error came through one of the files that this pattern finds."""
     return any(re.search(modules, frame.filename) for frame in traceback.extract_tb(error.__traceback__))
-
-
-def chain(error: BaseException | None) -> Iterator[BaseException]:
-    """An error, and those that led to it."""
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
 
 
 def refusals(error: Any) -> Iterator[str]:

@@ -94,7 +94,7 @@ class LocalServer:
         return "\n".join(["", *self._output.read().decode(errors="replace").splitlines()[-SHOWN_LINES:], ""])
 
     def stop(self) -> None:
-        """End it; what it was told is in its database by then."""
+        """Stop the server. What it has received is in its database by then."""
         atexit.unregister(self.stop)
         self._turn.close()
         self._process.terminate()
@@ -113,12 +113,11 @@ def wait_for_others() -> TextIO:
         kind = fcntl.LOCK_SH if (home() / "prefect.db").exists() else fcntl.LOCK_EX
         try:
             fcntl.flock(lock, kind | fcntl.LOCK_NB)
+            return lock
         except BlockingIOError:
             time.sleep(0.1)
         except OSError:  # some file systems know no locks
-            break
-        else:
-            break
+            return lock
     return lock
 
 

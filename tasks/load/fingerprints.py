@@ -208,17 +208,18 @@ def record_parts(merge: Merge, found: Fingerprints | None) -> dict[str, str]:
         "row_xmin = EXCLUDED.row_xmin, recorded_at = EXCLUDED.recorded_at"
     )
     return {
-        "version": ", t.{key} AS _key, s._fingerprint, t.ctid AS row_ctid, t.xmin AS row_xmin".replace("{key}", key),
+        "version": f", t.{key} AS _key, s._fingerprint, t.ctid AS row_ctid, t.xmin AS row_xmin",
         "recorded": f", recorded AS (INSERT INTO {found.name} ({columns}) "
         f"SELECT _key, _fingerprint, row_ctid, row_xmin, txid_current() FROM equal {'' if found.is_new else replace})",
     }
 
 
-def record_same(cursor: Cursor, merge: Merge, found: Fingerprints) -> None:
-    """Record the staged rows that were the same as the table's."""
+def record_same(cursor: Cursor, merge: Merge, found: Fingerprints, *, any_same: bool) -> None:
+    """Record the staged rows that were the same as the table's, if there are any; and give a new table its key."""
     with if_possible(cursor, found.name):
-        parts = {"differs": merge.differs(read_back=True), **record_parts(merge, found)}
-        execute(cursor, "fingerprints_record", **merge.target, **parts)
+        if any_same:
+            parts = {"differs": merge.differs(read_back=True), **record_parts(merge, found)}
+            execute(cursor, "fingerprints_record", **merge.target, **parts)
         if found.is_new:
             cursor.execute(f"ALTER TABLE {found.name} ADD PRIMARY KEY ({quoted(merge.key)})")
 

@@ -148,12 +148,10 @@ def _whole_records(
     for _ in range(end, len(text), step):
         scanner.scan(step)
         if scanner.end - scanner.start > max(0, size - step):
-            ends = scanner.ends()
-            yield *scanner.take(), ends
+            yield scanner.take()
     scanner.finish()
     if scanner.start < len(text):
-        ends = scanner.ends()
-        yield *scanner.take(), ends
+        yield scanner.take()
 
 
 def _those(data: bytes, ends: Indexes, wanted: Bools) -> bytes:

@@ -37,6 +37,8 @@ class Staged:
 
     table: TableSchema
     alignment: Alignment
+    fingerprints: Fingerprints | None = None
+    """By which records are left out that the table holds."""
     read: int = 0
     rejected: Reasons = field(default_factory=dict)
     nameless: int = 0
@@ -45,6 +47,11 @@ class Staged:
     """Column to how many values lost digits of a second."""
     filled: Counter[str] = field(default_factory=Counter)
     """Column to how many values of the file are not null."""
+
+    @property
+    def left_out(self) -> int:
+        """Records of the file that are not in the staging table, since the table holds them."""
+        return self.fingerprints.left_out if self.fingerprints else 0
 
 
 def stage(
@@ -64,9 +71,9 @@ def stage(
     with suppress(RowError), savepoint(cursor):
         cursor.execute(TEMP_BUFFERS)
     cursor.execute(staging_ddl(alignment, has_fingerprints=fingerprints is not None))
-    staged = Staged(table, alignment)
-    fill(cursor, snapshot, staged, max_rejected, fingerprints)
-    rows = staged.read + (fingerprints.left_out if fingerprints else 0)
+    staged = Staged(table, alignment, fingerprints)
+    fill(cursor, snapshot, staged, max_rejected)
+    rows = staged.read + staged.left_out
     if snapshot.rows not in (None, rows):
         raise ObjectInvalid(
             f"{snapshot.object}: expected {snapshot.rows} rows, as its metadata says, found {rows}. Nothing was "
@@ -76,18 +83,16 @@ def stage(
     if fingerprints is not None and settle(cursor, fingerprints, alignment):
         # known records that are not alone with their key were left out, and are staged after all
         before = set(staged.rejected)
-        fill(cursor, snapshot, staged, max_rejected, fingerprints)
+        fill(cursor, snapshot, staged, max_rejected)
         rejected = {record: reason for record, reason in staged.rejected.items() if record not in before}
         staged.nameless += note_rejected(cursor, alignment, rejected_records(snapshot.path, rejected, alignment))
     return staged
 
 
-def fill(
-    cursor: Cursor, snapshot: Snapshot, staged: Staged, max_rejected: int, fingerprints: Fingerprints | None
-) -> None:
+def fill(cursor: Cursor, snapshot: Snapshot, staged: Staged, max_rejected: int) -> None:
     """Stage the file's rows that the fingerprints want, all without any."""
     alignment = staged.alignment
-    chunks = read_chunks(snapshot.path, len(alignment.columns), sieve=fingerprints)
+    chunks = read_chunks(snapshot.path, len(alignment.columns), sieve=staged.fingerprints)
     for prepared in prepared_chunks(chunks, alignment, judges_nulls=not staged.table.rewrites_rows):
         staged.read += prepared.read
         staged.rejected |= prepared.rejected

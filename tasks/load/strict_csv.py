@@ -55,24 +55,20 @@ class Scanner:
         self.inside = False
         self._ends: list[Indexes] | None = [] if keep_ends else None
 
-    def take(self) -> tuple[bytes, int, int]:
-        """The whole records not yet taken, their first line, and how many they are."""
+    def take(self) -> tuple[bytes, int, int, Indexes]:
+        """The whole records not yet taken, their first line, their number, and where each ends (if that is kept)."""
         data = self.text[self.start : self.end]
         if not data.endswith(b"\n"):
             data += b"\r\n" if self.crlf else b"\n"
-        taken = data, self.line, self.records
+        ends = np.concatenate([*(self._ends or ()), np.empty(0, np.intp)]) - self.start
+        if self._ends:
+            self._ends.clear()
+        taken = data, self.line, self.records, ends
         left = self.text[self.end : self.done].count(b"\n")
         self.line, self.lines, self.records, self.start = self.line + self.lines - left, left, 0, self.end
         if isinstance(self.text, mmap.mmap):
             self.text.madvise(mmap.MADV_DONTNEED, 0, self.start)  # else the whole file counts as our memory
         return taken
-
-    def ends(self) -> Indexes:
-        """Where the whole records not yet taken end, counted from the first one's begin; call before `take`."""
-        ends = np.concatenate([*(self._ends or ()), np.empty(0, np.intp)]) - self.start
-        if self._ends:
-            self._ends.clear()
-        return ends
 
     def scan(self, count: int) -> None:
         """Check the next `count` bytes.

@@ -7,19 +7,17 @@ from prefect import task
 from psycopg2.extensions import cursor as Cursor
 
 from tasks.load.align import Alignment, align
-from tasks.load.compare import Compared, compare
-from tasks.load.database import execute, savepoint, transaction
+from tasks.load.changes import Changes, find_changes
+from tasks.load.database import savepoint, transaction
 from tasks.load.departures import (
     Departures,
     check_columns,
     count_departures,
     departure_statement,
-    find_leavers,
     keep_referenced,
     takes_along,
 )
 from tasks.load.duplicates import drop_duplicates
-from tasks.load.emptied import check_emptied
 from tasks.load.evolve import add_columns, create_missing, default_columns
 from tasks.load.fingerprints import (
     Fingerprints,
@@ -31,7 +29,6 @@ from tasks.load.fingerprints import (
 from tasks.load.history import open_history, write_history
 from tasks.load.ledger import (
     Committed,
-    EarlierLoads,
     check_clock,
     committed_by_this_run,
     find_earlier,
@@ -139,20 +136,15 @@ def load(
         add_columns(cursor, table, alignment)
     # before anything is written: what loads without history have changed is found by comparing
     history = open_history(cursor, merge, dry_run=options.dry_run) if options.history else None
-    left_out = fingerprints.left_out if fingerprints else 0
     # where most rows change, recording them would cost more than it saves
-    records = not options.dry_run and changes.compared.changed * 2 <= staged.read + left_out
+    records = not options.dry_run and changes.compared.changed * 2 <= staged.read + staged.left_out
     recorded = recording(cursor, merge, fingerprints) if records else None
     outcome = write_changes(cursor, merge, snapshot, staged, changes, limit, recorded)
     rejected = rejected_records(snapshot.path, outcome.rejected, alignment)
     # inside the transaction: if the upload fails, nothing is loaded
     rejects = publish_rejects(snapshot, rejected, blocks) if rejected and not options.dry_run else None
-    loaded = summed_up(merge, staged, changes, outcome)
     loaded = replace(
-        loaded,
-        read=loaded.read + left_out,
-        unchanged=loaded.unchanged + left_out,
-        recognised=f"{left_out} rows" if left_out else "",
+        summed_up(merge, staged, changes, outcome),
         duplicates=duplicates,
         rejected=len(rejected),
         rejects=rejects,
@@ -166,38 +158,10 @@ def load(
         rows = write_history(cursor, merge, history, changes.compared, load_id, all_written=not outcome.unwritten)
         loaded = replace(loaded, history=f"{rows} rows added to {history.name}")
     if recorded is not None:
-        record_same(cursor, merge, recorded)
+        record_same(cursor, merge, recorded, any_same=changes.compared.same > 0)
     if fingerprints is not None:
         forget_leavers(cursor, merge, fingerprints)
     return loaded
-
-
-@dataclass
-class Changes:
-    """What the staged rows would change."""
-
-    compared: Compared
-    departures: Departures
-    new_keys: list[str]
-    vanished_keys: list[str]
-    differences: list[tuple[int, str, str]]
-
-
-def find_changes(
-    cursor: Cursor,
-    merge: Merge,
-    snapshot: Snapshot,
-    staged: Staged,
-    options: LoadOptions,
-    earlier: EarlierLoads,
-    ids_in_run: SnapshotIds | None,
-) -> Changes:
-    """Compare the staged rows with the table: leavers, changed rows, columns that empty. Nothing is written yet."""
-    departures = find_leavers(cursor, merge, snapshot, options, staged.nameless, earlier.newer, ids_in_run)
-    compared = compare(cursor, merge)
-    new_keys, vanished_keys = check_emptied(cursor, merge, snapshot, staged.filled, options.max_emptied)
-    differences = first_differences(cursor, merge, options.show_values) if options.dry_run else []
-    return Changes(compared, departures, new_keys, vanished_keys, differences)
 
 
 class MightCascade(Exception):
@@ -252,10 +216,11 @@ def summed_up(merge: Merge, staged: Staged, changes: Changes, outcome: Outcome) 
     """What there is to report, but for duplicates and rejected rows."""
     written, left = outcome.written, outcome.left
     return Loaded(
-        read=staged.read,
+        read=staged.read + staged.left_out,
         inserted=written.inserted,
         updated=written.updated,
-        unchanged=written.unchanged,
+        unchanged=written.unchanged + staged.left_out,
+        recognised=f"{staged.left_out} rows" if staged.left_out else "",
         departed=left.departed,
         returned=written.returned,
         altered=written.altered,
@@ -284,9 +249,3 @@ def as_committed(committed: Committed, snapshot: Snapshot) -> Loaded:
 def known_rows(snapshot: Snapshot) -> int:
     """How many rows the file has, before it is read: by its metadata, else counted."""
     return count_records(snapshot.path) if snapshot.rows is None else snapshot.rows
-
-
-def first_differences(cursor: Cursor, merge: Merge, show_values: bool, count: int = 10) -> list[tuple[int, str, str]]:
-    """For a dry run: the first rows that would be new or changed, and in which columns, if the table takes them."""
-    execute(cursor, "differences", {"count": count}, **merge.target, changes=merge.changes(show_values))
-    return sorted((record, key, what) for record, key, what in cursor.fetchall())

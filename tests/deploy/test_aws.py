@@ -106,8 +106,8 @@ def test_what_the_rule_matches_is_what_the_webhook_service_wants(stack: Stack) -
         "detail-type": [event["detail-type"]],
         "detail": {"bucket": {"name": [BUCKET]}, "object": {"key": [{"prefix": name} for name in PREFIXES]}},
     }
-    [told], _ = created_objects(event)
-    assert SnapshotFilter(BUCKET, PREFIXES).wants(told)
+    [created], _ = created_objects(event)
+    assert SnapshotFilter(BUCKET, PREFIXES).wants(created)
 
 
 def test_the_rule_delivers_to_the_webhook_service_with_its_key_for_a_day(stack: Stack) -> None:

@@ -170,9 +170,9 @@ def test_a_plain_file_is_staged_whole(loaded: Loader) -> None:
 def test_what_another_session_writes_meanwhile_is_not_recorded(loaded: Loader, monkeypatch: pytest.MonkeyPatch) -> None:
     record = fingerprints.record_same
 
-    def after_another_session(*arguments: Any) -> None:
+    def after_another_session(*arguments: Any, **named: Any) -> None:
         loaded.database.query(f"UPDATE {TABLE} SET city = 'Leeds' WHERE first_name = 'name 3'")
-        record(*arguments)
+        record(*arguments, **named)
 
     loaded.database.query(f"TRUNCATE {BESIDE}")
     monkeypatch.setattr(upsert, "record_same", after_another_session)

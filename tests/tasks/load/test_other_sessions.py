@@ -83,7 +83,7 @@ def late_edit(loader: Loader, monkeypatch: pytest.MonkeyPatch, name: str, edited
         )
         return found
 
-    monkeypatch.setattr("tasks.load.upsert.compare", compare_and_edit)
+    monkeypatch.setattr("tasks.load.changes.compare", compare_and_edit)
 
 
 @pytest.mark.parametrize(("edited", "stays"), [("2026-03-01T00:00:00Z", True), ("2025-01-01T00:00:00Z", False)])
