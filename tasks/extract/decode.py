@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from tasks.columns import SECRET_KEYS
 from tasks.errors import ConfigError
+from tasks.extract.unique_names import UniqueNames
 from tasks.streams import Stream
 
 MAX_COLUMNS = 1_600
@@ -55,6 +56,7 @@ class PageDecoder:
         self._custom_keys: set[str] = set()
         self._met: set[str] = set()
         self._decoder = self._new_decoder()
+        self._unique_names = UniqueNames()
 
     def decode(self, body: bytes) -> Any:
         """The envelope: `totalItems`, `returnedItems`, `limit`, and `items`, a list of structs; None where absent.
@@ -62,14 +64,21 @@ class PageDecoder:
         Raises:
             msgspec.ValidationError: the body is whole JSON, but not such an envelope.
             msgspec.DecodeError: it is not whole JSON.
+            ConfigError: an object has two values under one name.
         """
         body = mark_minus_zero(body)
         try:
-            return self._decoder.decode(body)
+            page = self._decoder.decode(body)
         except msgspec.ValidationError:
             if not self._learn(body):
                 raise
-            return self._decoder.decode(body)
+            page = self._decoder.decode(body)
+        if repeated := self._unique_names.repeated(body, page.items or []):
+            raise ConfigError(
+                f"the LMS sends the key {repeated!r} twice in one object. One value would be lost, so nothing was "
+                "published. Ask Absorb which one is meant."
+            ).about_one_scope()
+        return page
 
     @property
     def keys(self) -> int:
