@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from tasks.columns import SECRET_KEYS
 from tasks.errors import ConfigError
-from tasks.extract.unique_names import UniqueNames
+from tasks.unique_names import UniqueNames
 from tasks.streams import Stream
 
 MAX_COLUMNS = 1_600

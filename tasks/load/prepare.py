@@ -14,6 +14,7 @@ from tasks.load.arrays import NotAnArray, array_literal, elements, to_utc
 from tasks.load.formats import Format, sortable
 from tasks.load.reasons import Reasons
 from tasks.load.records import Chunk
+from tasks.unique_names import repeated_name
 
 RECORD = "_record"
 FINGERPRINT = "_fingerprint"
@@ -24,6 +25,7 @@ WIDE_BYTES = 1 << 28
 NUL = "contains a NUL character, which PostgreSQL cannot store"
 NO_KEY = "expected a key, found none"
 NOT_NULL = "must have a value (NOT NULL)"
+ONE_NAME = "expected JSON in which no object has the same name twice, since jsonb would keep only the last value"
 
 
 @dataclass
@@ -41,21 +43,27 @@ class Prepared:
     """Column to how many of its values are not null."""
 
 
-def prepared_chunks(chunks: Iterator[Chunk], alignment: Alignment, judges_nulls: bool) -> Iterator[Prepared]:
+def prepared_chunks(
+    chunks: Iterator[Chunk], alignment: Alignment, *, judges_nulls: bool, judges_names: bool
+) -> Iterator[Prepared]:
     """Each chunk prepared, one ahead of the one in use: a second core reads while PostgreSQL copies."""
     with ThreadPoolExecutor(1, "read-ahead") as pool:
-        chunks_prepared = (prepare(chunk, alignment, judges_nulls) for chunk in chunks)
+        chunks_prepared = (
+            prepare(chunk, alignment, judges_nulls=judges_nulls, judges_names=judges_names) for chunk in chunks
+        )
         ahead = pool.submit(next, chunks_prepared, None)
         while (prepared := ahead.result()) is not None:
             ahead = pool.submit(next, chunks_prepared, None)
             yield prepared
 
 
-def prepare(chunk: Chunk, alignment: Alignment, judges_nulls: bool) -> Prepared:
+def prepare(chunk: Chunk, alignment: Alignment, *, judges_nulls: bool, judges_names: bool) -> Prepared:
     """One chunk, ready for COPY.
 
     Args:
         judges_nulls: reject a null where the table wants a value; not if a trigger of the table may fill it in.
+        judges_names: reject an object that has a name twice where the table would keep one value; our own extract
+            writes none.
     """
     read = chunk.table.num_rows
     prepared = Prepared(chunk.table, read)
@@ -78,6 +86,10 @@ def prepare(chunk: Chunk, alignment: Alignment, judges_nulls: bool) -> Prepared:
     for column in alignment.loaded if judges_nulls else ():
         if column.required:
             reject_rows(prepared, chunk, pc.is_null(texts_of(chunk, column)), column, NOT_NULL)
+    for column in alignment.loaded if judges_names else ():
+        if "jsonb" in (column.base, column.format.staged_as):
+            wrong = pa.array([loses_value(text) for text in texts_of(chunk, column).to_pylist()], pa.bool_())
+            reject_rows(prepared, chunk, wrong, column, ONE_NAME)
     prepared.rows = pa.table(columns)
     if prepared.rejected:
         fits = np.isin(chunk.numbers, list(prepared.rejected), invert=True)
@@ -123,6 +135,18 @@ def reject_rows(prepared: Prepared, chunk: Chunk, wrong: pa.Array, column: Align
     """Reject the rows that are `wrong`, unless another column was to blame before; null is not wrong."""
     for index in np.flatnonzero(pc.fill_null(wrong, False).to_numpy(zero_copy_only=False)):
         prepared.rejected.setdefault(int(chunk.numbers[index]), (column.name, reason))
+
+
+def loses_value(text: str | None) -> bool:
+    """Whether a text is JSON in which an object has two values under one name.
+
+    >>> loses_value('{"a":1,"a":2}'), loses_value('{"a":1'), loses_value(None)
+    (True, False, False)
+    """
+    try:
+        return text is not None and repeated_name(text) is not None
+    except (ValueError, RecursionError):  # PostgreSQL says what is wrong with it
+        return False
 
 
 def prepare_column(texts: pa.Array, column: AlignedColumn, prepared: Prepared, chunk: Chunk) -> pa.Array:

@@ -93,7 +93,8 @@ def fill(cursor: Cursor, snapshot: Snapshot, staged: Staged, max_rejected: int) 
     """Stage the file's rows that the fingerprints want, all without any."""
     alignment = staged.alignment
     chunks = read_chunks(snapshot.path, len(alignment.columns), sieve=staged.fingerprints)
-    for prepared in prepared_chunks(chunks, alignment, judges_nulls=not staged.table.rewrites_rows):
+    judges_nulls = not staged.table.rewrites_rows
+    for prepared in prepared_chunks(chunks, alignment, judges_nulls=judges_nulls, judges_names=snapshot.is_plain):
         staged.read += prepared.read
         staged.rejected |= prepared.rejected
         staged.cut += prepared.cut

@@ -1,4 +1,4 @@
-"""No object of a page has two values under one name: decoders keep the last one, and the other would be lost."""
+"""JSON in which no object has two values under one name: decoders keep the last one, and the other would be lost."""
 
 import json
 import re
@@ -67,8 +67,11 @@ def named_values(body: bytes) -> int | None:
     return values
 
 
-def repeated_name(body: bytes) -> str | None:
+def repeated_name(body: bytes | str) -> str | None:
     """The first name that one object has twice, the first time with a value, by reading all of the body.
+
+    Raises:
+        ValueError: it is not JSON.
 
     >>> repeated_name(b'{"a":null,"a":[{"b":1,"b":null}]}')
     'b'

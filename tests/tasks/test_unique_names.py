@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from sandbox.lms import SimulatedLms
 from sandbox.people import DEPARTMENT
 from tasks.errors import ConfigError
-from tasks.extract import unique_names
+from tasks import unique_names
 from tasks.extract.decode import PageDecoder
-from tasks.extract.unique_names import UniqueNames, named_values
+from tasks.unique_names import UniqueNames, named_values
 from tasks.streams import MEMBERS
 from tests.tasks.extract.test_exchange import fetch
 
