@@ -39,7 +39,9 @@ def main(flow: Flow[..., Any], arguments: Sequence[str] | None = None) -> int:
     with ExitStack() as api:  # the alert, too, reads its block from Prefect
         try:
             api.enter_context(prefect_api())
-            with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: HEARTBEAT_S}), tags(TAG):
+            # nobody watches a server that ends with this script, and for heartbeats a run ends up to a second later
+            beats = HEARTBEAT_S if is_shared() else None
+            with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: beats}), tags(TAG):
                 flow(**parameters)
         except (Exception, KeyboardInterrupt) as raised:
             error = prefect_problem(raised) or raised

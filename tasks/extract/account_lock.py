@@ -31,7 +31,8 @@ DEAD_AFTER_S = 120.0
 REFRESH_S = 20.0
 POLL_S = 2.0
 FREED_WITHIN_S, FREED_AT_THE_END_S = 0.3, 10.0
-"""How long a run waits for its lock to be freed; after that, freeing it continues in the background."""
+"""How long a run waits for its lock to be freed; after that, freeing it continues in the background: while its SQLite
+database is being written, Prefect answers 503, and its client waits for two seconds before it asks again."""
 PREFECT_ERRORS = (httpx.HTTPError, ObjectNotFound, RuntimeError)
 """What Prefect's client raises where the server is down, restarting, or refuses."""
 

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from unittest.mock import patch
 
+from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 from prefect.testing.utilities import prefect_test_harness
 
 from sandbox.prefect_home import put_database
@@ -23,5 +24,6 @@ def own_prefect_api() -> Iterator[None]:
     with (
         patch("prefect.testing.utilities.mkdtemp", folder_with_database),
         prefect_test_harness(server_startup_timeout=120),
+        temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}),  # each run ends up to a second later for them
     ):
         yield

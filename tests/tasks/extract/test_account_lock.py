@@ -33,6 +33,13 @@ print("freed", flush=True)
 STREAMS: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
 
 
+@pytest.fixture
+def locking(in_process: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
+    """A sandbox whose runs take the lock, unlike those of other tests."""
+    monkeypatch.setattr("tasks.extract.account_lock.is_shared", lambda: True)
+    return in_process
+
+
 def test_runs_of_two_flows_do_not_end_each_others_session(clean: Sandbox, server: PrefectServer) -> None:
     clean.lms.add_people(30)
     clean.lms.inject(faults.delay(1.5, times=None))
@@ -48,27 +55,27 @@ def test_runs_of_two_flows_do_not_end_each_others_session(clean: Sandbox, server
     assert clean.lms.requests == 2 * one_run
 
 
-def test_a_run_waits_for_the_account(in_process: Sandbox) -> None:
-    in_process.lms.add_people(3)
+def test_a_run_waits_for_the_account(locking: Sandbox) -> None:
+    locking.lms.add_people(3)
     reports: list[Any] = []
     waiting = threading.Thread(target=lambda: reports.append(lms_to_s3()))
     with one_run_an_account(None):
         waiting.start()
         waiting.join(3)
         assert waiting.is_alive()
-        assert in_process.lms.requests == []
+        assert locking.lms.requests == []
     waiting.join(60)
     assert reports[0]["rows"] == 3
 
 
-def test_a_run_does_not_wait_for_ever(in_process: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_does_not_wait_for_ever(locking: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tasks.extract.account_lock.LONGEST_WAIT_S", 0.5)
     with one_run_an_account(None), pytest.raises(LmsUnavailable, match="other runs used this LMS account"):
         lms_to_s3()
-    assert len(in_process.aws.alerts()) == 1
+    assert len(locking.aws.alerts()) == 1
 
 
-def test_another_account_has_a_turn_of_its_own(in_process: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_account_has_a_turn_of_its_own(locking: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     name = limit_name(lms_account(None))
     monkeypatch.setenv("LMS_USERNAME", "another")
     assert limit_name(lms_account(None)) != name

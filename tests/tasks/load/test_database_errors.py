@@ -112,6 +112,7 @@ def test_a_table_that_somebody_holds_ends_in_a_lock_timeout(
 ) -> None:
     load(files[0], 0)
     monkeypatch.setattr(module, "SESSION", module.SESSION.replace("60s", "300ms"))
+    monkeypatch.setattr("tasks.load.fingerprints.LOCK_TIMEOUT", module.LOCK_TIMEOUT.replace("60s", "300ms"))
     holder = database.connect()
     holder.cursor().execute("LOCK TABLE department_members IN SHARE ROW EXCLUSIVE MODE")
     with pytest.raises(Unreachable, match="another session held a lock .* 55P03"):
