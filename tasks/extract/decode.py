@@ -9,8 +9,8 @@ import pyarrow as pa
 
 from tasks.columns import SECRET_KEYS
 from tasks.errors import ConfigError
-from tasks.unique_names import UniqueNames
 from tasks.streams import Stream
+from tasks.unique_names import UniqueNames
 
 MAX_COLUMNS = 1_600
 """PostgreSQL's most columns of a table, and so the most keys that can be of use. https://www.postgresql.org/docs/current/limits.html"""

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from sandbox.lms import SimulatedLms
 from sandbox.people import DEPARTMENT
-from tasks.errors import ConfigError
 from tasks import unique_names
+from tasks.errors import ConfigError
 from tasks.extract.decode import PageDecoder
-from tasks.unique_names import UniqueNames, named_values
 from tasks.streams import MEMBERS
+from tasks.unique_names import UniqueNames, named_values
 from tests.tasks.extract.test_exchange import fetch
 
 BODIES = {
