@@ -2,20 +2,21 @@
 
 import json
 import os
-import statistics
 import subprocess
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
-from sandbox.aws import SimulatedAws
+from benchmarks.s3_server import RcloneS3
 from sandbox.postgres import DATABASE, PASSWORD, USER, Postgres
 from sandbox.stack import INHERITED, ROOT
 from tasks.load.database import quoted
@@ -32,34 +33,50 @@ CREATE TRIGGER refuse BEFORE INSERT OR UPDATE ON {TABLE} FOR EACH ROW EXECUTE FU
 """
 
 
+REFERENCE = f"DROP TABLE IF EXISTS reference; CREATE TABLE reference (LIKE {TABLE} INCLUDING ALL)"
+"""An empty table for psql, like ours."""
+
+
 @dataclass(frozen=True)
-class Figure:
-    """Medians of one step at one size; `wall` is the whole process, Python's start and imports included."""
+class Run:
+    """One run of one step; `wall` is the whole process, Python's start and imports included."""
 
     seconds: float
     wall: float
     peak_mb: float = 0.0
-    spread: float = 0.0
-    """How far the slowest run was from the fastest, as a part of the median."""
+
+
+@dataclass(frozen=True)
+class Act:
+    """One thing that is measured in each round."""
+
+    name: str
+    """Its name in `benchmarks.report`."""
+    measure: Callable[[], Run]
+    before: Callable[[], object] = lambda: None
+    """Done before each run, and not measured."""
 
 
 class Bench:
     """The servers, and what was measured on them at one size.
 
     Attributes:
-        figures: what was measured, by its name in `benchmarks.report`.
+        runs: the runs of each act, by its name; the first of one was in the same round as the first of another.
         csv_bytes: the snapshot's size.
     """
 
-    def __init__(self, members: int, runs: int, aws: SimulatedAws, postgres: Postgres, folder: Path) -> None:
-        self.members, self.runs = members, runs
-        self.aws, self.postgres, self.folder = aws, postgres, folder
-        self.figures: dict[str, Figure] = {}
+    def __init__(
+        self, members: int, rounds: int, s3: RcloneS3, sns: dict[str, str], postgres: Postgres, folder: Path
+    ) -> None:
+        self.members, self.rounds = members, rounds
+        self.s3, self.postgres, self.folder = s3, postgres, folder
+        self.runs: dict[str, list[Run]] = defaultdict(list)
         self.csv_bytes = 0
         self.generation = 0
         self.environment = {
             **{name: os.environ[name] for name in INHERITED if name in os.environ},
-            **aws.environment(),
+            **sns,
+            **s3.environment(),
             **postgres.environment(),
             "S3_DEPARTMENT_MEMBERS_PATH": "members.csv",
             "PREFECT_HOME": str(folder / "prefect"),
@@ -68,94 +85,92 @@ class Bench:
     def run(self) -> None:
         """Measure everything of this size."""
         with self.lms():
-            self.extracts()
+            self.play(self.extracts())
             csv = self.folder / "members.csv"
-            with csv.open("wb") as file:
-                self.aws.s3.download_fileobj(self.environment["S3_BUCKET_NAME"], "members.csv", file)
+            self.s3.s3.download_file(self.environment["S3_BUCKET_NAME"], "members.csv", str(csv))
             self.csv_bytes = csv.stat().st_size
-            self.loads(csv)
-            self.whole()
+            self.play(self.loads(csv))
+            self.play([Act("row by row", lambda: self.step("row_by_row", str(csv)), self.drop)], rounds=1)
+            self.step("nothing")  # Prefect makes its database
+            self.play(self.whole())
+            self.play(self.dlts(), rounds=1)
         if self.members <= MOST_FOR_LATENCY:
             with self.lms(latency_s=0.2):
-                self.take("latency 1", lambda: self.step("fetch", LMS_MAX_CONNECTIONS="1"), runs=1)
-                self.take("latency 8", lambda: self.step("fetch", LMS_MAX_CONNECTIONS="8"), runs=1)
+                acts = [Act(f"latency {n}", partial(self.step, "fetch", LMS_MAX_CONNECTIONS=n)) for n in ("1", "8")]
+                self.play(acts, rounds=1)
 
-    def extracts(self) -> None:
+    def extracts(self) -> list[Act]:
         """The extract beside the same pages thrown away."""
-        self.take("throw away", lambda: self.step("throw_away", str(self.members)))
-        self.take("extract", lambda: self.step("extract"))
+        return [
+            Act("throw away", lambda: self.step("throw_away", str(self.members))),
+            Act("extract", lambda: self.step("extract")),
+        ]
 
-    def loads(self, csv: Path) -> None:
-        """The load beside psql and a loop of inserts: all new, none changed, some changed, all changed, some bad."""
+    def loads(self, csv: Path) -> list[Act]:
+        """The load beside psql: all new, none changed, some changed, all changed, some bad."""
         size = str(self.members)
 
-        def load(path: Path) -> Figure:
-            return self.step("load", str(path), size)
+        def load(path: Path, *options: str) -> Run:
+            return self.step("load", str(path), size, *options)
 
-        self.take("load new", lambda: load(csv), before=self.drop)
-        self.take("load unchanged", lambda: load(csv))
-        self.changing("load", csv)
-        self.take("load changed", lambda: load(self.changed(csv, 1)))
-        self.take("staged unchanged", lambda: self.step("load", str(csv), size, "staged"), before=lambda: load(csv))
-        self.changing("staged", csv, "staged")
-        self.take("history new", lambda: self.step("load", str(csv), size, "history"), before=self.drop)
-        self.take("history 1%", lambda: self.step("load", str(self.changed(csv, 100)), size, "history"))
-        self.take("load ten uncastable", lambda: load(self.changed(csv, 1, bad="gender")))
-        self.psql(f"ALTER TABLE {TABLE} ADD CONSTRAINT no_such_title CHECK (job_title IS DISTINCT FROM 'bad')")
-        self.take("load ten refused", lambda: load(self.changed(csv, 1, bad="job_title")))
-        self.psql(TRIGGER)
-        self.take("load trigger", lambda: load(self.changed(csv, 1)))
-        self.take("load ten by trigger", lambda: load(self.changed(csv, 1, bad="city")))
-        statement, empty = self.reference(csv)
-        self.take("psql new", lambda: self.psql(statement), before=lambda: self.psql(empty))
-        self.take("psql changed", lambda: self.psql(statement))
-        self.take("row by row", lambda: self.step("row_by_row", str(csv)), before=self.drop, runs=1)
+        def load_changed(every: int, *options: str) -> Run:
+            return load(self.changed(csv, every), *options)
 
-    def changing(self, name: str, csv: Path, *options: str) -> None:
-        """The load where some of the rows have changed since the last one."""
-        for share, every in SHARES.items():
+        def changing(name: str, *options: str) -> list[Act]:
+            return [Act(f"{name} {share}", partial(load_changed, every, *options)) for share, every in SHARES.items()]
 
-            def load(every: int = every) -> Figure:
-                return self.step("load", str(self.changed(csv, every)), str(self.members), *options)
+        check = f"ALTER TABLE {TABLE} ADD CONSTRAINT no_such_title CHECK (job_title IS DISTINCT FROM 'bad')"
+        return [
+            Act("load new", lambda: load(csv), self.drop),
+            Act("psql new", lambda: self.psql(self.reference(csv)), lambda: self.psql(REFERENCE)),
+            Act("psql changed", lambda: self.psql(self.reference(csv))),
+            Act("load unchanged", lambda: load(csv)),
+            *changing("load"),
+            Act("load changed", lambda: load_changed(1)),
+            Act("staged unchanged", lambda: load(csv, "staged"), lambda: load(csv)),
+            *changing("staged", "staged"),
+            Act("staged changed", lambda: load_changed(1, "staged")),
+            Act("load ten uncastable", lambda: load(self.changed(csv, 1, bad="gender"))),
+            Act("load ten refused", lambda: load(self.changed(csv, 1, bad="job_title")), lambda: self.psql(check)),
+            Act("load trigger", lambda: load_changed(1), lambda: self.psql(TRIGGER)),
+            Act("load ten by trigger", lambda: load(self.changed(csv, 1, bad="city"))),
+            Act("history new", lambda: load(csv, "history"), self.drop),
+            Act("history 1%", lambda: load_changed(100, "history")),
+        ]
 
-            self.take(f"{name} {share}", load)
+    def whole(self) -> list[Act]:
+        """`department_sync` as a script, beside an empty flow."""
+        return [
+            Act("usual flow", lambda: self.step("usual")),
+            Act("empty flow", lambda: self.step("nothing")),
+            Act("sync new", lambda: self.step("sync"), self.drop),
+            Act("sync unchanged", lambda: self.step("sync")),
+        ]
 
-    def whole(self) -> None:
-        """`department_sync` beside an empty flow and dlt."""
-        self.step("nothing")  # Prefect makes its database
-        self.take("empty flow", lambda: self.step("nothing"))
-        self.take("sync new", lambda: self.step("sync"), before=self.drop)
-        self.take("sync unchanged", lambda: self.step("sync"))
-        self.take(
-            "dlt new", self.dlt, before=lambda: self.psql("DROP SCHEMA IF EXISTS dlt, dlt_staging CASCADE"), runs=1
-        )
-        self.take("dlt unchanged", self.dlt, runs=1)
+    def dlts(self) -> list[Act]:
+        """The same by dlt."""
+        empty = "DROP SCHEMA IF EXISTS dlt, dlt_staging CASCADE"
+        return [Act("dlt new", self.dlt, lambda: self.psql(empty)), Act("dlt unchanged", self.dlt)]
 
-    def take(
-        self, name: str, measure: Callable[[], Figure], *, before: Callable[[], object] = lambda: None, runs: int = 0
-    ) -> None:
-        """Measure some times, after `before` each time, and keep the medians."""
-        taken = []
-        for _ in range(runs or self.runs):
-            before()
-            taken.append(measure())
-        seconds, wall, peak_mb = (
-            statistics.median(getattr(figure, of) for figure in taken) for of in ("seconds", "wall", "peak_mb")
-        )
-        costs = [figure.seconds for figure in taken]
-        self.figures[name] = Figure(seconds, wall, peak_mb, (max(costs) - min(costs)) / seconds)
-        sys.stderr.write(f"{self.members:>9,}  {name:<20} {self.figures[name].seconds:8.2f} s\n")
+    def play(self, acts: list[Act], rounds: int = 0) -> None:
+        """Measure each act in each round: what stands beside its reference was measured a moment before or after it."""
+        for number in range(rounds or self.rounds):
+            for act in acts:
+                act.before()
+                taken = act.measure()
+                self.runs[act.name].append(taken)
+                sys.stderr.write(f"{self.members:>9,}  round {number + 1}  {act.name:<20} {taken.seconds:8.2f} s\n")
 
-    def step(self, name: str, *arguments: str, **environment: str) -> Figure:
+    def step(self, name: str, *arguments: str, **environment: str) -> Run:
         """One run of a step of `benchmarks.steps`."""
         out, wall = self.process([sys.executable, "-m", "benchmarks.steps", name, *arguments], environment)
         result = json.loads(out.splitlines()[-1])
-        return Figure(result["seconds"], wall, result["peak_mb"])
+        return Run(result["seconds"], wall, result["peak_mb"])
 
-    def dlt(self) -> Figure:
+    def dlt(self) -> Run:
         """One run of dlt, the whole process."""
         _, wall = self.process([str(REFERENCES), "benchmarks/dlt_reference.py", str(self.folder / "dlt")], {})
-        return Figure(wall, wall)
+        return Run(wall, wall)
 
     def process(self, command: list[str], environment: dict[str, str]) -> tuple[str, float]:
         """What a command printed, and the seconds it took."""
@@ -187,7 +202,7 @@ class Bench:
         """An empty database."""
         self.psql(f"DROP TABLE IF EXISTS {TABLE}, {TABLE}_history, {TABLE}_fingerprints, lms_loads, reference CASCADE")
 
-    def psql(self, script: str) -> Figure:
+    def psql(self, script: str) -> Run:
         """What psql takes for a script."""
         began = time.perf_counter()
         command = [str(self.postgres.bin / "psql"), "-qX", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1"]
@@ -196,21 +211,20 @@ class Bench:
         environment = {**self.environment, **library}
         subprocess.run(command, input=script, env=environment, text=True, check=True, capture_output=True)
         seconds = time.perf_counter() - began
-        return Figure(seconds, seconds)
+        return Run(seconds, seconds)
 
-    def reference(self, csv: Path) -> tuple[str, str]:
-        """psql's own COPY into a text staging table and one upsert; and what makes its table empty, like ours."""
+    def reference(self, csv: Path) -> str:
+        """psql's own COPY into a text staging table and one upsert."""
         names = csv.open(encoding="utf-8").readline().strip().replace('"', "").split(",")
         types = self.types()
         columns = ", ".join(map(quoted, names))
-        statement = (
+        return (
             f"CREATE TEMP TABLE staging ({', '.join(f'{quoted(name)} text' for name in names)});\n"
             f"\\copy staging from '{csv}' (format csv, header)\n"
             f"INSERT INTO reference ({columns}) SELECT {', '.join(f'{quoted(n)}::{types[n]}' for n in names)}"
             " FROM staging ON CONFLICT (lms_user_id) DO UPDATE SET "
             + ", ".join(f"{quoted(name)} = EXCLUDED.{quoted(name)}" for name in names[1:])
         )
-        return statement, f"DROP TABLE IF EXISTS reference; CREATE TABLE reference (LIKE {TABLE} INCLUDING ALL)"
 
     def types(self) -> dict[str, str]:
         """Column to type of the members' table."""

@@ -7,14 +7,17 @@ import subprocess
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
+from statistics import median
 
-from benchmarks.bench import REFERENCES, Bench, Figure
+from benchmarks.bench import REFERENCES, Bench
 from benchmarks.organisation import organisation_table
 from sandbox.stack import ROOT
 
 RESULTS = ROOT / "benchmarks" / "results.md"
 NOTES = ROOT / "benchmarks" / "notes.md"
 PLOT = ROOT / "benchmarks" / "results.svg"
+MOST_FOR_SHARES = 100_000
+SHOWN_SHARES = {"unchanged": 0, "1%": 1, "10%": 10, "50%": 50, "changed": 100}
 # name: what it is called, the reference it stands beside
 ROWS: dict[str, tuple[str, str | None]] = {
     "throw away": ("pages fetched and thrown away", None),
@@ -32,13 +35,15 @@ ROWS: dict[str, tuple[str, str | None]] = {
     "staged 1%": ("load without fingerprints, 1 % changed", "psql changed"),
     "staged 10%": ("load without fingerprints, 10 % changed", "psql changed"),
     "staged 50%": ("load without fingerprints, 50 % changed", "psql changed"),
+    "staged changed": ("load without fingerprints, all changed", "psql changed"),
     "history new": ("**load** with history, all new", "load new"),
     "history 1%": ("**load** with history, 1 % changed", "load 1%"),
     "load ten uncastable": ("**load**, all changed, ten rows that no cast takes", "load changed"),
     "load ten refused": ("**load**, all changed, ten rows that a CHECK refuses", "load changed"),
     "load trigger": ("**load**, all changed, into a table with a trigger", "load changed"),
     "load ten by trigger": ("**load**, the same, ten rows that the trigger refuses", "load trigger"),
-    "empty flow": ("an empty flow as a script, with the same imports", None),
+    "usual flow": ("an empty flow, started as Prefect starts one, with the same imports", None),
+    "empty flow": ("an empty flow as a script", "usual flow"),
     "sync new": ("**department_sync** as a script, all new", "dlt new"),
     "sync unchanged": ("**department_sync** as a script, nothing changed", "dlt unchanged"),
     "dlt new": ("dlt, all new", None),
@@ -46,58 +51,88 @@ ROWS: dict[str, tuple[str, str | None]] = {
     "latency 1": ("fetch, pages with 200 ms latency, 1 connection", None),
     "latency 8": ("**fetch**, pages with 200 ms latency, 8 connections", "latency 1"),
 }
-WHOLE = {"empty flow", "sync new", "sync unchanged", "dlt new", "dlt unchanged"}
+WHOLE = {"usual flow", "empty flow", "sync new", "sync unchanged", "dlt new", "dlt unchanged"}
 
 
-def cost(name: str, figure: Figure) -> float:
-    """Seconds: of the whole process where that is what one waits for, else of the step alone."""
-    return figure.wall if name in WHOLE else figure.seconds
+def costs(bench: Bench, name: str) -> list[float]:
+    """Seconds of each run: of the whole process where that is what one waits for, else of the step alone."""
+    return [run.wall if name in WHOLE else run.seconds for run in bench.runs[name]]
+
+
+def cost(bench: Bench, name: str) -> float:
+    """The median of the runs, in seconds."""
+    return median(costs(bench, name))
+
+
+def peak_mb(bench: Bench, name: str) -> float:
+    """The median of the runs' peaks, in MB."""
+    return median(run.peak_mb for run in bench.runs[name])
+
+
+def ratios(bench: Bench, name: str, reference: str) -> list[float]:
+    """Each run beside its reference in the same round, or beside the median where that was measured less often."""
+    own, others = costs(bench, name), costs(bench, reference)
+    beside = others if len(own) == len(others) else [median(others)] * len(own)
+    return sorted(seconds / other for seconds, other in zip(own, beside, strict=True))
+
+
+def spread(found: list[float], unit: str) -> str:
+    """The median, and the least and the most where there are several.
+
+    >>> spread([0.5, 1.0, 2.0], "×"), spread([0.5], "×")
+    ('1.00 × (0.50 to 2.00)', '0.50 ×')
+    """
+    several = f" ({min(found):.2f} to {max(found):.2f})" if len(found) > 1 else ""
+    return f"{median(found):.2f} {unit}{several}"
 
 
 def table(bench: Bench) -> list[str]:
     """The rows of one size."""
     lines = []
     for name, (what, reference) in ROWS.items():
-        if name not in bench.figures:
+        if name not in bench.runs:
             continue
-        seconds = cost(name, bench.figures[name])
-        beside = f"× {seconds / cost(reference, bench.figures[reference]):.2f} of {reference}" if reference else ""
-        peak = f"{bench.figures[name].peak_mb:,.0f}" if bench.figures[name].peak_mb else ""
+        seconds = cost(bench, name)
+        beside = (
+            f"{spread(ratios(bench, name, reference), '×')} of {ROWS[reference][0].strip('*')}" if reference else ""
+        )
+        peak = f"{peak_mb(bench, name):,.0f}" if peak_mb(bench, name) else ""
         lines.append(
-            f"| {bench.members:,} | {what} | {seconds:.2f} | {bench.figures[name].spread:.0%} | "
-            f"{bench.members / seconds:,.0f} | {peak} | {beside} |"
+            f"| {bench.members:,} | {what} | {seconds:.2f} | {bench.members / seconds:,.0f} | {peak} | {beside} |"
         )
     return lines
 
 
-def goals(bench: Bench, smaller: Bench | None) -> list[str]:
-    """Each goal, and how far it is; they are set for 100,000 members and more."""
-    if bench.members < 100_000:
-        return []
-    seconds = {name: cost(name, figure) for name, figure in bench.figures.items()}
-    own = seconds["sync new"] - seconds["empty flow"]
-    hundred_thousands = bench.members / 100_000
-    large = bench.members >= 1_000_000
-    rows = [
-        ("load, all new, beside psql", seconds["load new"] / seconds["psql new"], 1.35, "×"),
-        ("load, nothing changed, beside psql", seconds["load unchanged"] / seconds["psql changed"], 0.3, "×"),
-        ("load, 1 % changed, beside psql", seconds["load 1%"] / seconds["psql changed"], 0.3, "×"),
-        ("extract beyond the pages thrown away, a 100,000 members",
-         (seconds["extract"] - seconds["throw away"]) / hundred_thousands, 2.5, "s"),
-        ("department_sync less an empty flow, beside dlt", own / seconds["dlt new"], 0.25 if large else 0.33, "×"),
-        ("department_sync, Prefect's start included, beside dlt",
-         seconds["sync new"] / seconds["dlt new"], 0.3 if large else 0.65, "×"),
-        ("peak memory beyond an empty flow",
-         bench.figures["sync new"].peak_mb - bench.figures["empty flow"].peak_mb, 150, "MB"),
-    ]  # fmt: skip
-    if smaller is not None and large:
-        growth = bench.figures["sync new"].peak_mb / smaller.figures["sync new"].peak_mb
-        rows.append((f"peak memory beside that of {smaller.members:,} members", growth, 1.2, "×"))
-    if "latency 8" in seconds:
-        rows.append(("8 connections beside 1, 200 ms latency", seconds["latency 8"] / seconds["latency 1"], 1 / 6, "×"))
+def goals(bench: Bench) -> list[str]:
+    """Each goal, and how far it is; all but the first are set for 100,000 members and more."""
+    rows: list[tuple[str, list[float], float, str]] = []
+    if bench.members <= 3_000:
+        rows = [
+            ("department_sync as a script, beside an empty flow started as usual",
+             ratios(bench, "sync new", "usual flow"), 0.75, "×"),
+        ]  # fmt: skip
+    if bench.members >= 100_000:
+        large = bench.members >= 1_000_000
+        beyond = zip(costs(bench, "extract"), costs(bench, "throw away"), strict=True)
+        memory = peak_mb(bench, "sync new") - peak_mb(bench, "empty flow")
+        rows = [
+            ("load, all new, beside psql", ratios(bench, "load new", "psql new"), 1.35, "×"),
+            ("load, nothing changed, beside psql", ratios(bench, "load unchanged", "psql changed"), 0.3, "×"),
+            ("load, 1 % changed, beside psql", ratios(bench, "load 1%", "psql changed"), 0.3, "×"),
+            ("extract beyond the pages thrown away, a 100,000 members",
+             [(own - other) / (bench.members / 100_000) for own, other in beyond], 2.0, "s"),
+            ("department_sync, Prefect's start included, beside dlt",
+             ratios(bench, "sync new", "dlt new"), 0.25 if large else 0.65, "×"),
+            ("peak memory beyond an empty flow", [memory], 150, "MB"),
+            ("load with history, all new, beside without", ratios(bench, "history new", "load new"), 1.4, "×"),
+            ("load with history, 1 % changed, beside without", ratios(bench, "history 1%", "load 1%"), 1.1, "×"),
+        ]  # fmt: skip
+        if "latency 8" in bench.runs:
+            eight = ratios(bench, "latency 8", "latency 1")
+            rows.append(("8 connections beside 1, 200 ms latency", eight, 1 / 6, "×"))
     met = {True: "yes", False: "no"}
     return [
-        f"| {bench.members:,} | {what} | {limit:.2f} {unit} | {found:.2f} {unit} | {met[found <= limit]} |"
+        f"| {bench.members:,} | {what} | {limit:.2f} {unit} | {spread(found, unit)} | {met[median(found) <= limit]} |"
         for what, found, limit, unit in rows
     ]
 
@@ -115,7 +150,7 @@ def write(
         capture_output=True, text=True, check=True,
     ).stdout.strip()  # fmt: skip
     packages = ", ".join(f"{name} {version(name)}" for name in ("prefect", "pandas", "pyarrow", "msgspec"))
-    runs = ", ".join(f"{bench.runs} at {bench.members:,}" for bench in benches)
+    rounds = ", ".join(f"{bench.rounds} at {bench.members:,}" for bench in benches)
     sizes = "; ".join(f"{bench.members:,} are {bench.csv_bytes / 1e6:,.0f} MB of CSV" for bench in benches)
     lines = [
         "# Benchmarks",
@@ -123,26 +158,26 @@ def write(
         "Written by `make bench`.",
         "",
         f"- Machine: {os.cpu_count()} cores, {memory_gb():.0f} GB, {platform.system()} {platform.machine()}; the",
-        "  simulated LMS, moto's S3 and PostgreSQL run on it too.",
+        "  simulated LMS, rclone's S3 and PostgreSQL run on it too.",
         f"- Versions: Python {platform.python_version()}, {packages}, PostgreSQL {benches[0].postgres.version}, "
         f"dlt {dlt}.",
-        f"- Medians of several runs ({runs}; row by row, dlt and latency: 1), each in a process of its own. Machines",
+        f"- Rounds: {rounds}; row by row, dlt and latency once. In each round everything is measured once, in a",
+        "  process of its own. Seconds are medians; ratios are those of one round, median (least to most). Machines",
         "  differ: compare the ratios.",
         f"- Members have 37 columns and 45 custom fields: {sizes}.",
-        "- The spread is how far the slowest run was from the fastest, as a part of the median.",
         "- Seconds are of the step alone, after Python's start and imports; of flows and dlt, of the whole process.",
         "",
-        "![seconds by members](results.svg)",
+        "![seconds by members, and by the share of changed rows](results.svg)",
         "",
-        "| members | what | seconds | spread | members/s | peak MB | beside its reference |",
-        "|---|---|---|---|---|---|---|",
+        "| members | what | seconds | members/s | peak MB | beside its reference |",
+        "|---|---|---|---|---|---|",
         *(line for bench in benches for line in table(bench)),
         "",
         "## Goals",
         "",
         "| members | what | goal, at most | found | met |",
         "|---|---|---|---|---|",
-        *(line for n, bench in enumerate(benches) for line in goals(bench, benches[n - 1] if n else None)),
+        *(line for bench in benches for line in goals(bench)),
         "",
         *NOTES.read_text(encoding="utf-8").splitlines(),
         "",
@@ -197,7 +232,7 @@ def memory_gb() -> float:
 
 
 def plot(benches: list[Bench]) -> None:
-    """benchmarks/results.svg: cost against size."""
+    """benchmarks/results.svg: cost against size, and against the share of changed rows."""
     names = {
         "row by row": "row by row (load alone)",
         "dlt new": "dlt",
@@ -205,8 +240,13 @@ def plot(benches: list[Bench]) -> None:
         "load new": "load alone",
         "psql new": "psql (load alone)",
     }
-    lines = {
-        label: [(bench.members, cost(name, bench.figures[name])) for bench in benches] for name, label in names.items()
+    sizes = {label: [(bench.members, cost(bench, name)) for bench in benches] for name, label in names.items()}
+    bench = max((each for each in benches if each.members <= MOST_FOR_SHARES), key=lambda each: each.members)
+    shares = {
+        label: [(share, cost(bench, f"{name} {suffix}")) for suffix, share in SHOWN_SHARES.items()]
+        for name, label in {"load": "load", "staged": "load without fingerprints"}.items()
     }
+    shares["psql, all there"] = [(share, cost(bench, "psql changed")) for share in SHOWN_SHARES.values()]
+    drawn = {"sizes": sizes, "shares": shares, "members": bench.members}
     command = [str(REFERENCES), str(Path(__file__).with_name("plot.py")), str(PLOT)]
-    subprocess.run(command, input=json.dumps(lines), text=True, check=True)
+    subprocess.run(command, input=json.dumps(drawn), text=True, check=True)

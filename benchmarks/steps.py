@@ -117,8 +117,13 @@ def nothing() -> None:
     run_script(empty, [])
 
 
+def usual() -> None:
+    """The same empty flow as scripts usually start one: Prefect starts its server when the flow does."""
+    empty()
+
+
 STEPS: dict[str, Callable[[], None]] = {
-    step.__name__: step for step in (throw_away, fetch, extract, load, row_by_row, sync, nothing)
+    step.__name__: step for step in (throw_away, fetch, extract, load, row_by_row, sync, nothing, usual)
 }
 
 

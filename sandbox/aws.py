@@ -49,9 +49,8 @@ server.stop()
 class SimulatedAws:
     """A bucket, a topic, and a queue that hears what the topic says."""
 
-    def __init__(self, *, versioning: bool = True) -> None:
+    def __init__(self) -> None:
         self.port, self._certificates_port = free_port(), free_port()
-        self.versioning = versioning
         self._alerts: list[dict[str, str]] = []
 
     def __enter__(self) -> Self:
@@ -67,8 +66,7 @@ class SimulatedAws:
         self._wait()
         self.s3, self.sns, self.sqs = (self.client(name) for name in ("s3", "sns", "sqs"))
         self.s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
-        if self.versioning:
-            self.s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
+        self.s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
         self.topic_arn = self.sns.create_topic(Name=TOPIC)["TopicArn"]
         self._queue = self.sqs.create_queue(QueueName="alerts")["QueueUrl"]
         queue_arn = self.sqs.get_queue_attributes(QueueUrl=self._queue, AttributeNames=["QueueArn"])
