@@ -8,9 +8,9 @@ STAMP := $(VENV)/.installed
 # The pins are complete, so nothing needs resolving; a module is compiled when it is first imported, most never are.
 PIP_INSTALL := $(RUN) -m pip install --quiet --disable-pip-version-check --no-deps --no-compile
 
-# Three workers share two cores, since tests wait a lot; each has servers of its own. Neighbouring tests share them, so a
-# worker takes a third of the list, and a worker that has nothing left takes some of another's.
-WORKERS ?= 3
+# Four workers share two cores, since tests wait a lot; each has servers of its own. Neighbouring tests share them, so a
+# worker takes a quarter of the list, and a worker that has nothing left takes some of another's.
+WORKERS ?= 4
 PYTEST := $(RUN) -m pytest -n $(WORKERS) --dist worksteal
 
 # What the shell sets for other projects has no say here.

@@ -6,11 +6,13 @@ from psycopg2.extensions import cursor as Cursor
 
 from tasks.errors import ColumnEmptied
 from tasks.load.database import execute, literal, one_row, quoted
-from tasks.load.formats import is_null
+from tasks.load.formats import JSON, as_jsonb, is_null
 from tasks.load.plan import Merge
 from tasks.options import allowed_emptied
 from tasks.s3 import Snapshot
 
+SINCE_16 = 160_000
+"""The server version from which a text can be asked whether it is JSON."""
 SAMPLE = 1000
 """Stored rows that are looked at for values of all columns at once."""
 
@@ -74,10 +76,10 @@ def new_names(cursor: Cursor, merge: Merge, names: list[str]) -> list[str]:
 def emptied_keys(cursor: Cursor, merge: Merge) -> list[tuple[str, int, int]]:
     """Each key of the custom fields: how many stored values would go, how many rows would get it anew."""
     custom = merge.custom_fields
-    if custom is None:
+    if custom is None or custom.base not in JSON and cursor.connection.server_version < SINCE_16:
         return []
-    sides = {"stored": f"t.{quoted(custom.name)}", "loaded": custom.value}
-    execute(cursor, "emptied_keys", **merge.target, **sides)
+    stored, loaded = (as_jsonb(value, custom.base) for value in (f"t.{quoted(custom.name)}", custom.value))
+    execute(cursor, "emptied_keys", stored=stored, loaded=loaded, **merge.target)
     return [(f"{custom.name}.{name}", lost, gained) for name, lost, gained in cursor.fetchall()]
 
 
@@ -92,6 +94,7 @@ def stored_value(merge: Merge, name: str) -> str:
     """SQL for what a stored row has in a column, or under a key of the custom fields: null where it has no value."""
     column, _, key = name.partition(".")
     if key and merge.table.column(name) is None:
-        return f"NULLIF(t.{quoted(column)} -> {literal(key)}, 'null')"
-    column_type = merge.table.column(name)
-    return f"NULLIF({is_null(f't.{quoted(name)}', column_type.base if column_type else '')}, true)"
+        found = merge.table.column(column)
+        return f"NULLIF({as_jsonb(f't.{quoted(column)}', found.base if found else 'jsonb')} -> {literal(key)}, 'null')"
+    found = merge.table.column(name)
+    return f"NULLIF({is_null(f't.{quoted(name)}', found.base if found else '')}, true)"

@@ -169,6 +169,16 @@ def differs(stored: str, value: str, base: str, declared: str) -> str:
     return " IS DISTINCT FROM ".join(sides)
 
 
+def as_jsonb(value: str, base: str) -> str:
+    """SQL for a value of type jsonb, json or text as jsonb; null where jsonb could not store it."""
+    name = parsed(base)[0]
+    if name == "jsonb":
+        return value
+    # pg_input_is_valid is new in PostgreSQL 16
+    valid = f"{value}::text !~ '{_ODD_JSON}'" if name == "json" else f"pg_input_is_valid({value}::text, 'jsonb')"
+    return f"(CASE WHEN {valid} THEN {value}::text::jsonb END)"
+
+
 def is_null(value: str, base: str) -> str:
     """SQL that says whether a value is null; a composite one whose fields are all null is not."""
     known = parsed(base)[0] in {*PATTERNS, *TEXTS}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from tasks.columns import DEPARTED_AT
 from tasks.load.align import AlignedColumn, Alignment
 from tasks.load.database import literal, quoted
-from tasks.load.formats import TEXTS, is_null, moment, parsed
+from tasks.load.formats import JSON, TEXTS, is_null, moment, parsed
 from tasks.load.schema import TableSchema
 from tasks.streams import Scope
 
@@ -142,7 +142,8 @@ class Merge:
     def custom_fields(self) -> AlignedColumn | None:
         """The column of custom fields, if it is one whose keys can be looked into."""
         column = self.alignment.find(self.table.stream.custom_fields_column)
-        return column if column is not None and column.base == "jsonb" and not column.is_new else None
+        kept = column is not None and not column.is_new and parsed(column.base)[0] in {*JSON, *TEXTS}
+        return column if kept else None
 
     def compare_parts(self) -> dict[str, str]:
         """The parts of compare.sql."""

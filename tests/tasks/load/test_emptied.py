@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tasks.errors import ColumnEmptied
-from tests.support.loader import COLUMNS, DEPARTMENT, SCHEMA, Loader, counts, member, uid
+from tests.support.loader import COLUMNS, DEPARTMENT, SCHEMA, TABLE, Loader, counts, member, uid
 
 PHONE = COLUMNS + ", phone text"
 
@@ -42,12 +42,26 @@ def test_the_limit_is_a_number_or_a_percentage(loader: Loader, limit: str, stops
         assert counts(loader.load(rows, max_emptied=limit)) == {"read": 20, "updated": 20}
 
 
-def test_a_custom_field_counts_as_a_column(loader: Loader) -> None:
+@pytest.mark.parametrize("kept_as", ["jsonb", "json", "text", "varchar"])
+def test_a_custom_field_counts_as_a_column(loader: Loader, kept_as: str) -> None:
+    loader.create(COLUMNS.replace("custom_fields jsonb", f"custom_fields {kept_as}"))
     loader.load(people(20, custom_fields='{"cost centre": "7", "string2": "x"}'))
     with pytest.raises(ColumnEmptied, match=r"custom_fields\.cost centre \(20 of 20\)"):
         loader.load(people(20, custom_fields='{"string2": "x"}'))
     with pytest.raises(ColumnEmptied, match=r"custom_fields\.cost centre"):
         loader.load(people(20, custom_fields='{"cost centre": null, "string2": "x"}'))
+
+
+@pytest.mark.parametrize(
+    ("kept_as", "by_hand"),
+    [("text", "not JSON"), ("text", '{"a"'), ("json", '{"a": "\\u0000"}'), ("json", '{"a": 1e99999}'), ("text", "[1]")],
+)
+def test_custom_fields_that_jsonb_cannot_hold_do_not_count(loader: Loader, kept_as: str, by_hand: str) -> None:
+    loader.create(COLUMNS.replace("custom_fields jsonb", f"custom_fields {kept_as}"))
+    loader.load(people(20, custom_fields='{"b": 1}'))
+    loader.database.query(f"UPDATE {TABLE} SET custom_fields = %s", (by_hand,))
+    loaded = loader.load(people(20, custom_fields='{"b": 1}'))
+    assert loaded.updated == 20
 
 
 def test_only_the_scopes_own_rows_are_counted(loader: Loader) -> None:
