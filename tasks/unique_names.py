@@ -8,39 +8,45 @@ from typing import Any
 import msgspec
 import numpy as np
 
-_PIECE = 1 << 20
-"""Bytes that are searched at once: eight bytes of memory for each colon among them."""
+MAX_READ_AGAIN = 16 << 20
+"""Bytes of a page that may be read again, which takes several times as much memory."""
+_PIECE = 1 << 17
+"""Bytes that are searched at once, so few that they stay in the processor's cache."""
 _ESCAPED = re.compile(rb"\\u00(?:22|3[aA])")
-_WHITE = np.zeros(256, bool)
-_WHITE[list(b" \t\r\n")] = True
 
 
 class UniqueNames:
     """Checks the pages of one snapshot for names that stand twice in one object. Not thread-safe.
 
     Only Python's decoder shows every pair, and it takes as long as all other work on a page. So the values of the body
-    are counted beside those of its decoded items: only the envelope's may be more. The first page, and each whose
-    surplus is another, is read again in full.
+    are counted beside those of its decoded items: only the envelope's may be more. A page with others is read again.
     """
 
     def __init__(self) -> None:
-        self._surplus: int | None = None  # the least of the pages that were read in full; quotes in texts add to it
+        self._envelope = -1  # how many values the envelope of the page before had
 
     def repeated(self, body: bytes, items: Sequence[Any]) -> str | None:
-        """A name that one object of a page has twice, or None.
+        """A name that one object of a page has twice, the first time with a value; or None.
 
         Args:
             body: JSON that was decoded without an error.
             items: what it was decoded to.
+
+        Raises:
+            msgspec.ValidationError: the page would have to be read again, and is too large for that.
         """
         found, kept = named_values(body), named_values(_encoder.encode(items))
-        surplus = None if found is None or kept is None else found - kept
-        if surplus is not None and surplus == self._surplus:
-            return None
-        repeated = repeated_name(body)
-        if repeated is None and surplus is not None:
-            self._surplus = surplus if self._surplus is None else min(surplus, self._surplus)
-        return repeated
+        if found is not None and kept is not None:
+            if found - kept == self._envelope:
+                return None
+            self._envelope = sum(bytes(value) != b"null" for value in _envelope.decode(body).values())
+            if found - kept == self._envelope:
+                return None
+        if len(body) > MAX_READ_AGAIN:
+            raise msgspec.ValidationError(
+                f"a page of {len(body) >> 20} MB in which a key may stand twice; try a lower LMS_PAGE_SIZE"
+            )
+        return repeated_name(body)
 
 
 def named_values(body: bytes) -> int | None:
@@ -53,17 +59,15 @@ def named_values(body: bytes) -> int | None:
     """
     if _ESCAPED.search(body):
         return None
-    values = 0
-    for start in range(0, len(body), _PIECE):
-        lead = min(start, 2)
-        text = np.frombuffer(body[start - lead : start + _PIECE + 1], np.uint8)
-        colons = np.flatnonzero(text[lead : lead + _PIECE] == ord(":")) + lead
-        before, after = text[colons - 1], text[colons + 1]
-        named = after[before == ord('"')]
-        spaced = text[colons[_WHITE[before]] - 2]
-        if _WHITE[named].any() or _WHITE[spaced].any() or (spaced == ord('"')).any():
+    whole, values = np.frombuffer(body, np.uint8), 0
+    for start in range(1, len(whole), _PIECE):
+        text = whole[start - 1 : start + _PIECE + 1]
+        before, colon, after = text[:-2], text[1:-1] == ord(":"), text[2:]
+        named = colon & (before == ord('"'))
+        spaced = whole[start - 2 + np.flatnonzero(colon & (before <= ord(" ")))]  # two before the colon
+        if (named & (after <= ord(" "))).any() or (spaced <= ord(" ")).any() or (spaced == ord('"')).any():
             return None
-        values += int(np.count_nonzero(named != ord("n")))
+        values += int(np.count_nonzero(named & (after != ord("n"))))
     return values
 
 
@@ -92,3 +96,4 @@ def repeated_name(body: bytes | str) -> str | None:
 
 
 _encoder = msgspec.json.Encoder()
+_envelope = msgspec.json.Decoder(dict[str, msgspec.Raw])

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import ValidationError
 
 from sandbox.lms import SimulatedLms
 from sandbox.people import DEPARTMENT
@@ -49,14 +50,22 @@ def test_a_text_is_not_taken_for_a_name(lms: SimulatedLms, tmp_path: Path, text:
     assert fetch(tmp_path).rows == 1
 
 
-def test_usual_pages_are_read_in_full_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The cost of the check: one page in full, the others only counted, whatever their texts hold."""
+def test_usual_pages_are_only_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     read = list[bytes]()
     monkeypatch.setattr(unique_names, "repeated_name", read.append)
     decoder = PageDecoder(MEMBERS)
     for page in range(5):
-        decoder.decode(b'{"totalItems":5,"users":[{"id":"%d","notes":"x : y","n":{"a":[{"b":null}]}}]}' % page)
-    assert len(read) == 1
+        more = b'"offset":1,' if page > 2 else b'"limit":null,'
+        decoder.decode(
+            b'{%b"totalItems":5,"users":[{"id":"%d","notes":"x : y","n":{"a":[{"b":null}]}}]}' % (more, page)
+        )
+    assert read == []
+
+
+def test_a_page_that_is_too_large_to_be_read_again_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unique_names, "MAX_READ_AGAIN", 10)
+    with pytest.raises(ValidationError, match="LMS_PAGE_SIZE"):
+        PageDecoder(MEMBERS).decode(b'{"totalItems":1,"users":[{"id":"1","id":"2"}]}')
 
 
 @pytest.mark.parametrize("text", ["\\u0022:", '\\"\\u003a', "\\u0022\\u003A"])
