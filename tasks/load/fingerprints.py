@@ -8,7 +8,7 @@ fingerprint is a keyed hash of the record; its key covers all else that decides 
 
 import hashlib
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -22,14 +22,14 @@ from psycopg2.extensions import cursor as Cursor
 from tasks.columns import DEPARTED_AT
 from tasks.load.align import Alignment, cut_name
 from tasks.load.database import LOCK_TIMEOUT, RowError, execute, one_row, quoted, savepoint
+from tasks.load.hashed_file import HashedFile
 from tasks.load.plan import Merge
-from tasks.load.records import Bools
-from tasks.load.strict_csv import Indexes
+from tasks.load.records import Bools, read_header
+from tasks.load.strict_csv import Indexes, Part
 from tasks.log import run_logger
 from tasks.options import LoadOptions
 
 SUFFIX = "_fingerprints"
-DIGEST_BYTES = 16
 LONGEST_KEY = 64  # bytes that BLAKE2b takes
 COPY_KNOWN = "COPY (SELECT _fingerprint FROM pg_temp.known ORDER BY _number) TO STDOUT (FORMAT binary)"
 COPY_HEADER_BYTES = 19
@@ -39,12 +39,11 @@ COPIED = np.dtype([("fields", ">i2"), ("bytes", ">i4"), ("fingerprint", "V16")])
 
 @dataclass
 class Fingerprints:
-    """Takes the fingerprints of a file's records, and says which of them the table holds already."""
+    """Says which of a file's records the table holds already; see `tasks.load.records.Sieve`."""
 
     name: str
     """The quoted, qualified name of the table of fingerprints."""
-    key: bytes
-    """Of the hash."""
+    file: HashedFile
     known: bytes = b""
     """Those of the rows that are still as they were recorded, 16 bytes each, in the order of `pg_temp.known`."""
     is_new: bool = False
@@ -63,24 +62,17 @@ class Fingerprints:
         self._halves = halves[self._order, 0], halves[self._order, 1]
         self._seen = np.zeros(len(halves), np.int32)
 
-    def wanted(self, data: bytes, ends: Indexes) -> tuple[Bools, pa.Array]:
-        """Which of the records must be staged, and the fingerprints of these; see `tasks.load.records.Sieve`."""
-        text, start, digests = memoryview(data), 0, []
-        # one hash state to copy: keying it anew takes as long as hashing a record
-        keyed = hashlib.blake2b(digest_size=DIGEST_BYTES, key=self.key)
-        for end in ends.tolist():
-            each = keyed.copy()
-            each.update(text[start:end])
-            digests.append(each.digest())
-            start = end
-        numbers = self.numbers(b"".join(digests))
-        if self.again is not None:
-            wanted = np.isin(numbers, self.again)
-        else:
-            wanted = numbers < 0
-            np.add.at(self._seen, numbers[~wanted], 1)
-            self.left_out += int(len(wanted) - wanted.sum())
-        return wanted, pa.array([digests[index].hex() for index in np.flatnonzero(wanted)], pa.string())
+    def parts(self) -> Iterator[tuple[Part, Bools, pa.Array]]:
+        """The file's parts, which of their records must be staged, and the fingerprints of these."""
+        for part, digests in self.file:
+            numbers = self.numbers(b"".join(digests))
+            if self.again is not None:
+                wanted = np.isin(numbers, self.again)
+            else:
+                wanted = numbers < 0
+                np.add.at(self._seen, numbers[~wanted], 1)
+                self.left_out += int(len(wanted) - wanted.sum())
+            yield part, wanted, pa.array([digests[index].hex() for index in np.flatnonzero(wanted)], pa.string())
 
     def numbers(self, digests: bytes) -> np.ndarray:
         """The place among the known of each fingerprint, -1 for an unknown one."""
@@ -124,7 +116,7 @@ def if_possible(cursor: Cursor, name: str) -> Iterator[None]:
         )
 
 
-def open_fingerprints(cursor: Cursor, merge: Merge, header: Iterable[str], options: LoadOptions) -> Fingerprints | None:
+def open_fingerprints(cursor: Cursor, merge: Merge, path: Path, options: LoadOptions) -> Fingerprints | None:
     """The fingerprints of earlier loads, and `pg_temp.known` with the scope's rows that are as they were recorded.
 
     None, and no known rows, where they would prove nothing or may not be kept. Proof needs a plain table without
@@ -140,7 +132,7 @@ def open_fingerprints(cursor: Cursor, merge: Merge, header: Iterable[str], optio
     if table.changes_rows or table.rewrites_rows or alignment.added:
         return None
     name = quoted(table.schema, own_name)
-    found = None
+    found = file = None
     with if_possible(cursor, name):
         loaded = [column.name for column in alignment.loaded]
         data = {"table": table.quoted, "fingerprints": name, "loaded": loaded, "key": merge.key}
@@ -149,14 +141,17 @@ def open_fingerprints(cursor: Cursor, merge: Merge, header: Iterable[str], optio
         if exists and not permitted:
             run_logger().warning("%s may not be written, or is not as this load makes it: grant it, or drop it", name)
         if proves and permitted and (exists or not options.dry_run):
-            written = [column.name for column in merge.columns]
+            header, written = read_header(path), [column.name for column in merge.columns]
             parts = (version(), table.stream.name, context, *header, "", *written)
             key = hashlib.blake2b("\0".join(parts).encode(), digest_size=LONGEST_KEY).digest()
-            known = b""
+            file, known = HashedFile(path, len(header), key), b""
             if exists:  # locked, so that nobody drops or alters it until the load ends
                 cursor.execute(f"LOCK TABLE {name} IN ROW EXCLUSIVE MODE NOWAIT")
+                file.begin()
                 known = find_known(cursor, merge, name)
-            found = Fingerprints(name, key, known, is_new=not exists)
+            found = Fingerprints(name, file, known, is_new=not exists)
+    if file is not None and found is None:
+        file.stop()
     return found
 
 

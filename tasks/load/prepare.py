@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,6 +11,7 @@ import pyarrow.compute as pc
 from tasks.load.align import AlignedColumn, Alignment
 from tasks.load.arrays import NotAnArray, array_literal, elements, to_utc
 from tasks.load.formats import Format, sortable
+from tasks.load.hashed_file import Ahead
 from tasks.load.reasons import Reasons
 from tasks.load.records import Chunk
 from tasks.unique_names import repeated_name
@@ -47,14 +47,8 @@ def prepared_chunks(
     chunks: Iterator[Chunk], alignment: Alignment, *, judges_nulls: bool, judges_names: bool
 ) -> Iterator[Prepared]:
     """Each chunk prepared, one ahead of the one in use: a second core reads while PostgreSQL copies."""
-    with ThreadPoolExecutor(1, "read-ahead") as pool:
-        chunks_prepared = (
-            prepare(chunk, alignment, judges_nulls=judges_nulls, judges_names=judges_names) for chunk in chunks
-        )
-        ahead = pool.submit(next, chunks_prepared, None)
-        while (prepared := ahead.result()) is not None:
-            ahead = pool.submit(next, chunks_prepared, None)
-            yield prepared
+    prepared = (prepare(chunk, alignment, judges_nulls=judges_nulls, judges_names=judges_names) for chunk in chunks)
+    return iter(Ahead(prepared))
 
 
 def prepare(chunk: Chunk, alignment: Alignment, *, judges_nulls: bool, judges_names: bool) -> Prepared:

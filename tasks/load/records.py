@@ -13,7 +13,7 @@ import pyarrow.csv
 from numpy.typing import NDArray
 
 from tasks.errors import ObjectInvalid
-from tasks.load.strict_csv import BLOCK_BYTES, COMMA, LF, TAIL, Indexes, Scanner, invalid, outside_quotes
+from tasks.load.strict_csv import BLOCK_BYTES, COMMA, LF, TAIL, Indexes, Part, Scanner, invalid, outside_quotes
 
 Bools = NDArray[np.bool_]
 CHUNK_BYTES = 4 << 20
@@ -68,8 +68,8 @@ class Chunk:
 class Sieve(Protocol):
     """Says which records are wanted; see `tasks.load.fingerprints`."""
 
-    def wanted(self, data: bytes, ends: Indexes) -> tuple[Bools, pa.Array]:
-        """Which of the records that end there are wanted, and the fingerprints of these."""
+    def parts(self) -> Iterator[tuple[Part, Bools, pa.Array]]:
+        """The file's parts, which of their records are wanted, and the fingerprints of these."""
 
 
 def read_header(path: Path) -> list[str]:
@@ -102,24 +102,28 @@ def read_chunks(path: Path, width: int, size: int = CHUNK_BYTES, sieve: Sieve | 
 
     Holds one chunk and its table. Takes time linear in the file's size, whatever the file holds.
 
+    Args:
+        sieve: made for this file; it reads the file's parts itself.
+
     Raises:
         ObjectInvalid: the file is not strict CSV of `width` columns in UTF-8, or a record is larger than PostgreSQL
             takes. Names the line on which the record begins; the chunks before it were yielded.
     """
     record = 1
-    for data, line, records, ends in _whole_records(path, width, size, keep_ends=sieve is not None):
-        numbers, fingerprints, found = np.arange(record, record + records), None, data
-        record += records
-        if sieve is not None:
-            wanted, fingerprints = sieve.wanted(data, ends)
-            found, numbers = _those(data, ends, wanted), numbers[wanted]
+    parts = ((part, None, None) for part in whole_records(path, width, size)) if sieve is None else sieve.parts()
+    for part, wanted, fingerprints in parts:
+        numbers, data = np.arange(record, record + part.records), part.data
+        record += part.records
+        found = data
+        if wanted is not None:
+            found, numbers = _those(data, part.ends, wanted), numbers[wanted]
             if not found:
                 continue
         try:
             table = _table(found, width)
         except pa.ArrowInvalid:  # its message holds values
-            raise _wrong_fields(data, line, width) from None
-        yield Chunk(found, line, numbers, table, fingerprints)
+            raise _wrong_fields(data, part.line, width) from None
+        yield Chunk(found, part.line, numbers, table, fingerprints)
 
 
 def header_bytes(path: Path) -> int:
@@ -133,13 +137,11 @@ def count_records(path: Path) -> int:
     Raises:
         ObjectInvalid: as `read_chunks`, but for the fields' number and encoding.
     """
-    return sum(records for _, _, records, _ in _whole_records(path, 1, CHUNK_BYTES))
+    return sum(part.records for part in whole_records(path, 1))
 
 
-def _whole_records(
-    path: Path, width: int, size: int, *, keep_ends: bool = False
-) -> Iterator[tuple[bytes, int, int, Indexes]]:
-    """Chunks of about `size` bytes of whole, strict records: their first line, their number, and where they end."""
+def whole_records(path: Path, width: int, size: int = CHUNK_BYTES, *, keep_ends: bool = False) -> Iterator[Part]:
+    """The records below the header, in parts of about `size` bytes; see `read_chunks`."""
     text, start, end = _header(path)
     first_line, crlf = 1 + text[start:end].count(b"\n"), text[end - 2 : end] == b"\r\n"
     scanner = Scanner(text, end, first_line, width, crlf, keep_ends=keep_ends)

@@ -43,6 +43,26 @@ class _Marks(NamedTuple):
     ends: Bits
 
 
+class Part(NamedTuple):
+    """Whole, strict records of a file, which are read from it when they are asked for."""
+
+    text: mmap.mmap | bytes
+    start: int
+    stop: int
+    line: int
+    """The first record's line in the file, from 1."""
+    records: int
+    ends: Indexes
+    """Where each record ends, counted from `start`; empty if that is not kept."""
+    line_ending: bytes
+
+    @property
+    def data(self) -> bytes:
+        """The records; the file's last one may lack its line ending, and is given it."""
+        data = self.text[self.start : self.stop]
+        return data if data.endswith(b"\n") else data + self.line_ending
+
+
 class Scanner:
     """Checks bytes block by block, and finds where their records end; scans no byte twice."""
 
@@ -55,15 +75,13 @@ class Scanner:
         self.inside = False
         self._ends: list[Indexes] | None = [] if keep_ends else None
 
-    def take(self) -> tuple[bytes, int, int, Indexes]:
-        """The whole records not yet taken, their first line, their number, and where each ends (if that is kept)."""
-        data = self.text[self.start : self.end]
-        if not data.endswith(b"\n"):
-            data += b"\r\n" if self.crlf else b"\n"
+    def take(self) -> Part:
+        """The whole records not yet taken."""
         ends = np.concatenate([*(self._ends or ()), np.empty(0, np.intp)]) - self.start
         if self._ends:
             self._ends.clear()
-        taken = data, self.line, self.records, ends
+        line_ending = b"\r\n" if self.crlf else b"\n"
+        taken = Part(self.text, self.start, self.end, self.line, self.records, ends, line_ending)
         left = self.text[self.end : self.done].count(b"\n")
         self.line, self.lines, self.records, self.start = self.line + self.lines - left, left, 0, self.end
         if isinstance(self.text, mmap.mmap):

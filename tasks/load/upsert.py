@@ -127,7 +127,7 @@ def load(
         departure_statement=departure_statement(table, options, snapshot),
         without_new=options.dry_run,
     )
-    fingerprints = open_fingerprints(cursor, merge, read_header(snapshot.path), options)
+    fingerprints = open_fingerprints(cursor, merge, snapshot.path, options)
     staged = stage(cursor, snapshot, table, alignment, limit, fingerprints)
     duplicates = drop_duplicates(cursor, alignment)
     changes = find_changes(cursor, merge, snapshot, staged, options, earlier, ids_in_run)

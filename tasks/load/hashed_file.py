@@ -1,0 +1,74 @@
+"""A file's records with their fingerprints, hashed while PostgreSQL still looks for those that it has."""
+
+import hashlib
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from tasks.load.records import whole_records
+from tasks.load.strict_csv import Part
+
+T = TypeVar("T")
+Hashed = tuple[Part, list[bytes]]
+DIGEST_BYTES = 16
+MOST_AHEAD = 64
+"""Parts of 4 MB, of which only the fingerprints are in memory: 16 bytes, and 30 of Python's, for each record."""
+
+
+class Ahead(Generic[T]):
+    """The items of an iterator, of which another thread makes `most` from the start, and then always the next one."""
+
+    def __init__(self, items: Iterator[T], most: int = 1) -> None:
+        self._items = items
+        self._pool = ThreadPoolExecutor(1, "read-ahead")
+        self._waiting = deque(self._pool.submit(next, items, None) for _ in range(most))
+
+    def __iter__(self) -> Iterator[T]:
+        with self._pool:
+            while (item := self._waiting.popleft().result()) is not None:
+                if not self._waiting:
+                    self._waiting.append(self._pool.submit(next, self._items, None))
+                yield item
+
+    def stop(self) -> None:
+        """Go no further."""
+        self._pool.shutdown(cancel_futures=True)
+
+
+class HashedFile:
+    """One file's parts, each with the fingerprints of its records.
+
+    Args:
+        key: of the hash.
+    """
+
+    def __init__(self, path: Path, width: int, key: bytes) -> None:
+        self.path, self.width = path, width
+        # one hash state to copy: keying it anew takes as long as hashing a record
+        self._keyed = hashlib.blake2b(digest_size=DIGEST_BYTES, key=key)
+        self._begun: Ahead[Hashed] | None = None
+
+    def begin(self) -> None:
+        """Begin now, in another thread, while this one waits for PostgreSQL."""
+        self._begun = Ahead(self._parts(), MOST_AHEAD)
+
+    def __iter__(self) -> Iterator[Hashed]:
+        begun, self._begun = self._begun, None
+        return iter(begun or self._parts())
+
+    def stop(self) -> None:
+        """Hash nothing that nobody has asked for."""
+        if self._begun is not None:
+            self._begun.stop()
+
+    def _parts(self) -> Iterator[Hashed]:
+        for part in whole_records(self.path, self.width, keep_ends=True):
+            text, start, digests = memoryview(part.data), 0, []
+            for end in part.ends.tolist():
+                each = self._keyed.copy()
+                each.update(text[start:end])
+                digests.append(each.digest())
+                start = end
+            yield part, digests
