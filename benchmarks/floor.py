@@ -30,7 +30,7 @@ def measure_floor(runs: int) -> dict[str, float]:
 
             found["a script beside a running server"] = median(lambda: script(server.environment), runs)
             prefect("work-pool", "create", "floor", "--type", "process")
-            prefect("--no-prompt", "deploy", "benchmarks/steps.py:empty", "-n", "floor", "-p", "floor")
+            prefect("--no-prompt", "deploy", "benchmarks/empty.py:empty", "-n", "floor", "-p", "floor")
             server.start_worker("floor")
             prefect(*RUN)
             found["under a worker that asks every second, by `prefect deployment run --watch`"] = median(
@@ -41,7 +41,7 @@ def measure_floor(runs: int) -> dict[str, float]:
 
 def script(environment: dict[str, str]) -> None:
     """An empty flow, with this project's imports."""
-    command = [sys.executable, "-m", "benchmarks.steps", "nothing"]
+    command = [sys.executable, "benchmarks/empty.py"]
     subprocess.run(command, env=environment, cwd=ROOT, check=True, capture_output=True)
 
 

@@ -16,7 +16,6 @@ from sandbox.stack import ROOT
 RESULTS = ROOT / "benchmarks" / "results.md"
 NOTES = ROOT / "benchmarks" / "notes.md"
 PLOT = ROOT / "benchmarks" / "results.svg"
-MOST_FOR_SHARES = 100_000
 SHOWN_SHARES = {"unchanged": 0, "1%": 1, "10%": 10, "50%": 50, "changed": 100}
 # name: what it is called, the reference it stands beside
 ROWS: dict[str, tuple[str, str | None]] = {
@@ -51,12 +50,11 @@ ROWS: dict[str, tuple[str, str | None]] = {
     "latency 1": ("fetch, pages with 200 ms latency, 1 connection", None),
     "latency 8": ("**fetch**, pages with 200 ms latency, 8 connections", "latency 1"),
 }
-WHOLE = {"usual flow", "empty flow", "sync new", "sync unchanged", "dlt new", "dlt unchanged"}
 
 
 def costs(bench: Bench, name: str) -> list[float]:
-    """Seconds of each run: of the whole process where that is what one waits for, else of the step alone."""
-    return [run.wall if name in WHOLE else run.seconds for run in bench.runs[name]]
+    """Seconds of each run."""
+    return [run.seconds for run in bench.runs[name]]
 
 
 def cost(bench: Bench, name: str) -> float:
@@ -93,9 +91,10 @@ def table(bench: Bench) -> list[str]:
         if name not in bench.runs:
             continue
         seconds = cost(bench, name)
-        beside = (
-            f"{spread(ratios(bench, name, reference), '×')} of {ROWS[reference][0].strip('*')}" if reference else ""
-        )
+        beside = ""
+        if reference in bench.runs:
+            of = ROWS[reference][0].replace("**", "")
+            beside = f"{spread(ratios(bench, name, reference), '×')} of {of}"
         peak = f"{peak_mb(bench, name):,.0f}" if peak_mb(bench, name) else ""
         lines.append(
             f"| {bench.members:,} | {what} | {seconds:.2f} | {bench.members / seconds:,.0f} | {peak} | {beside} |"
@@ -240,8 +239,11 @@ def plot(benches: list[Bench]) -> None:
         "load new": "load alone",
         "psql new": "psql (load alone)",
     }
-    sizes = {label: [(bench.members, cost(bench, name)) for bench in benches] for name, label in names.items()}
-    bench = max((each for each in benches if each.members <= MOST_FOR_SHARES), key=lambda each: each.members)
+    sizes = {
+        label: [(bench.members, cost(bench, name)) for bench in benches if name in bench.runs]
+        for name, label in names.items()
+    }
+    bench = max((each for each in benches if "staged 1%" in each.runs), key=lambda each: each.members)
     shares = {
         label: [(share, cost(bench, f"{name} {suffix}")) for suffix, share in SHOWN_SHARES.items()]
         for name, label in {"load": "load", "staged": "load without fingerprints"}.items()

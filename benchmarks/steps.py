@@ -3,8 +3,6 @@
 import csv
 import json
 import logging
-import re
-import resource
 import sys
 import time
 from collections.abc import Callable
@@ -13,10 +11,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import requests
-from prefect import flow
 
-from commands.flow_script import main as run_script
-from flows.department_sync import department_sync
+from benchmarks.as_script import peak_mb
+from commands.flow_script import import_meanwhile
 from tasks.columns import ColumnNames
 from tasks.extract.fetch import authenticate, fetch_pages
 from tasks.extract.flatten import flatten_pages
@@ -33,11 +30,6 @@ from tasks.settings import Resolver, extract_settings
 from tasks.streams import MEMBERS, Scope
 
 ARGUMENTS = sys.argv[2:]
-
-
-@flow(name="empty")
-def empty() -> None:
-    """What Prefect itself costs."""
 
 
 def throw_away() -> None:
@@ -107,41 +99,17 @@ def row_by_row() -> None:
             cursor.execute(statement, [value or None for value in row])
 
 
-def sync() -> None:
-    """`department_sync` as a script."""
-    run_script(department_sync, ["--create-table"])
-
-
-def nothing() -> None:
-    """An empty flow as a script, with all of this project's imports."""
-    run_script(empty, [])
-
-
-def usual() -> None:
-    """The same empty flow as scripts usually start one: Prefect starts its server when the flow does."""
-    empty()
-
-
-STEPS: dict[str, Callable[[], None]] = {
-    step.__name__: step for step in (throw_away, fetch, extract, load, row_by_row, sync, nothing, usual)
-}
+STEPS: dict[str, Callable[[], None]] = {step.__name__: step for step in (throw_away, fetch, extract, load, row_by_row)}
 
 
 def main() -> None:
     """Run the step that the command line names."""
     logging.disable(logging.WARNING)
+    import_meanwhile()  # what a step would import when it first needs it
     began = time.perf_counter()
     STEPS[sys.argv[1]]()
     seconds = time.perf_counter() - began
     sys.stdout.write(json.dumps({"seconds": seconds, "peak_mb": peak_mb()}) + "\n")
-
-
-def peak_mb() -> float:
-    """The most memory this process had; getrusage would count its parent's, from before the exec."""
-    status = Path("/proc/self/status")
-    if not status.exists():
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return int(re.findall(r"VmHWM:\s+(\d+)", status.read_text())[0]) / 1024
 
 
 if __name__ == "__main__":

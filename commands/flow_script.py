@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
+from importlib import import_module
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -16,7 +17,7 @@ from prefect import Flow, tags
 from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, PREFECT_HOME, temporary_settings
 
 from commands.prefect_settings import raised_in, settings_problem
-from commands.startup import end_in_order, flush_output
+from commands.startup import end_in_order, exits_with, flush_output
 from tasks.alert import alert_of_script
 from tasks.errors import AuthError, ConfigError, PipelineError
 from tasks.events import TAG
@@ -24,6 +25,16 @@ from tasks.library_errors import causes, disk_error, full_disk
 from tasks.local_server import is_shared, prefect_api
 from tasks.task_options import HEARTBEAT_S
 from tasks.text import without_user
+
+# the longest ones, half a second; pandas is imported by pyarrow's first array
+NEEDED_LATER = (
+    "pandas",
+    "fastapi.encoders",
+    "prefect_sqlalchemy",
+    "sqlalchemy.dialects.postgresql",
+    "prefect.task_engine",
+    "prefect.utilities.visualization",
+)
 
 
 def main(flow: Flow[..., Any], arguments: Sequence[str] | None = None) -> int:
@@ -38,6 +49,8 @@ def main(flow: Flow[..., Any], arguments: Sequence[str] | None = None) -> int:
     end_in_order()
     with ExitStack() as api:  # the alert, too, reads its block from Prefect
         try:
+            if not PREFECT_API_URL.value():
+                import_meanwhile()
             api.enter_context(prefect_api())
             # nobody watches a server that ends with this script, and for heartbeats a run ends up to a second later
             beats = HEARTBEAT_S if is_shared() else None
@@ -49,8 +62,15 @@ def main(flow: Flow[..., Any], arguments: Sequence[str] | None = None) -> int:
                 sys.stderr.write(f"\n{flow.name} {failure_line(error)}\n")
             alert_of_script(flow.name, parameters.get("blocks"), error)
             flush_output()
-            return 1
-    return 0
+            return exits_with(1)
+    return exits_with(0)
+
+
+def import_meanwhile() -> None:
+    """Import what runs import when they first need it, while this script's own server still starts."""
+    for name in NEEDED_LATER:
+        with suppress(ImportError):
+            import_module(name)
 
 
 def failure_line(error: BaseException) -> str:
