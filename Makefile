@@ -31,7 +31,7 @@ up: $(STAMP)  ## Start a whole production on this machine, Prefect's UI included
 test: $(STAMP)  ## Run every test (ARGS="-k fetch" for some)
 	@$(PYTEST) --ignore tests/server $(ARGS)
 
-test-fast: $(STAMP)  ## Run every test that needs no Prefect server, kills nothing and takes little memory
+test-fast: $(STAMP)  ## Run the tests that need no Prefect server, kill nothing and take little memory, on PostgreSQL 18
 	@$(PYTEST) -m "not slow" $(ARGS)
 
 test-server: $(STAMP)  ## Walk deployments, events and reruns on a real server with two workers

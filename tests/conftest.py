@@ -60,10 +60,14 @@ STARTS_PREFECT = {"prefect_api", "server", "running"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What uses a Prefect server is slow, since that takes seconds to start; the longest tests come first."""
+    """What uses a Prefect server is slow, since that takes seconds to start; so is what an older PostgreSQL repeats.
+
+    The longest tests come first.
+    """
     items.sort(key=lambda item: next((n for n, name in enumerate(LONGEST) if name in item.nodeid), len(LONGEST)))
     for item in items:
-        if STARTS_PREFECT.intersection(getattr(item, "fixturenames", ())):
+        repeats = hasattr(item, "callspec") and item.callspec.params.get("any_database") in VERSIONS[1:]
+        if repeats or STARTS_PREFECT.intersection(getattr(item, "fixturenames", ())):
             item.add_marker("slow")
 
 

@@ -18,7 +18,8 @@ from tasks.snapshot_ids import fingerprint
 from tasks.streams import Scope, Stream
 
 MAX_PAGE_MEMORY = 128 << 20
-"""Bytes that one page's items may take while they are decoded; 1,000 usual ones take about 10 MB."""
+"""Bytes that one page's items may take while they are decoded; 1,000 usual ones take about 15 MB."""
+COPIES = 2
 
 
 @dataclass(frozen=True)
@@ -167,7 +168,8 @@ def check_size(body: bytes, keys: int) -> None:
     values = body.count(b",") + body.count(b"[")
     if _ANY_SURROGATE.search(body):  # each escape is looked at, to find those that are no character
         values += body.count(b"\\")
-    needed = len(body) * wide + values * 100 + structs
+    # a text is decoded, then copied to be counted and into a column, which doubles its memory as it grows
+    needed = len(body) * (wide + COPIES) + values * 100 + structs
     if needed > MAX_PAGE_MEMORY:
         raise msgspec.ValidationError(
             f"a page that would take {needed >> 20} MB of memory, more than {MAX_PAGE_MEMORY >> 20}; try a lower "
