@@ -1,7 +1,7 @@
-"""The Prefect server that a script starts for itself where none is set, while the script's own imports run.
+"""The Prefect server that a script starts for itself if none is set, while the script's own imports run.
 
-Prefect would start one too, but only when it is first asked for, and only after importing the whole server into the
-script, which takes several seconds more. Imports nothing from Prefect, which reads its settings on import.
+Prefect would start one too, but only when it is first needed, and only after importing the whole server into the
+script, which takes several seconds longer. Imports nothing from Prefect, which reads its settings on import.
 """
 
 import atexit
@@ -23,14 +23,14 @@ from tasks.errors import ConfigError
 
 SETTING = "PREFECT_API_URL"
 LONGEST_START_S = 120
-"""Making a new database takes ten seconds, and longer than Prefect's own limit of 20 on a busy machine."""
+"""Creating a new database takes ten seconds; on a busy machine, more than Prefect's own limit of 20."""
 LONGEST_WAIT_S = 30  # for another script's server
-SHOWN_LINES = 15  # of what a server said that did not start
+SHOWN_LINES = 15  # of the output of a server that did not start
 NEW_DATABASE = 2 << 20
-"""Bytes that Prefect's own database takes when it is new, and some more."""
+"""Bytes that Prefect's own database takes up when it is new, and a margin."""
 ENVIRONMENT = {
     "PREFECT_UI_ENABLED": "0",
-    "PREFECT__SERVER_EPHEMERAL": "1",  # as Prefect marks a server that a script starts: it runs no scheduler
+    "PREFECT__SERVER_EPHEMERAL": "1",  # how Prefect marks a server that a script starts: it runs no scheduler
     "PREFECT__SERVER_FINAL": "1",
     "PREFECT_SERVER_API_BASE_PATH": "/api",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",  # its telemetry locks the new database and logs a traceback
@@ -38,7 +38,7 @@ ENVIRONMENT = {
 
 
 class LocalServer:
-    """A Prefect server on 127.0.0.1 for this process alone; it ends with this process, however that ends.
+    """A Prefect server on 127.0.0.1 for this process only; it ends with this process, however that ends.
 
     Raises:
         ConfigError: Prefect's home has no room for its database.
@@ -48,10 +48,10 @@ class LocalServer:
         check_home()
         self._turn = wait_for_others()
         try:
-            self._output: Any = tempfile.TemporaryFile()  # noqa: SIM115 - for as long as the server is there
+            self._output: Any = tempfile.TemporaryFile()  # noqa: SIM115 - needed for as long as the server runs
         except OSError:
             self._output = subprocess.DEVNULL
-        # the password of a server that others use is not this one's, whose client knows none
+        # the password of a shared server does not apply here: this server's client has none
         inherited = {name: value for name, value in os.environ.items() if name != "PREFECT_SERVER_API_AUTH_STRING"}
         with socket.create_server(("127.0.0.1", 0)) as listening:
             self.url = f"http://127.0.0.1:{listening.getsockname()[1]}/api"
@@ -62,15 +62,15 @@ class LocalServer:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=self._output,
-                start_new_session=True,  # Ctrl-C ends the run, which still tells its server how it ended
+                start_new_session=True,  # Ctrl-C ends the run, which must still report its state to the server
             )
         atexit.register(self.stop)
 
     def wait(self) -> None:
-        """Wait until it serves.
+        """Wait until the server responds.
 
         Raises:
-            ConfigError: it ended, or did not serve in time.
+            ConfigError: it ended, or did not respond in time.
         """
         end = time.monotonic() + LONGEST_START_S
         direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -94,7 +94,7 @@ class LocalServer:
         return "\n".join(["", *self._output.read().decode(errors="replace").splitlines()[-SHOWN_LINES:], ""])
 
     def stop(self) -> None:
-        """Stop the server. What it has received is in its database by then."""
+        """Stop the server. By then its database has everything that it received."""
         atexit.unregister(self.stop)
         self._turn.close()
         self._process.terminate()
@@ -106,7 +106,7 @@ class LocalServer:
 
 
 def wait_for_others() -> TextIO:
-    """Wait until no other script makes Prefect's database: two at once fail. The lock lasts until it is closed."""
+    """Wait while another script creates Prefect's database: two at a time fail. The lock is held until it is closed."""
     lock = (home() / "department-members.lock").open("w")
     end = time.monotonic() + LONGEST_WAIT_S
     while time.monotonic() < end:
@@ -116,13 +116,13 @@ def wait_for_others() -> TextIO:
             return lock
         except BlockingIOError:
             time.sleep(0.1)
-        except OSError:  # some file systems know no locks
+        except OSError:  # some file systems do not support locks
             return lock
     return lock
 
 
 _own: list[LocalServer] = []
-"""The server of this process, once it was started."""
+"""This process's own server, once it has been started."""
 
 
 def start_early() -> None:
@@ -136,7 +136,7 @@ def start_early() -> None:
 
 
 def seems_set() -> bool:
-    """Whether the environment or a file of settings mentions the API's address. Prefect's own reading counts later."""
+    """Whether the environment or a settings file mentions the API's address. Later, what Prefect reads decides."""
     profiles = os.environ.get("PREFECT_PROFILES_PATH") or home() / "profiles.toml"
     texts = [SETTING if os.environ.get(SETTING) else ""]
     for file in (".env", "prefect.toml", "pyproject.toml", profiles):
@@ -147,7 +147,7 @@ def seems_set() -> bool:
 
 @contextmanager
 def prefect_api() -> Iterator[None]:
-    """Make sure that there is a Prefect API: the one that is set, else a server of this process's own.
+    """Make sure that there is a Prefect API: the one that is set, otherwise this process's own server.
 
     Raises:
         ConfigError: the server did not start.
@@ -168,12 +168,12 @@ def prefect_api() -> Iterator[None]:
     _own[0].wait()
     with temporary_settings({PREFECT_API_URL: _own[0].url}), without_proxy():
         yield
-    # It goes on until this process ends: Prefect's threads still send logs and events while they are shut down.
+    # The server runs until this process ends: Prefect's threads still send logs and events while they shut down.
 
 
 @contextmanager
 def without_proxy() -> Iterator[None]:
-    """Have no proxy between this process and its own server."""
+    """Use no proxy between this process and its own server."""
     before = {name: os.environ.get(name) for name in ("NO_PROXY", "no_proxy")}
     hosts = ",".join([*(hosts for hosts in before.values() if hosts), "127.0.0.1"])
     os.environ.update(dict.fromkeys(before, hosts))
@@ -185,13 +185,13 @@ def without_proxy() -> Iterator[None]:
 
 
 def stop_own() -> None:
-    """End this process's own server, if there is one."""
+    """Stop this process's own server, if there is one."""
     while _own:
         _own.pop().stop()
 
 
 def is_shared() -> bool:
-    """Whether Prefect's API is one that other processes and people use: not this process's own."""
+    """Whether other processes and people use this Prefect API: it is not this process's own."""
     from prefect.settings import PREFECT_API_URL
 
     url = PREFECT_API_URL.value()
@@ -199,7 +199,7 @@ def is_shared() -> bool:
 
 
 def check_home() -> None:
-    """Raise ConfigError where Prefect's home has no room for its database; Prefect itself would not say why."""
+    """Raise ConfigError if Prefect's home has no room for its database; Prefect itself would not say why it failed."""
     try:
         home().mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=home(), buffering=0) as file:

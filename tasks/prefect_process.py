@@ -8,18 +8,18 @@ import threading
 
 
 def end_with_parent() -> None:
-    """Wait until the other end of stdin is gone, and the script with it, killed perhaps; then end in order."""
+    """Wait until the other end of stdin closes, since the script ended or was killed; then shut down in order."""
     os.read(sys.stdin.fileno(), 1)
     os.kill(os.getpid(), signal.SIGTERM)
 
 
 def main() -> None:
-    """Serve on the listening socket of that descriptor; connections wait in it until the server has started."""
+    """Serve on the listening socket with that descriptor; connections wait there until the server has started."""
     threading.Thread(target=end_with_parent, daemon=True).start()
     try:
-        import prefect.context  # noqa: F401 - which reads the settings
+        import prefect.context  # noqa: F401 - reads the settings
     except Exception:
-        sys.exit(1)  # the script fails too, and says why; the traceback of a wrong setting would show its value
+        sys.exit(1)  # the script fails too, and says why; a traceback here would show the wrong setting's value
     import uvicorn
 
     app = "prefect.server.api.server:create_app"

@@ -1,4 +1,4 @@
-"""JSON in which no object has two values under one name: decoders keep the last one, and the other would be lost."""
+"""JSON objects with two values under one name: decoders keep the last one, and the other would be lost."""
 
 import json
 import re
@@ -9,24 +9,25 @@ import msgspec
 import numpy as np
 
 MAX_READ_AGAIN = 16 << 20
-"""Bytes of a page that may be read again, which takes several times as much memory."""
+"""The largest page, in bytes, that may be read again, which takes several times as much memory."""
 _PIECE = 1 << 17
-"""Bytes that are searched at once, so few that they stay in the processor's cache."""
+"""Bytes that are searched in one go, few enough to stay in the processor's cache."""
 _ESCAPED = re.compile(rb"\\u00(?:22|3[aA])")
 
 
 class UniqueNames:
-    """Checks the pages of one snapshot for names that stand twice in one object. Not thread-safe.
+    """Checks the pages of one snapshot for names that occur twice in one object. Not thread-safe.
 
-    Only Python's decoder shows every pair, and it takes as long as all other work on a page. So the values of the body
-    are counted beside those of its decoded items: only the envelope's may be more. A page with others is read again.
+    Only Python's decoder shows every pair, and it takes as long as all other work on a page. So the values in the body
+    are counted and compared with those in its decoded items: the difference must be the envelope's values. If it is
+    not, the page is read again.
     """
 
     def __init__(self) -> None:
-        self._envelope = -1  # how many values the envelope of the page before had
+        self._envelope = -1  # how many values the previous page's envelope had
 
     def repeated(self, body: bytes, items: Sequence[Any]) -> str | None:
-        """A name that one object of a page has twice, the first time with a value; or None.
+        """A name that occurs twice in one object of a page, the first time with a value; or None.
 
         Args:
             body: JSON that was decoded without an error.
@@ -52,7 +53,7 @@ class UniqueNames:
 def named_values(body: bytes) -> int | None:
     """How many values other than null have a name, in compact JSON; None if it is not compact.
 
-    A text that contains `":` counts as well; None, too, where it does so in escapes.
+    A text that contains `":` counts as well; if it has that in escapes, the result is None, too.
 
     >>> named_values(b'[{"a":1,"b":null,"c":{"d":"e : f"}}]'), named_values(b'{"a" :1}')
     (3, None)
@@ -72,7 +73,7 @@ def named_values(body: bytes) -> int | None:
 
 
 def repeated_name(body: bytes | str) -> str | None:
-    """The first name that one object has twice, the first time with a value, by reading all of the body.
+    """The first name that occurs twice in one object, the first time with a value; reads the whole body.
 
     Raises:
         ValueError: it is not JSON.
@@ -89,7 +90,7 @@ def repeated_name(body: bytes | str) -> str | None:
                 if values.get(name) is not None:
                     repeated.append(name)
                 values[name] = value
-        return True  # of the object's values, its parent needs only that there are any
+        return True  # its parent only needs to know that this object is a value
 
     json.loads(body, object_pairs_hook=pairs, parse_int=len, parse_float=len)
     return repeated[0] if repeated else None

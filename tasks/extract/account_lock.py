@@ -2,7 +2,7 @@
 
 It is a global Prefect concurrency limit with one slot that decays: the slot frees itself two minutes after its last
 refresh, and the run that holds it refreshes it every 20 seconds. So the lock exists only in the server's database.
-Prefect's leases, which `prefect.concurrency` uses, are kept in the server's memory by default: after a restart nobody
+Prefect's leases, which `prefect.concurrency` uses, are kept in the server's memory by default: after a restart, nothing
 frees such a slot, and no client can find out who holds it.
 """
 
@@ -32,14 +32,14 @@ REFRESH_S = 20.0
 POLL_S = 2.0
 FREED_WITHIN_S, FREED_AT_THE_END_S = 0.3, 10.0
 """How long a run waits for its lock to be freed; after that, freeing it continues in the background: while its SQLite
-database is being written, Prefect answers 503, and its client waits for two seconds before it asks again."""
+database is being written, Prefect answers 503, and its client waits two seconds before it tries again."""
 PREFECT_ERRORS = (httpx.HTTPError, ObjectNotFound, RuntimeError)
-"""What Prefect's client raises where the server is down, restarting, or refuses."""
+"""What Prefect's client raises if the server is down or restarting, or refuses the request."""
 
 
 @contextmanager
 def one_run_an_account(blocks: str | None) -> Iterator[None]:
-    """Hold the account lock (created on first use); wait for it, an hour at most.
+    """Hold the account lock (created on first use); wait for it for at most an hour.
 
     The lock of a dead run is freed within two minutes. A run that survives a restart of the Prefect server keeps it. If
     the server does not answer for two minutes, the run continues without the lock and logs a warning: two runs with one
@@ -120,7 +120,7 @@ def try_acquire(client: SyncPrefectClient, name: str) -> bool:
 
 @contextmanager
 def keep_refreshed(name: str, log: Logger) -> Iterator[None]:
-    """Keep the slot from decaying until the block ends; then free it, and go on if that takes the server long."""
+    """Keep the slot from decaying until the block ends; then free it, without waiting long for a slow server."""
     ended, freed = threading.Event(), threading.Event()
 
     def refresh_and_free() -> None:
@@ -168,6 +168,6 @@ def wait_through_signals(event: threading.Event, seconds: float) -> None:
 
 
 def limit_name(account: LmsAccount) -> str:
-    """The limit's name: the same for one account everywhere, and it shows neither address nor user."""
+    """The limit's name: always the same for one account, without revealing its address or user."""
     account_name = f"{account.rest_api_url}\n{account.username}".encode()
     return f"lms-account-{hashlib.blake2b(account_name, digest_size=4).hexdigest()}"

@@ -36,7 +36,7 @@ def find_changes(
     earlier: EarlierLoads,
     ids_in_run: SnapshotIds | None,
 ) -> Changes:
-    """Compare the staged rows with the table: leavers, changed rows, columns that empty. Nothing is written yet."""
+    """Compare the staged rows with the table: leavers, changed rows, columns that lose values. Writes nothing yet."""
     departures = find_leavers(cursor, merge, snapshot, options, staged.nameless, earlier.newer, ids_in_run)
     compared = compare(cursor, merge)
     new_keys, vanished_keys = check_emptied(cursor, merge, snapshot, staged.filled, options.max_emptied)
@@ -45,6 +45,6 @@ def find_changes(
 
 
 def first_differences(cursor: Cursor, merge: Merge, show_values: bool, count: int = 10) -> list[tuple[int, str, str]]:
-    """For a dry run: the first rows that would be new or changed, and in which columns, if the table takes them."""
+    """For a dry run: the first rows that would be new or changed, and in which columns, if the table accepts them."""
     execute(cursor, "differences", {"count": count}, **merge.target, changes=merge.changes(show_values))
     return sorted((record, key, what) for record, key, what in cursor.fetchall())

@@ -1,4 +1,4 @@
-"""Columns that lose values: many that one load would set to null, as when the LMS stops sending a field."""
+"""Columns of which one load would set many values to null, as when the LMS stops sending a field."""
 
 from collections import Counter
 
@@ -12,9 +12,9 @@ from tasks.options import allowed_emptied
 from tasks.s3 import Snapshot
 
 SINCE_16 = 160_000
-"""The server version from which a text can be asked whether it is JSON."""
+"""The server version from which SQL can test whether a text is JSON."""
 SAMPLE = 1000
-"""Stored rows that are looked at for values of all columns at once."""
+"""Stored rows that are searched for values of all columns in one query."""
 
 
 def check_emptied(
@@ -22,10 +22,10 @@ def check_emptied(
 ) -> tuple[list[str], list[str]]:
     """The columns and custom-field keys that are new since the last load, and those that have vanished.
 
-    Counted are the values of the scope's stored rows; for a plain file, of the stored rows whose keys it holds.
+    Counts the values of the scope's stored rows; for a plain file, those of the stored rows whose keys it contains.
 
     Args:
-        filled: column to how many of its values are not null among the staged rows.
+        filled: column name to how many of its values are not null among the staged rows.
 
     Raises:
         ColumnEmptied: more of a column's values than the limit would become null.
@@ -58,9 +58,9 @@ def is_known(cursor: Cursor, merge: Merge, name: str) -> bool:
 
 
 def new_names(cursor: Cursor, merge: Merge, names: list[str]) -> list[str]:
-    """Those of the columns and keys that no stored row of the scope has a value in; none where no row is stored.
+    """The columns and keys for which no stored row of the scope has a value; none if no rows are stored.
 
-    The first SAMPLE rows answer for most names, in one look at the table.
+    The first SAMPLE rows settle most names in one query.
     """
     if not names:
         return []
@@ -74,7 +74,7 @@ def new_names(cursor: Cursor, merge: Merge, names: list[str]) -> list[str]:
 
 
 def emptied_keys(cursor: Cursor, merge: Merge) -> list[tuple[str, int, int]]:
-    """Each key of the custom fields: how many stored values would go, how many rows would get it anew."""
+    """Each key of the custom fields: how many stored values would be lost, how many rows would gain one."""
     custom = merge.custom_fields
     if custom is None or custom.base not in JSON and cursor.connection.server_version < SINCE_16:
         return []
@@ -84,14 +84,14 @@ def emptied_keys(cursor: Cursor, merge: Merge) -> list[tuple[str, int, int]]:
 
 
 def count_stored(cursor: Cursor, merge: Merge, name: str, *, most: int | None = None) -> int:
-    """How many of the scope's stored rows have a value there; at most `most`."""
+    """How many of the scope's stored rows have a value there; stops counting at `most`."""
     parts = {"value": stored_value(merge, name), "in_scope": merge.in_scope, "most": str(most or "ALL")}
     execute(cursor, "stored_values", table=merge.table.quoted, **parts)
     return int(one_row(cursor)[0])
 
 
 def stored_value(merge: Merge, name: str) -> str:
-    """SQL for what a stored row has in a column, or under a key of the custom fields: null where it has no value."""
+    """SQL for a stored row's value in a column, or under a key of the custom fields; null if it has none."""
     column, _, key = name.partition(".")
     if key and merge.table.column(name) is None:
         found = merge.table.column(column)

@@ -1,9 +1,9 @@
-"""Records that need no staging: the table's row still is the version that an earlier load found equal to that record.
+"""Records that need no staging: the table's row is still the version that an earlier load found equal to the record.
 
-Most nights one row in a hundred changes. Beside the table, `<table>_fingerprints` has for each row the fingerprint of
-the record that it was found equal to, and the version of the row (xmin, ctid) that was. Whoever writes the row makes
-another version of it, so a row that was edited by hand, restored or rewritten is staged and compared as ever. The
-fingerprint is a keyed hash of the record; its key covers all else that decides what the record becomes. See ADR 11.
+On most nights one row in a hundred changes. For each row, `<table>_fingerprints` holds the fingerprint of the record
+that it was found equal to, and the row version (xmin, ctid) that was compared. Every write makes a new version of the
+row, so a row that was edited by hand, restored or rewritten is staged and compared as before. The fingerprint is a
+keyed hash of the record; its key covers everything else that determines what the record becomes. See ADR 11.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ from tasks.log import run_logger
 from tasks.options import LoadOptions
 
 SUFFIX = "_fingerprints"
-LONGEST_KEY = 64  # bytes that BLAKE2b takes
+LONGEST_KEY = 64  # bytes, the most that BLAKE2b accepts
 COPY_KNOWN = "COPY (SELECT _fingerprint FROM pg_temp.known ORDER BY _number) TO STDOUT (FORMAT binary)"
 COPY_HEADER_BYTES = 19
 COPIED = np.dtype([("fields", ">i2"), ("bytes", ">i4"), ("fingerprint", "V16")])
@@ -39,19 +39,19 @@ COPIED = np.dtype([("fields", ">i2"), ("bytes", ">i4"), ("fingerprint", "V16")])
 
 @dataclass
 class Fingerprints:
-    """Says which of a file's records the table holds already; see `tasks.load.records.Sieve`."""
+    """Says which of a file's records the table already holds; see `tasks.load.records.Sieve`."""
 
     name: str
-    """The quoted, qualified name of the table of fingerprints."""
+    """The quoted, qualified name of the fingerprint table."""
     file: HashedFile
     known: bytes = b""
-    """Those of the rows that are still as they were recorded, 16 bytes each, in the order of `pg_temp.known`."""
+    """The fingerprints of rows that have not changed since, 16 bytes each, in the order of `pg_temp.known`."""
     is_new: bool = False
-    """There is no table of them yet: this load makes it, and its key at the end."""
+    """There is no fingerprint table yet: this load creates it, and its key at the end."""
     again: Indexes | None = None
-    """If set, only these of the known are wanted: their records were left out once."""
+    """If set, only the records of these known rows are wanted: the first pass left them out."""
     left_out: int = 0
-    """Records that the table holds already."""
+    """Records that the table already holds."""
     _halves: tuple[np.ndarray, np.ndarray] = field(init=False)
     _order: np.ndarray = field(init=False)
     _seen: np.ndarray = field(init=False)
@@ -63,7 +63,7 @@ class Fingerprints:
         self._seen = np.zeros(len(halves), np.int32)
 
     def parts(self) -> Iterator[tuple[Part, Bools, pa.Array]]:
-        """The file's parts, which of their records must be staged, and the fingerprints of these."""
+        """The file's parts, which of their records must be staged, and the fingerprints of those records."""
         for part, digests in self.file:
             numbers = self.numbers(b"".join(digests))
             if self.again is not None:
@@ -75,7 +75,7 @@ class Fingerprints:
             yield part, wanted, pa.array([digests[index].hex() for index in np.flatnonzero(wanted)], pa.string())
 
     def numbers(self, digests: bytes) -> np.ndarray:
-        """The place among the known of each fingerprint, -1 for an unknown one."""
+        """The position of each fingerprint among the known ones, -1 for an unknown one."""
         asked = np.frombuffer(digests, "V8").view(np.uint64).reshape(-1, 2)
         if not len(self._order):
             return np.full(len(asked), -1)
@@ -84,22 +84,22 @@ class Fingerprints:
         return np.where(same, self._order[place], -1)
 
     def unseen(self) -> Indexes:
-        """The known whose record the file does not have."""
+        """The known rows whose record is not in the file."""
         return np.flatnonzero(self._seen == 0)
 
     def repeated(self) -> Indexes:
-        """The known whose record the file has more than once."""
+        """The known rows whose record is in the file more than once."""
         return np.flatnonzero(self._seen > 1)
 
     def take_back(self, numbers: Indexes) -> None:
-        """Have the records of these known staged after all."""
+        """Have the records of these known rows staged after all."""
         self.again = numbers
         self.left_out -= int(self._seen[numbers].sum())
 
 
 @contextmanager
 def if_possible(cursor: Cursor, name: str) -> Iterator[None]:
-    """Do what concerns fingerprints alone, or nothing of it: no load fails over them, or waits for them."""
+    """Do something that concerns only fingerprints, or none of it: no load fails because of them, or waits for them."""
     try:
         with savepoint(cursor):
             cursor.execute("SET LOCAL lock_timeout = '1s'")
@@ -117,11 +117,11 @@ def if_possible(cursor: Cursor, name: str) -> Iterator[None]:
 
 
 def open_fingerprints(cursor: Cursor, merge: Merge, path: Path, options: LoadOptions) -> Fingerprints | None:
-    """The fingerprints of earlier loads, and `pg_temp.known` with the scope's rows that are as they were recorded.
+    """The fingerprints of earlier loads, and `pg_temp.known` with the scope's rows that have not changed since.
 
-    None, and no known rows, where they would prove nothing or may not be kept. Proof needs a plain table without
-    triggers, policies or rules, whose columns have types of PostgreSQL's own. A plain file has no scope, so that all
-    rows would have to be fetched for it.
+    None, and no known rows, if fingerprints would prove nothing or may not be stored. They are proof only for a plain
+    table without triggers, policies or rules, whose columns have PostgreSQL's built-in types. A plain file has no
+    scope, so all of the table's rows would have to be fetched for it.
     """
     table, alignment = merge.table, merge.alignment
     columns = f"_number integer, _key {alignment.key.staged_as}, _fingerprint uuid"
@@ -145,7 +145,7 @@ def open_fingerprints(cursor: Cursor, merge: Merge, path: Path, options: LoadOpt
             parts = (version(), table.stream.name, context, *header, "", *written)
             key = hashlib.blake2b("\0".join(parts).encode(), digest_size=LONGEST_KEY).digest()
             file, known = HashedFile(path, len(header), key), b""
-            if exists:  # locked, so that nobody drops or alters it until the load ends
+            if exists:  # locked, so that nobody drops or alters it before the load ends
                 cursor.execute(f"LOCK TABLE {name} IN ROW EXCLUSIVE MODE NOWAIT")
                 file.begin()
                 known = find_known(cursor, merge, name)
@@ -156,20 +156,20 @@ def open_fingerprints(cursor: Cursor, merge: Merge, path: Path, options: LoadOpt
 
 
 def find_known(cursor: Cursor, merge: Merge, name: str) -> bytes:
-    """Fill `pg_temp.known`; the fingerprints in its order."""
+    """Fill `pg_temp.known`; return the fingerprints in its order."""
     counts = [merge.of_scope or "true", *([f"t.{DEPARTED_AT} IS NULL"] if merge.revive else [])]
     execute(cursor, "fingerprints_known", fingerprints=name, counts=" AND ".join(counts), **merge.target)
     copied = io.BytesIO()
-    cursor.copy_expert(COPY_KNOWN, copied)  # a third of the memory that rows would take
+    cursor.copy_expert(COPY_KNOWN, copied)  # takes a third of the memory that rows would
     rows = cursor.rowcount
     return np.frombuffer(copied.getbuffer(), COPIED, rows, COPY_HEADER_BYTES)["fingerprint"].tobytes()
 
 
 def settle(cursor: Cursor, found: Fingerprints, alignment: Alignment) -> bool:
-    """Leave in `pg_temp.known` only rows whose record the file has once, under a key that no other record has.
+    """Keep in `pg_temp.known` only rows whose record is in the file once, with a key that no other record has.
 
     Returns:
-        Whether there are records to be staged after all.
+        Whether any records must be staged after all.
     """
     cursor.execute("DELETE FROM pg_temp.known WHERE _number = ANY (%s)", (found.unseen().tolist(),))
     execute(cursor, "fingerprints_contested", {"repeated": found.repeated().tolist()}, staged_key=alignment.key.staged)
@@ -179,7 +179,7 @@ def settle(cursor: Cursor, found: Fingerprints, alignment: Alignment) -> bool:
 
 
 def recording(cursor: Cursor, merge: Merge, found: Fingerprints | None) -> Fingerprints | None:
-    """The same, with a table to record them in; None where there can be none."""
+    """The same fingerprints, with a table to record them in; None if there can be no such table."""
     made = None
     if found is not None:
         with if_possible(cursor, found.name):
@@ -190,9 +190,9 @@ def recording(cursor: Cursor, merge: Merge, found: Fingerprints | None) -> Finge
 
 
 def record_parts(merge: Merge, found: Fingerprints | None) -> dict[str, str]:
-    """The parts of a statement that compares rows (its CTE `equal`) by which it records those that it finds equal.
+    """Parts for a statement that compares rows (in its CTE `equal`), so that it records those that it finds equal.
 
-    In that very statement: so the version that is recorded is the version that was compared.
+    It is the same statement, so the version that is recorded is the version that was compared.
     """
     if found is None:
         return {"version": "", "recorded": ""}
@@ -210,7 +210,7 @@ def record_parts(merge: Merge, found: Fingerprints | None) -> dict[str, str]:
 
 
 def record_same(cursor: Cursor, merge: Merge, found: Fingerprints, *, any_same: bool) -> None:
-    """Record the staged rows that were the same as the table's, if there are any; and give a new table its key."""
+    """Record the staged rows that were the same as the table's, if there are any, and give a new table its key."""
     with if_possible(cursor, found.name):
         if any_same:
             parts = {"differs": merge.differs(read_back=True), **record_parts(merge, found)}
@@ -220,7 +220,7 @@ def record_same(cursor: Cursor, merge: Merge, found: Fingerprints, *, any_same: 
 
 
 def forget_leavers(cursor: Cursor, merge: Merge, found: Fingerprints) -> None:
-    """Keep nothing of leavers whose rows are gone."""
+    """Delete the fingerprints of leavers whose rows are gone."""
     if merge.departure_statement is not None and not found.is_new:
         with if_possible(cursor, found.name):
             execute(cursor, "fingerprints_gone", fingerprints=found.name, **merge.target)

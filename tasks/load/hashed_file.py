@@ -1,4 +1,4 @@
-"""A file's records with their fingerprints, hashed while PostgreSQL still looks for those that it has."""
+"""A file's records with their fingerprints, hashed while PostgreSQL is still looking up the ones that it has."""
 
 import hashlib
 from collections import deque
@@ -14,11 +14,11 @@ T = TypeVar("T")
 Hashed = tuple[Part, list[bytes]]
 DIGEST_BYTES = 16
 MOST_AHEAD = 64
-"""Parts of 4 MB, of which only the fingerprints are in memory: 16 bytes, and 30 of Python's, for each record."""
+"""Parts of 4 MB each; only their fingerprints are in memory, 16 bytes per record and some 30 of Python's own."""
 
 
 class Ahead(Generic[T]):
-    """The items of an iterator, of which another thread makes `most` from the start, and then always the next one."""
+    """An iterator's items, made in another thread: the first `most` from the start, then always the next one."""
 
     def __init__(self, items: Iterator[T], most: int = 1) -> None:
         self._items = items
@@ -33,7 +33,7 @@ class Ahead(Generic[T]):
                 yield item
 
     def stop(self) -> None:
-        """Go no further."""
+        """Make no more items."""
         self._pool.shutdown(cancel_futures=True)
 
 
@@ -41,17 +41,17 @@ class HashedFile:
     """One file's parts, each with the fingerprints of its records.
 
     Args:
-        key: of the hash.
+        key: the hash's key.
     """
 
     def __init__(self, path: Path, width: int, key: bytes) -> None:
         self.path, self.width = path, width
-        # one hash state to copy: keying it anew takes as long as hashing a record
+        # copied for each record: keying a new hash takes as long as hashing a record
         self._keyed = hashlib.blake2b(digest_size=DIGEST_BYTES, key=key)
         self._begun: Ahead[Hashed] | None = None
 
     def begin(self) -> None:
-        """Begin now, in another thread, while this one waits for PostgreSQL."""
+        """Start hashing in another thread, while this one waits for PostgreSQL."""
         self._begun = Ahead(self._parts(), MOST_AHEAD)
 
     def __iter__(self) -> Iterator[Hashed]:
@@ -59,7 +59,7 @@ class HashedFile:
         return iter(begun or self._parts())
 
     def stop(self) -> None:
-        """Hash nothing that nobody has asked for."""
+        """Stop hashing ahead, if that was begun and not yet used."""
         if self._begun is not None:
             self._begun.stop()
 

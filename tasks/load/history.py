@@ -1,7 +1,7 @@
 """The history of a table: every version of each row, with the period in which it was valid.
 
-A load writes what it has changed, as the table holds it in the end. What loads without history have changed meanwhile
-is found by comparing the whole table, before anything else is written.
+A load writes the rows that it has changed, as they are in the table in the end. Changes made by loads without history
+are found by comparing the whole table, before anything else is written.
 """
 
 from collections.abc import Callable, Iterator
@@ -40,7 +40,7 @@ class History:
     at: datetime
     """The database's clock, later than anything in the history."""
     is_new: bool
-    """This load has just created it; its indexes follow once it has rows."""
+    """This load has just created it; its indexes are created once it has rows."""
     is_empty: bool
     has_missed: bool
     """Whether loads without history have changed the table since."""
@@ -63,11 +63,11 @@ def sql_of(name: str, **parts: str) -> str:
 
 
 def open_history(cursor: Cursor, merge: Merge, *, dry_run: bool) -> History | None:
-    """The history is there, with all columns of the table; what it has missed lies in MISSED. None in a dry run.
+    """Make sure that the history has all columns of the table; put what it missed into MISSED. None in a dry run.
 
     Raises:
         AuthError: there is no history and this user may not create it. Names the SQL to run.
-        SchemaMismatch: a column of the table has the name of one of the history's own, or another type there.
+        SchemaMismatch: a column of the table has the name of one of the history's own, or a different type there.
     """
     table = merge.table
     check_names(table, [column.name for column in merge.alignment.added])
@@ -94,7 +94,7 @@ def open_history(cursor: Cursor, merge: Merge, *, dry_run: bool) -> History | No
 
 
 def check_names(table: TableSchema, added: list[str]) -> None:
-    """Raise SchemaMismatch where the history cannot have the table's columns, or no name of its own."""
+    """Raise SchemaMismatch if the history cannot have all the table's columns, or its name would be too long."""
     if taken := sorted({*(column.name for column in table.columns), *added}.intersection(OWN_COLUMNS)):
         raise SchemaMismatch(
             f"{table.quoted}: expected no column named {', '.join(OWN_COLUMNS)}, since the history uses these names; "
@@ -108,10 +108,10 @@ def check_names(table: TableSchema, added: list[str]) -> None:
 
 
 def create_history(cursor: Cursor, table: TableSchema, name: str) -> None:
-    """Create the history; its indexes follow once it has rows.
+    """Create the history; its indexes are created once it has rows.
 
     Raises:
-        AuthError: this user may not. Names the SQL to run.
+        AuthError: this user may not create it. Names the SQL to run.
     """
     kinds = column_types(cursor, table.quoted)
     columns = ", ".join(f"t.{quoted(column)}::{kind} AS {quoted(column)}" for column, kind in kinds.items())
@@ -126,7 +126,7 @@ def create_history(cursor: Cursor, table: TableSchema, name: str) -> None:
 
 @contextmanager
 def as_owner(cursor: Cursor, name: str, sql: Callable[[], str]) -> Iterator[None]:
-    """What only the history's owner may do; an AuthError with the SQL to run where this user is not."""
+    """Do what only the history's owner may do; if this user is not, raise an AuthError with the SQL to run."""
     try:
         with savepoint(cursor):
             yield
@@ -138,7 +138,7 @@ def as_owner(cursor: Cursor, name: str, sql: Callable[[], str]) -> Iterator[None
 
 
 def column_types(cursor: Cursor, table: str) -> dict[str, str]:
-    """Each column's type in SQL; of a domain the type below it, since its constraints are not the history's."""
+    """Each column's type in SQL; for a domain its base type, since its constraints are not the history's."""
     cursor.execute(statement("column_types"), {"table": table})
     return {
         name: (base if base not in (declared, "enum") else declared) + (f" COLLATE {collation}" if collation else "")
@@ -147,12 +147,12 @@ def column_types(cursor: Cursor, table: str) -> dict[str, str]:
 
 
 def sync_columns(cursor: Cursor, table: TableSchema, name: str, *, dry_run: bool) -> bool:
-    """The history has each column of the table, in its type; whether it got new ones.
+    """Give the history every column of the table, with the same type; return whether any were added.
 
-    Columns that the table has no more stay in it.
+    Columns that the table no longer has stay in the history.
 
     Raises:
-        SchemaMismatch: a column has another type there, or it is no history. Names the SQL to run.
+        SchemaMismatch: a column has a different type there, or the table is not a history. Names the SQL to run.
         AuthError: columns are missing, and this user may not add them. Names the SQL to run.
     """
     wanted, found = column_types(cursor, table.quoted), column_types(cursor, name)
@@ -178,7 +178,7 @@ def sync_columns(cursor: Cursor, table: TableSchema, name: str, *, dry_run: bool
 
 
 def make_view(cursor: Cursor, table: TableSchema, name: str, *, only_if_missing: bool) -> None:
-    """The view of the current versions, with all columns. It is for people: no load fails for it."""
+    """Create the view of the current versions, with all columns. It is for people: no load fails because of it."""
     cursor.execute("SELECT to_regclass(%s) IS NOT NULL", (view_name(table),))
     if one_row(cursor)[0] and only_if_missing:
         return
@@ -194,15 +194,15 @@ def make_view(cursor: Cursor, table: TableSchema, name: str, *, only_if_missing:
 
 
 def after(cursor: Cursor, last: datetime | None) -> datetime:
-    """The database's clock, though never before what was recorded last: clocks are set back at times."""
+    """The database's clock, but always later than the last recorded time: clocks are sometimes set back."""
     cursor.execute("SELECT clock_timestamp()")
     now: datetime = one_row(cursor)[0]
     return now if last is None else max(now, last + ONE_TICK)
 
 
 def find_missed(cursor: Cursor, merge: Merge, history: History, into: str) -> None:
-    """Compare the whole table with the history's current state; what differs goes into a temporary table."""
-    kinds = column_types(cursor, merge.table.quoted)  # of a domain's value, only that below the domain can be compared
+    """Compare the whole table with the history's current state; put the differences into a temporary table."""
+    kinds = column_types(cursor, merge.table.quoted)  # values of a domain are compared as its base type
     changes = [f"WHEN h.{quoted(merge.key)} IS NULL THEN 'inserted'"]
     if DEPARTED_AT in history.columns:
         changes.append(f"WHEN (t.{DEPARTED_AT} IS NULL) < (h.{DEPARTED_AT} IS NULL) THEN 'departed'")
@@ -222,7 +222,7 @@ def find_missed(cursor: Cursor, merge: Merge, history: History, into: str) -> No
 def write_history(
     cursor: Cursor, merge: Merge, history: History, compared: Compared, load_id: int, *, all_written: bool
 ) -> int:
-    """Each row that this load has changed has its new state in the history; how many rows that took.
+    """Write the new state of every row that this load has changed; return how many rows that took.
 
     `pg_temp.changes` holds the rows that were written, and no others.
 
@@ -245,7 +245,7 @@ def write_history(
         rows_written, change = STAGED, "'inserted'" if compared.is_all_new else "'updated'"
     target = f"JOIN {merge.table.quoted} AS t ON t.{quoted(merge.key)}"
     written = f"{rows_written} {target} = s.{merge.alignment.key.staged}"
-    if history.is_empty and not rows:  # the table had none either, so all that it has now is this load's
+    if history.is_empty and not rows:  # the table was empty too, so all its rows are from this load
         written, change = f"{merge.table.quoted} AS t", "'inserted'"
     if compared.to_write:
         rows += write_states(cursor, merge, history, written, change, at, load_id)
@@ -258,7 +258,7 @@ def write_history(
         gone = f"pg_temp.leavers AS l {current} WHERE NOT EXISTS ({there})"
         rows += write_states(cursor, merge, history, gone, "'gone'", at, load_id)
     if merge.table.changes_rows:
-        end_states(cursor, merge, history, at, load_id)  # else a row would be compared with both of its versions
+        end_states(cursor, merge, history, at, load_id)  # otherwise a row would be compared with both of its versions
         find_missed(cursor, merge, history, SIDE_EFFECTS)
         rows += write_states(cursor, merge, history, f"{SIDE_EFFECTS} AS t", "t.change", at, load_id)
     if history.is_new and not before:
@@ -271,7 +271,7 @@ def write_history(
 def write_states(
     cursor: Cursor, merge: Merge, history: History, rows: str, change: str, at: datetime, load_id: int
 ) -> int:
-    """Begin a new version of each of these rows (SQL, with the row itself as `t`); how many there are."""
+    """Begin a new version of each of these rows (SQL, with the row itself as `t`); return how many there are."""
     values = {"at": at, "load_id": load_id}
     parts = {"history": history.name, "key": quoted(merge.key)}
     names = ", ".join(map(quoted, history.columns))
@@ -282,7 +282,7 @@ def write_states(
 
 
 def end_states(cursor: Cursor, merge: Merge, history: History, at: datetime, load_id: int) -> None:
-    """End the version before, for each row that has had a new one since `at`."""
+    """End the previous version of every row that has had a new one since `at`."""
     values = {"at": at, "load_id": load_id}
     execute(cursor, "history_close", values, history=history.name, key=quoted(merge.key))
 

@@ -19,9 +19,9 @@ from tasks.unique_names import repeated_name
 RECORD = "_record"
 FINGERPRINT = "_fingerprint"
 ESCAPES = {"\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
-"""Escapes in COPY's text format; the backslash first, since the others add backslashes."""
+"""Escapes in COPY's text format; the backslash comes first, since the others add backslashes."""
 WIDE_BYTES = 1 << 28
-"""Beyond this, a chunk's lines may not fit into 2 GB, which is all that Arrow's strings take."""
+"""Beyond this, a chunk's lines may not fit into 2 GB, the limit of Arrow's strings."""
 NUL = "contains a NUL character, which PostgreSQL cannot store"
 NO_KEY = "expected a key, found none"
 NOT_NULL = "must have a value (NOT NULL)"
@@ -30,23 +30,23 @@ ONE_NAME = "expected JSON in which no object has the same name twice, since json
 
 @dataclass
 class Prepared:
-    """One chunk, ready for COPY: its rows that fit, under their staging names and record numbers; and the others."""
+    """One chunk, ready for COPY: the rows that fit, with staging names and record numbers; and the rejected ones."""
 
     rows: pa.Table
     read: int
     lines: pa.Buffer = field(default_factory=lambda: pa.py_buffer(b""))
-    """The rows once more, as `copy_lines` writes them."""
+    """The same rows, as `copy_lines` writes them."""
     rejected: Reasons = field(default_factory=dict)
     cut: Counter[str] = field(default_factory=Counter)
-    """Column to how many of its values lost digits of a second that the type cannot keep."""
+    """Column name to how many of its values lost digits of a second that the type cannot store."""
     filled: Counter[str] = field(default_factory=Counter)
-    """Column to how many of its values are not null."""
+    """Column name to how many of its values are not null."""
 
 
 def prepared_chunks(
     chunks: Iterator[Chunk], alignment: Alignment, *, judges_nulls: bool, judges_names: bool
 ) -> Iterator[Prepared]:
-    """Each chunk prepared, one ahead of the one in use: a second core reads while PostgreSQL copies."""
+    """Prepare the chunks, always one ahead of the one in use: a second core reads while PostgreSQL copies."""
     prepared = (prepare(chunk, alignment, judges_nulls=judges_nulls, judges_names=judges_names) for chunk in chunks)
     return iter(Ahead(prepared))
 
@@ -55,9 +55,9 @@ def prepare(chunk: Chunk, alignment: Alignment, *, judges_nulls: bool, judges_na
     """One chunk, ready for COPY.
 
     Args:
-        judges_nulls: reject a null where the table wants a value; not if a trigger of the table may fill it in.
-        judges_names: reject an object that has a name twice where the table would keep one value; our own extract
-            writes none.
+        judges_nulls: reject a null where the table requires a value; false if a trigger of the table may fill it in.
+        judges_names: reject an object that has the same name twice if the table would keep only one value; our own
+            extract writes none.
     """
     read = chunk.table.num_rows
     prepared = Prepared(chunk.table, read)
@@ -70,7 +70,7 @@ def prepare(chunk: Chunk, alignment: Alignment, *, judges_nulls: bool, judges_na
             reject_rows(prepared, chunk, nul, column, NUL)
     for column in alignment.staged:
         texts = texts_of(chunk, column)
-        if not column.is_loaded:  # it only shows which row is newer
+        if not column.is_loaded:  # it is only used to see which row is newer
             columns[column.staged] = pa.array(map(sortable, texts.to_pylist()), pa.string())
             continue
         columns[column.staged] = prepare_column(texts, column, prepared, chunk)
@@ -111,7 +111,7 @@ def copy_lines(rows: pa.Table) -> pa.Buffer:
 
 
 def escaped(texts: pa.Array) -> pa.Array:
-    """Texts with what COPY gives a meaning escaped. Most columns hold none of it, and a look at the bytes is cheap."""
+    """Escape the characters that mean something to COPY. Most columns have none, and searching the bytes is cheap."""
     data = texts.buffers()[2]
     found = np.frombuffer(data, np.uint8) if data is not None else np.empty(0, np.uint8)
     for plain, instead in ESCAPES.items():
@@ -126,7 +126,7 @@ def texts_of(chunk: Chunk, column: AlignedColumn) -> pa.Array:
 
 
 def reject_rows(prepared: Prepared, chunk: Chunk, wrong: pa.Array, column: AlignedColumn, reason: str) -> None:
-    """Reject the rows that are `wrong`, unless another column was to blame before; null is not wrong."""
+    """Reject the rows that are `wrong`, unless already rejected for another column; null is not wrong."""
     for index in np.flatnonzero(pc.fill_null(wrong, False).to_numpy(zero_copy_only=False)):
         prepared.rejected.setdefault(int(chunk.numbers[index]), (column.name, reason))
 
@@ -139,12 +139,12 @@ def loses_value(text: str | None) -> bool:
     """
     try:
         return text is not None and repeated_name(text) is not None
-    except (ValueError, RecursionError):  # PostgreSQL says what is wrong with it
+    except (ValueError, RecursionError):  # PostgreSQL will say what is wrong with it
         return False
 
 
 def prepare_column(texts: pa.Array, column: AlignedColumn, prepared: Prepared, chunk: Chunk) -> pa.Array:
-    """The texts that PostgreSQL gets of one column; those that do not fit are rejected."""
+    """One column's texts as PostgreSQL gets them; rejects those that do not fit."""
     if column.is_array:
         return prepare_array(texts, column, prepared, chunk)
     reject_rows(prepared, chunk, invalid_texts(texts, column.format), column, f"expected {column.format.expected}")
@@ -154,7 +154,7 @@ def prepare_column(texts: pa.Array, column: AlignedColumn, prepared: Prepared, c
 
 
 def invalid_texts(texts: pa.Array, wanted: Format) -> pa.Array:
-    """Which texts the type does not take exactly; null where the text is null."""
+    """Which texts the type cannot store exactly; null where the text is null."""
     wrong = pa.nulls(len(texts), pa.bool_())
     if wanted.pattern is not None:
         wrong = pc.invert(pc.match_substring_regex(texts, f"^(?:{wanted.pattern})$"))
@@ -164,9 +164,9 @@ def invalid_texts(texts: pa.Array, wanted: Format) -> pa.Array:
 
 
 def truncated(texts: pa.Array, wanted: Format) -> tuple[pa.Array, int]:
-    """Texts without the digits of a second, or the time of day, that the type cannot keep; how many lost digits.
+    """Texts without the digits of a second, or the time of day, that the type cannot store; how many lost digits.
 
-    Cut, since PostgreSQL would round: 23:59:59.7 into a timestamp(0) would be the next day.
+    They are cut, since PostgreSQL would round: 23:59:59.7 into a timestamp(0) would be the next day.
     """
     if wanted.day_only:
         return pc.utf8_slice_codeunits(texts, 0, 10), 0
@@ -182,7 +182,7 @@ def truncated(texts: pa.Array, wanted: Format) -> tuple[pa.Array, int]:
 
 
 def prepare_array(texts: pa.Array, column: AlignedColumn, prepared: Prepared, chunk: Chunk) -> pa.Array:
-    """PostgreSQL's array literals, from JSON or from such literals; each element held against its own type's format."""
+    """PostgreSQL's array literals, from JSON or from such literals; checks each element against its type's format."""
     wanted = column.format
     literals: list[str | None] = []
     for index, text in enumerate(texts.to_pylist()):
@@ -199,7 +199,7 @@ def prepare_elements(text: str, wanted: Format, prepared: Prepared, name: str) -
     """One array's literal.
 
     Raises:
-        NotAnArray: the text is none, or an element does not fit.
+        NotAnArray: the text is not an array, or an element does not fit.
     """
     nested, flat = elements(text, as_json=wanted.staged_as in {"json", "jsonb"})
     values = pa.array(flat, pa.string())

@@ -24,13 +24,13 @@ OTHER_FORMATS = {b"\x1f\x8b": "gzip", b"PK\3\4": "zip", b"PAR1": "Parquet", b"\x
 
 @dataclass(frozen=True)
 class Record:
-    """One record as it came, including its line ending; `line` is the file's line on which it begins, from 1."""
+    """One record as it is in the file, including its line ending; `line` is the line on which it begins, from 1."""
 
     line: int
     data: bytes
 
     def fields(self) -> list[str | None]:
-        r"""The record's texts; None for null, which is an empty field without quotes.
+        r"""The record's texts; None for null, which is an empty unquoted field.
 
         >>> Record(2, b'"a ""b"" c",,""\n').fields()
         ['a "b" c', None, '']
@@ -41,7 +41,7 @@ class Record:
 
 @dataclass(frozen=True)
 class Chunk:
-    """Whole records: as bytes, and as a table of text columns named "0", "1", ...; null and "" stay apart."""
+    """Whole records: as bytes, and as a table of text columns named "0", "1", ...; null and "" stay distinct."""
 
     data: bytes
     first_line: int
@@ -49,7 +49,7 @@ class Chunk:
     """The records' places in the file, from 1 below the header."""
     table: pa.Table
     fingerprints: pa.Array | None = None
-    """The records' fingerprints, if they are taken."""
+    """The records' fingerprints, if there are any."""
 
     @property
     def first_record(self) -> int:
@@ -57,7 +57,7 @@ class Chunk:
         return int(self.numbers[0])
 
     def records(self) -> list[Record]:
-        """The chunk's records, each with the line on which it begins."""
+        """The chunk's records, with the line on which each begins."""
         records, line, start = [], self.first_line, 0
         for end in (outside_quotes(self.data, LF) + 1).tolist():
             records.append(Record(line, self.data[start:end]))
@@ -69,14 +69,14 @@ class Sieve(Protocol):
     """Says which records are wanted; see `tasks.load.fingerprints`."""
 
     def parts(self) -> Iterator[tuple[Part, Bools, pa.Array]]:
-        """The file's parts, which of their records are wanted, and the fingerprints of these."""
+        """The file's parts, which of their records are wanted, and the fingerprints of those records."""
 
 
 def read_header(path: Path) -> list[str]:
     """The column names of the file's first record.
 
     Raises:
-        ObjectInvalid: the file is empty or is no strict CSV in UTF-8; or a name is empty or occurs twice.
+        ObjectInvalid: the file is empty or not strict CSV in UTF-8; or a name is empty or occurs twice.
     """
     text, start, end = _header(path)
     names = Record(1, text[start:end]).fields()
@@ -98,16 +98,16 @@ def read_header(path: Path) -> list[str]:
 
 
 def read_chunks(path: Path, width: int, size: int = CHUNK_BYTES, sieve: Sieve | None = None) -> Iterator[Chunk]:
-    """The records below the header that are wanted, in chunks of about `size` bytes or of one larger record.
+    """The wanted records below the header, in chunks of about `size` bytes or of one larger record.
 
-    Holds one chunk and its table. Takes time linear in the file's size, whatever the file holds.
+    Holds one chunk and its table in memory. Takes time linear in the file's size, whatever the file contains.
 
     Args:
         sieve: made for this file; it reads the file's parts itself.
 
     Raises:
         ObjectInvalid: the file is not strict CSV of `width` columns in UTF-8, or a record is larger than PostgreSQL
-            takes. Names the line on which the record begins; the chunks before it were yielded.
+            accepts. Names the line on which the record begins; the chunks before it have been yielded.
     """
     record = 1
     parts = ((part, None, None) for part in whole_records(path, width, size)) if sieve is None else sieve.parts()
@@ -132,10 +132,10 @@ def header_bytes(path: Path) -> int:
 
 
 def count_records(path: Path) -> int:
-    """How many records follow the header. Checks that the file is strict CSV, but looks at no field.
+    """How many records follow the header. Checks that the file is strict CSV, but does not look at the fields.
 
     Raises:
-        ObjectInvalid: as `read_chunks`, but for the fields' number and encoding.
+        ObjectInvalid: as for `read_chunks`, except for the number of fields and their encoding.
     """
     return sum(part.records for part in whole_records(path, 1))
 
@@ -145,7 +145,7 @@ def whole_records(path: Path, width: int, size: int = CHUNK_BYTES, *, keep_ends:
     text, start, end = _header(path)
     first_line, crlf = 1 + text[start:end].count(b"\n"), text[end - 2 : end] == b"\r\n"
     scanner = Scanner(text, end, first_line, width, crlf, keep_ends=keep_ends)
-    # with its tail a step is whole 64-bit words, so that the block is scanned in place
+    # a step and its tail make whole 64-bit words, so the block can be scanned in place
     step = min(size, BLOCK_BYTES - TAIL)
     for _ in range(end, len(text), step):
         scanner.scan(step)
@@ -157,7 +157,7 @@ def whole_records(path: Path, width: int, size: int = CHUNK_BYTES, *, keep_ends:
 
 
 def _those(data: bytes, ends: Indexes, wanted: Bools) -> bytes:
-    """The wanted records alone."""
+    """Only the wanted records."""
     if wanted.all():
         return data
     starts = np.concatenate([[0], ends[:-1]])[wanted]
@@ -165,7 +165,7 @@ def _those(data: bytes, ends: Indexes, wanted: Bools) -> bytes:
 
 
 def _header(path: Path) -> tuple[mmap.mmap | bytes, int, int]:
-    """The file, and where in it the header begins and ends; the header is checked to be strict."""
+    """The file, and where its header begins and ends; checks that the header is strict CSV."""
     with path.open("rb") as file:
         first = file.read(HEADER_BYTES)
         text = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if first else b""
@@ -188,10 +188,10 @@ def _table(data: bytes, width: int) -> pa.Table:
     """The texts of whole records of strict CSV.
 
     Raises:
-        pa.ArrowInvalid: another number of fields, or bytes that are not UTF-8.
+        pa.ArrowInvalid: a different number of fields, or bytes that are not UTF-8.
     """
     names = [str(number) for number in range(width)]
-    text = BOM + data if data.startswith(BOM) else data  # pyarrow takes the first one for the file's
+    text = BOM + data if data.startswith(BOM) else data  # pyarrow drops the first BOM as the file's own
     return pa.csv.read_csv(
         pa.BufferReader(text),
         read_options=pa.csv.ReadOptions(column_names=names, block_size=len(text) + 1, use_threads=False),
@@ -206,7 +206,7 @@ def _table(data: bytes, width: int) -> pa.Table:
 
 
 def _wrong_fields(data: bytes, line: int, width: int) -> ObjectInvalid:
-    """What is wrong with the first record that is not `width` fields of UTF-8."""
+    """The error for the first record that is not `width` fields of UTF-8."""
     ends = outside_quotes(data, LF)
     counts = 1 + np.diff(np.searchsorted(outside_quotes(data, COMMA), ends), prepend=0)
     wrong = int((counts != width).argmax())

@@ -1,7 +1,8 @@
 """Loads the file's rows into a temporary staging table, cast to the target's types; rejects rows that cannot be cast.
 
-Rows go in by COPY, a chunk per savepoint. A chunk that PostgreSQL refuses names the line: the rows before it are
-copied, it is rejected, the rest follows. So ten bad rows cost ten small chunks, and no bad row costs nothing.
+Rows go in by COPY, one chunk per savepoint. If PostgreSQL refuses a chunk, it names the line: the rows before it are
+copied, that row is rejected, and the rest follow. So ten bad rows cost ten small chunks, and without bad rows there is
+no extra cost.
 """
 
 import re
@@ -28,7 +29,7 @@ from tasks.s3 import Snapshot
 STAGING = "pg_temp.staging"
 TEMP_BUFFERS = "SET LOCAL temp_buffers = '128MB'"
 """Keeps the staged rows of some 100,000 members in memory, which saves an eighth of the load's time. The server refuses
-it in a session that has had temporary tables before, such as one that a connection pooler lends."""
+this in a session that has already used temporary tables, such as one from a connection pooler."""
 
 
 @dataclass
@@ -38,19 +39,19 @@ class Staged:
     table: TableSchema
     alignment: Alignment
     fingerprints: Fingerprints | None = None
-    """By which records are left out that the table holds."""
+    """Decides which records are left out because the table already holds them."""
     read: int = 0
     rejected: Reasons = field(default_factory=dict)
     nameless: int = 0
     """Rejected rows whose key cannot be read."""
     cut: Counter[str] = field(default_factory=Counter)
-    """Column to how many values lost digits of a second."""
+    """Column name to how many values lost digits of a second."""
     filled: Counter[str] = field(default_factory=Counter)
-    """Column to how many values of the file are not null."""
+    """Column name to how many values of the file are not null."""
 
     @property
     def left_out(self) -> int:
-        """Records of the file that are not in the staging table, since the table holds them."""
+        """Records of the file that are not in the staging table, since the target table already holds them."""
         return self.fingerprints.left_out if self.fingerprints else 0
 
 
@@ -62,10 +63,10 @@ def stage(
     max_rejected: int,
     fingerprints: Fingerprints | None,
 ) -> Staged:
-    """Put every row of the file into the staging table or among the rejected rows; not those that the table holds.
+    """Stage or reject every row of the file, except those that the table already holds.
 
     Raises:
-        ObjectInvalid: the file is not strict CSV (see `tasks.load.records`), or its row count is not its metadata's.
+        ObjectInvalid: the file is not strict CSV (see `tasks.load.records`), or its row count contradicts its metadata.
         TooManyRejected: more than `max_rejected` rows were refused.
     """
     with suppress(RowError), savepoint(cursor):
@@ -81,7 +82,7 @@ def stage(
         )
     staged.nameless = note_rejected(cursor, alignment, rejected_records(snapshot.path, staged.rejected, alignment))
     if fingerprints is not None and settle(cursor, fingerprints, alignment):
-        # known records that are not alone with their key were left out, and are staged after all
+        # known records that share their key with another were left out, and are staged after all
         before = set(staged.rejected)
         fill(cursor, snapshot, staged, max_rejected)
         rejected = {record: reason for record, reason in staged.rejected.items() if record not in before}
@@ -90,7 +91,7 @@ def stage(
 
 
 def fill(cursor: Cursor, snapshot: Snapshot, staged: Staged, max_rejected: int) -> None:
-    """Stage the file's rows that the fingerprints want, all without any."""
+    """Stage the rows of the file that the fingerprints ask for; without fingerprints, all of them."""
     alignment = staged.alignment
     chunks = read_chunks(snapshot.path, len(alignment.columns), sieve=staged.fingerprints)
     judges_nulls = not staged.table.rewrites_rows
@@ -108,7 +109,7 @@ def fill(cursor: Cursor, snapshot: Snapshot, staged: Staged, max_rejected: int) 
 
 
 def check_limit(snapshot: Snapshot, alignment: Alignment, reasons: Reasons, limit: int) -> None:
-    """Raise TooManyRejected, with the first reasons, where more rows are refused than allowed."""
+    """Raise TooManyRejected, with the first reasons, if more rows were refused than allowed."""
     if len(reasons) > limit:
         raise TooManyRejected(
             f"{snapshot.object}: expected at most {limit} rejected rows, found {len(reasons)} or more: "
@@ -118,7 +119,7 @@ def check_limit(snapshot: Snapshot, alignment: Alignment, reasons: Reasons, limi
 
 
 def staging_ddl(alignment: Alignment, *, has_fingerprints: bool) -> str:
-    """The staging table: `_record`, numbered as in the file, and the staged columns as the plan casts them."""
+    """The staging table: `_record`, the row's number in the file, and the staged columns as the plan casts them."""
     own = [f"{RECORD} integer", *([f"{FINGERPRINT} uuid"] if has_fingerprints else [])]
     columns = [*own, *(f"{column.staged} {column.staged_as}" for column in alignment.staged)]
     checks = [f"CONSTRAINT {c.staged} CHECK ({c.cast_check})" for c in alignment.staged if c.cast_check is not None]
@@ -126,7 +127,7 @@ def staging_ddl(alignment: Alignment, *, has_fingerprints: bool) -> str:
 
 
 class RowRefused(Exception):
-    """PostgreSQL refuses one row; `line` counts from 1 in the data that was sent."""
+    """PostgreSQL refused a row; `line` counts from 1 in the data that was sent."""
 
     def __init__(self, line: int, reason: Reason) -> None:
         super().__init__(line, reason)
@@ -137,7 +138,7 @@ def copy(cursor: Cursor, columns: list[str], data: pa.Buffer, staged: Staged) ->
     """Copy these lines of these columns; all or none.
 
     Raises:
-        RowRefused: a cast or a cast check refuses a row.
+        RowRefused: a cast or a cast check refused a row.
     """
     if not data.size:
         return
@@ -149,9 +150,9 @@ def copy(cursor: Cursor, columns: list[str], data: pa.Buffer, staged: Staged) ->
 
 
 def copy_around_refused(cursor: Cursor, rows: pa.Table, staged: Staged, refused: RowRefused) -> None:
-    """Copy rows but for those that PostgreSQL refuses, `refused` being the first: split at each, go on behind it.
+    """Copy all rows except those that PostgreSQL refuses; `refused` is the first. Splits the rows at each refused one.
 
-    A row is rejected only once it was refused alone; the line that PostgreSQL names is where to look first.
+    A row is rejected only if it was refused on its own; the line that PostgreSQL names is only where to look first.
     """
     while rows.num_rows:
         if rows.num_rows == 1:
@@ -186,7 +187,7 @@ def refusal(error: psycopg2.Error, staged: Staged) -> RowRefused:
 
 
 def blamed(cursor: Cursor, row: pa.Table, staged: Staged, refused: RowRefused) -> Reason:
-    """The reason for a row whose cast failed inside a cast check, where PostgreSQL names no column: ask each alone."""
+    """The reason for a row whose cast failed in a cast check, where PostgreSQL names no column: try each one alone."""
     for column in staged.alignment.staged:
         if column.cast_check is None:
             continue
@@ -198,7 +199,7 @@ def blamed(cursor: Cursor, row: pa.Table, staged: Staged, refused: RowRefused) -
 
 
 def cast_error(cursor: Cursor, column: AlignedColumn, text: str | None) -> psycopg2.Error | None:
-    """The error that a text meets in the column's cast check."""
+    """The error that the column's cast check raises for a text."""
     cast_check = str(column.cast_check).replace("%", "%%")
     try:
         with savepoint(cursor):

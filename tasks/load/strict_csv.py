@@ -3,8 +3,8 @@
 All CSV readers agree on strict CSV. They differ on anything else (a quote inside an unquoted value, CR line endings, an
 unclosed quote), so that is rejected with its line number.
 
-Each byte is scanned once: a bit per byte for each kind of byte, 64 to a word. The running XOR of the quote bits says
-which bytes are inside quotes. Source: simdjson (arXiv:1902.08318), section 3.1.
+Each byte is scanned once: for each kind of byte there is one bit per byte, 64 to a word. The running XOR of the quote
+bits shows which bytes are inside quotes. Source: simdjson (arXiv:1902.08318), section 3.1.
 """
 
 import mmap
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from tasks.errors import ObjectInvalid
 
-BLOCK_BYTES = 512 << 10  # scanned at once: the bits stay in the processor's cache (4 MB took 1.5 times as long)
+BLOCK_BYTES = 512 << 10  # scanned in one go: the bits stay in the processor's cache (4 MB took 1.5 times as long)
 MAX_RECORD_BYTES = (1 << 30) - 1 - BLOCK_BYTES  # PostgreSQL's MaxAllocSize, less the block in which it may end
 QUOTE, COMMA, LF, CR = b'",\n\r'
 
@@ -26,14 +26,14 @@ BARE_QUOTE = "quotes only around whole values", "a quote inside an unquoted valu
 AFTER_QUOTE = "a comma or line ending after a closing quote (double a quote inside a value)", "something else"
 LONE_CR = r"line endings of \n or \r\n", "a lone CR"
 MIXED = "the same line ending in every line", r"\n and \r\n mixed"
-TAIL, WORD, ALL = 2, 64, 2**64 - 1  # each byte is judged by the two before it
+TAIL, WORD, ALL = 2, 64, 2**64 - 1  # whether a byte is valid depends on the two before it
 
 Bits = NDArray[np.uint64]
 Indexes = NDArray[np.intp]
 
 
 class _Marks(NamedTuple):
-    """One bit per byte and kind of byte. An opening quote is inside, its closing one is not."""
+    """One bit per byte and kind of byte. An opening quote counts as inside, a closing one does not."""
 
     quote: Bits
     comma: Bits
@@ -44,7 +44,7 @@ class _Marks(NamedTuple):
 
 
 class Part(NamedTuple):
-    """Whole, strict records of a file, which are read from it when they are asked for."""
+    """Whole, strict records of a file, read from it when they are asked for."""
 
     text: mmap.mmap | bytes
     start: int
@@ -53,25 +53,25 @@ class Part(NamedTuple):
     """The first record's line in the file, from 1."""
     records: int
     ends: Indexes
-    """Where each record ends, counted from `start`; empty if that is not kept."""
+    """Where each record ends, counted from `start`; empty if the ends are not kept."""
     line_ending: bytes
 
     @property
     def data(self) -> bytes:
-        """The records; the file's last one may lack its line ending, and is given it."""
+        """The records; if the file's last one has no line ending, it is added."""
         data = self.text[self.start : self.stop]
         return data if data.endswith(b"\n") else data + self.line_ending
 
 
 class Scanner:
-    """Checks bytes block by block, and finds where their records end; scans no byte twice."""
+    """Checks bytes block by block and finds where their records end; scans no byte twice."""
 
     def __init__(
         self, text: mmap.mmap | bytes, start: int, line: int, width: int, crlf: bool | None, *, keep_ends: bool = False
     ) -> None:
         self.text, self.line, self.width, self.crlf = text, line, width, crlf
-        self.start = self.end = self.done = start  # of the records not yet taken; of whole ones; of the bytes scanned
-        self.records = self.lines = 0  # that ended since `start`; CR LF and LF since then, those inside quotes too
+        self.start = self.end = self.done = start  # where records not yet taken begin, whole ones end, scanning stopped
+        self.records = self.lines = 0  # ended since `start`; line feeds since then, including those inside quotes
         self.inside = False
         self._ends: list[Indexes] | None = [] if keep_ends else None
 
@@ -85,14 +85,14 @@ class Scanner:
         left = self.text[self.end : self.done].count(b"\n")
         self.line, self.lines, self.records, self.start = self.line + self.lines - left, left, 0, self.end
         if isinstance(self.text, mmap.mmap):
-            self.text.madvise(mmap.MADV_DONTNEED, 0, self.start)  # else the whole file counts as our memory
+            self.text.madvise(mmap.MADV_DONTNEED, 0, self.start)  # otherwise the whole file counts as our memory
         return taken
 
     def scan(self, count: int) -> None:
         """Check the next `count` bytes.
 
         Raises:
-            ObjectInvalid: strict CSV cannot go on like this, or a record is too large.
+            ObjectInvalid: the bytes are not strict CSV, or a record is too large.
         """
         first, last = self.done, min(self.done + count, len(self.text))
         tail = self.text[max(first - TAIL, 0) : first].rjust(TAIL, b"\n")
@@ -124,7 +124,7 @@ class Scanner:
                 self._ends.append(np.array([self.end + (2 if self.crlf else 1)]))  # `take` adds the line ending
 
     def _words(self, tail: bytes, first: int, last: int) -> NDArray[np.uint8]:
-        """The bytes from the tail to `last`, in place where they are whole words."""
+        """The bytes from the tail to `last`; not copied if they are whole words."""
         size = TAIL + last - first
         if first >= TAIL and size % WORD == 0:
             return np.frombuffer(self.text, np.uint8, size, first - TAIL)
@@ -143,7 +143,7 @@ class Scanner:
 
 
 def _faults(marks: _Marks, width: int, crlf: bool | None) -> Iterator[tuple[Bits, tuple[str, str]]]:
-    """The bytes at which strict CSV ends: what was expected there, and what was found."""
+    """The bytes that break strict CSV; what was expected there, and what was found."""
     edge = marks.quote | marks.comma | marks.lf | marks.cr
     yield marks.quote & marks.inside & ~_next_bytes(edge), BARE_QUOTE
     yield _next_bytes(marks.quote & ~marks.inside) & ~edge, AFTER_QUOTE
@@ -157,7 +157,7 @@ def _faults(marks: _Marks, width: int, crlf: bool | None) -> Iterator[tuple[Bits
 
 
 def _marks(text: NDArray[np.uint8], inside: bool) -> _Marks:
-    """`inside`: whether the quotes before `text` are odd in number. `text` has whole words."""
+    """`inside`: whether the number of quotes before `text` is odd. `text` consists of whole words."""
     quote, comma, lf, cr = (np.packbits(text == byte, bitorder="little").view(np.uint64) for byte in b'",\n\r')
     odd = quote.copy()
     for step in (1, 2, 4, 8, 16, 32):
@@ -167,14 +167,14 @@ def _marks(text: NDArray[np.uint8], inside: bool) -> _Marks:
 
 
 def _next_bytes(bits: Bits) -> Bits:
-    """The bytes behind those."""
+    """The bytes right after these."""
     moved = bits << np.uint64(1)
     moved[1:] |= bits[:-1] >> np.uint64(63)
     return moved
 
 
 def _clip(bits: Bits, end: int) -> Bits:
-    """Those between the tail and `end`, which lies in the last word."""
+    """Only the bits between the tail and `end`, which is in the last word."""
     bits[0] &= ALL - 2**TAIL + 1
     bits[-1] &= ALL >> (-end % WORD)
     return bits
@@ -194,7 +194,7 @@ def _last(bits: Bits) -> int:
 
 
 def outside_quotes(text: bytes, byte: int) -> Indexes:
-    """Where that byte lies outside quotes in whole records."""
+    """Where that byte is outside quotes; `text` consists of whole records."""
     padded = np.frombuffer(text + bytes(-len(text) % WORD), np.uint8)
     inside = np.unpackbits(_marks(padded, inside=False).inside.view(np.uint8), bitorder="little")
     return np.flatnonzero((padded == byte) & (inside == 0))

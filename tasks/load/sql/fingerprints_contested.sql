@@ -1,5 +1,5 @@
--- Known rows whose record is not alone with its key in the file: it comes twice, or beside one that was staged or
--- rejected.
+-- Known rows whose record shares its key with another one in the file: the record occurs twice, or a record with the
+-- same key was staged or rejected.
 DELETE FROM pg_temp.known AS k
 WHERE k._number = ANY (%(repeated)s::integer[])
    OR EXISTS (SELECT FROM pg_temp.staging AS s WHERE s.{staged_key} = k._key)

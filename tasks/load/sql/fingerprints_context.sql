@@ -1,18 +1,19 @@
--- Whether rows of the table keep their version until somebody writes them, and hold just what their columns' built-in
--- types make of a text; whether there are fingerprints; whether they are as this load makes them, and this user may
--- write them, or make them; and everything of the cluster and of the table that decides what a record becomes.
+-- Whether the table's rows keep their version until somebody writes them, and hold exactly what their columns' built-in
+-- types make of a text; whether there is a fingerprint table; whether it is as this load would create it and this user
+-- may write to it, or else whether this user may create it; and everything about the cluster and the table that
+-- determines what a record becomes.
 SELECT c.relkind = 'r' AND NOT c.relispartition AND NOT c.relhassubclass AND NOT c.relhasrules AND NOT c.relrowsecurity
            AND m.amname IS NOT DISTINCT FROM 'heap' AND NOT EXISTS (SELECT FROM pg_inherits WHERE inhrelid = c.oid)
            AND NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = c.oid AND NOT tgisinternal)
            AND bool_and(a.attname <> ALL (%(loaded)s) OR t.typtype = 'e'
                         OR t.typtype = 'b' AND t.typnamespace = 'pg_catalog'::regnamespace
-                           -- whose text depends on settings or on names in the catalogue
+                           -- their text depends on settings or on names in the catalogue
                            AND t.typname !~ '^_?(money|aclitem|reg.*)$')
-           AND has_table_privilege(c.oid, 'SELECT'),  -- else xmin and ctid cannot be read
+           AND has_table_privilege(c.oid, 'SELECT'),  -- otherwise xmin and ctid cannot be read
        f.oid IS NOT NULL,
        CASE WHEN f.oid IS NULL THEN has_schema_privilege(c.relnamespace, 'CREATE') AND to_regtype(%(fingerprints)s) IS NULL
             ELSE f.relkind = 'r' AND NOT f.relrowsecurity AND NOT f.relhasrules AND NOT f.relhassubclass
-                 AND NOT EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid = f.oid)  -- which foreign keys are, too
+                 AND NOT EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid = f.oid)  -- foreign keys are triggers too
                  AND NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conrelid = f.oid AND k.contype NOT IN ('p', 'n'))
                  AND has_table_privilege(f.oid, 'SELECT') AND has_table_privilege(f.oid, 'INSERT')
                  AND has_table_privilege(f.oid, 'UPDATE') AND has_table_privilege(f.oid, 'DELETE')

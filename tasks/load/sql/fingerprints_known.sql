@@ -1,5 +1,5 @@
--- The rows that are still the version for which a fingerprint was recorded. After 2^31 transactions, a transaction's
--- number may come again, so what was recorded that long ago counts no more.
+-- The rows that are still the version for which a fingerprint was recorded. After 2^31 transactions, transaction
+-- numbers may be reused, so fingerprints that old no longer count.
 INSERT INTO pg_temp.known (_number, _key, _fingerprint)
 SELECT row_number() OVER () - 1, t.{key}, f.fingerprint
 FROM {table} AS t

@@ -1,4 +1,4 @@
--- The staged rows that were the same as the table's, and still are.
+-- Records the fingerprints of the staged rows that were the same as the table's, and still are.
 WITH equal AS (
     SELECT *
     FROM (
