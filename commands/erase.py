@@ -43,11 +43,11 @@ from tasks.settings import Resolver, column_names_from, load_settings
 from tasks.streams import ENROLLMENTS, MEMBERS, STREAMS
 
 NAMED = 10
-"""As many objects that were not searched are named."""
+"""The most objects that are named among those that were not searched."""
 
 
 class Erasure:
-    """One person's erasure: the stores that are searched, and what is done in each."""
+    """The erasure of one person: the stores that are searched, and what is done in each."""
 
     def __init__(self, person: Person, schema: str | None, blocks: str | None) -> None:
         self.person = person
@@ -69,12 +69,12 @@ class Erasure:
         self.versions: list[Version] = []
         """What names the person in S3, as the last search found it."""
         self.left: list[Found] = []
-        """What an object that was written anew still mentions."""
+        """What rewritten objects still mention, and objects that could not be rewritten."""
         self.untagged: list[str] = []
-        """The objects that were written anew without their tags."""
+        """The objects that were rewritten without their tags."""
 
     def check_gone(self) -> None:
-        """Raise ConfigError while the LMS still lists the person, whom the next snapshot would bring back."""
+        """Raise ConfigError if the LMS still lists the person, since the next snapshot would bring them back."""
         with LmsSession(lms_account(self.blocks)) as session:
             session.sign_in()
             try:
@@ -109,10 +109,10 @@ class Erasure:
             return found + find_runs(prefect, self.person)
 
     def erase(self) -> None:
-        """Take the person out of every store that `find` has searched. Can be run again after any interruption.
+        """Remove the person from every store that `find` has searched. Can be run again after any interruption.
 
-        The tables are locked until the new objects are in the ledger as loaded: S3 sends an event for each, and the
-        load that it starts must find nothing to do.
+        The tables stay locked until the ledger has the new objects as loaded: S3 sends an event for each, and the load
+        that it starts must find nothing to do.
         """
         with ExitStack() as held:
             folder = held.enter_context(run_folder())
@@ -146,7 +146,7 @@ class Erasure:
             self._count_as_loaded(cursor, rewritten.before, rewritten.after)
 
     def _count_as_loaded(self, cursor: Cursor, before: Snapshot, after: Snapshot) -> None:
-        """The new object counts as loaded where the one before was; where that is yet to come, S3's event loads it."""
+        """Count the new object as loaded if the previous one was; if it was not, S3's event will load the new one."""
         stream = MEMBERS if after.scope is None else after.scope.stream
         for name in sorted({name for name, *there in self.loads if there == [after.object.bucket, after.object.key]}):
             table = TableSchema(self.schema, name, (), stream=stream)
@@ -168,13 +168,13 @@ class Erasure:
 
 
 def show(found: list[Found]) -> None:
-    """A line for each store that names the person."""
+    """Print a line for each store that names the person."""
     for each in found or [Found("every store", 0, "mentions", False)]:
         sys.stdout.write(f"  {each.line()}\n")
 
 
 def run(erasure: Erasure, *, is_meant: bool) -> bool:
-    """Show, erase and prove; whether nothing of the person is left."""
+    """Show, erase and search again; return whether nothing of the person is left."""
     erasure.check_gone()
     found = erasure.find()
     sys.stdout.write("What names the person:\n")
@@ -201,7 +201,7 @@ def guid(text: str) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit 0 if nothing is left (or nothing was to be changed), else 1."""
+    """Return 0 if nothing is left (or --yes was not given), else 1."""
     parser = argparse.ArgumentParser(
         prog="python -m commands.erase",
         description=__doc__,
@@ -225,7 +225,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             erasure = Erasure(
                 Person(options.person, addresses=frozenset(options.address)), options.schema_name, options.blocks
             )
-            with one_run_an_account(options.blocks):  # so that no extract publishes meanwhile
+            with one_run_an_account(options.blocks):  # so that no extract publishes in the meantime
                 return 0 if run(erasure, is_meant=options.yes) else 1
     except PipelineError as error:
         said = str(error)

@@ -26,7 +26,7 @@ from tasks.local_server import is_shared, prefect_api
 from tasks.task_options import HEARTBEAT_S
 from tasks.text import without_user
 
-# the longest ones, half a second; pandas is imported by pyarrow's first array
+# the slowest ones, half a second; pyarrow's first array imports pandas
 NEEDED_LATER = (
     "pandas",
     "fastapi.encoders",
@@ -47,12 +47,12 @@ def main(flow: Flow[..., Any], arguments: Sequence[str] | None = None) -> int:
         logging.getLogger(name).addFilter(_without_known_traceback)
         logging.getLogger(name).addFilter(_with_a_page)
     end_in_order()
-    with ExitStack() as api:  # the alert, too, reads its block from Prefect
+    with ExitStack() as api:  # the alert also reads its block from Prefect
         try:
             if not PREFECT_API_URL.value():
                 import_meanwhile()
             api.enter_context(prefect_api())
-            # nobody watches a server that ends with this script, and for heartbeats a run ends up to a second later
+            # no watch sees a server that ends with this script, and heartbeats make a run end up to a second later
             beats = HEARTBEAT_S if is_shared() else None
             with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: beats}), tags(TAG):
                 flow(**parameters)
@@ -67,7 +67,7 @@ def main(flow: Flow[..., Any], arguments: Sequence[str] | None = None) -> int:
 
 
 def import_meanwhile() -> None:
-    """Import what runs import when they first need it, while this script's own server still starts."""
+    """Import what a run would only import when it first needs it, while this script's own server is starting."""
     for name in NEEDED_LATER:
         with suppress(ImportError):
             import_module(name)
@@ -83,7 +83,7 @@ def failure_line(error: BaseException) -> str:
 
 
 def prefect_problem(error: BaseException) -> PipelineError | None:
-    """What is wrong with Prefect's API, settings or home, where that is why a run could not begin or end; else None."""
+    """What is wrong with Prefect's API, settings or home, if that kept a run from beginning or ending; else None."""
     if isinstance(error, (PipelineError, KeyboardInterrupt)):
         return None
     if problem := settings_problem(error):
@@ -145,7 +145,7 @@ def flag(kind: Any) -> dict[str, Any]:
 
 
 def _with_a_page(record: logging.LogRecord) -> bool:
-    """Hide the address of a run's page where only this script's own server has the run, which serves no pages."""
+    """Hide the address of a run's page if the run is on this script's own server, which serves no pages."""
     return is_shared() or not record.getMessage().startswith("View at ")
 
 

@@ -1,6 +1,6 @@
-"""Which of Prefect's settings keeps it from being imported or started. Imports nothing from Prefect, which has failed.
+"""Which setting keeps Prefect from being imported or started. Imports nothing from Prefect, which has failed.
 
-Settings are named, never shown: PREFECT_API_KEY is one of them.
+Settings are named, but their values are never shown: PREFECT_API_KEY is one of them.
 """
 
 import os
@@ -14,19 +14,19 @@ from tasks.errors import ConfigError, PipelineError
 
 ELSEWHERE = "the environment, .env, prefect.toml, pyproject.toml or Prefect's profile"
 READ_IN = r"prefect/(settings/(?!context)|logging/configuration|results)"
-"""The modules in which Prefect reads its settings, and sets up logging and the storage of results by them."""
+"""The modules in which Prefect reads its settings, and uses them to set up logging and result storage."""
 FOLLOWS = "default_factory_not_called"
-"""The type of an error that another setting's error brings along."""
+"""The type of an error that only follows from another setting's error."""
 OWN_TEXT = {"value_error", "assertion_error"}
-"""The types of errors whose text is Prefect's and may quote the value; all others only say what is expected."""
+"""Error types whose text is Prefect's own and may quote the value; all others only say what is expected."""
 
 
 def settings_problem(error: BaseException) -> ConfigError | None:
-    """The settings that Prefect refuses, or may have failed over; None if that is not why an error was raised."""
-    # a KeyboardInterrupt may come while settings are read
+    """The settings that Prefect rejects, or that may have made it fail; None if the error has another cause."""
+    # a KeyboardInterrupt may arrive while settings are being read
     if isinstance(error, PipelineError) or not isinstance(error, Exception):
         return None
-    from tasks.library_errors import causes  # which imports boto3: only a script that failed needs to wait for it
+    from tasks.library_errors import causes  # imports boto3, so only a script that failed waits for it
 
     found = list(causes(error))
     if refused := [each for link in found for each in refusals(link)]:
@@ -48,12 +48,12 @@ def is_about_settings(error: BaseException) -> bool:
 
 
 def raised_in(error: BaseException, modules: str) -> bool:
-    """Whether an error came through one of the files that this pattern finds."""
+    """Whether an error's traceback contains a file that matches this pattern."""
     return any(re.search(modules, frame.filename) for frame in traceback.extract_tb(error.__traceback__))
 
 
 def refusals(error: Any) -> Iterator[str]:
-    """Each setting that an error of pydantic's is about, and what was expected."""
+    """Each setting that a pydantic error is about, and what was expected."""
     if type(error).__name__ == "SettingsError" and (field := re.search(r'for field "(\w+)"', str(error))):
         yield f"{name_of(field[1])}: its format is wrong"
     if type(error).__name__ == "ValidationError" and settings_classes(error.title):
@@ -64,7 +64,7 @@ def refusals(error: Any) -> Iterator[str]:
 
 
 def name_of(field: str, title: str | None = None) -> str:
-    """The variable of a setting; if several classes have such a field, those that are set."""
+    """The variable for a setting; if several classes have such a field, the variables that are set."""
     if field.startswith("prefect_"):  # an alias
         return field.upper()
     prefixes = [str(each.model_config["env_prefix"]) for each in settings_classes(title, field)]
@@ -73,7 +73,7 @@ def name_of(field: str, title: str | None = None) -> str:
 
 
 def settings_classes(title: str | None, field: str = "") -> list[Any]:
-    """Prefect's classes of settings with that name, or that have a field of that name."""
+    """Prefect's settings classes with that name, or that have a field with that name."""
     modules = [module for name, module in sys.modules.items() if name.startswith("prefect.settings.models")]
     classes = {each for module in modules for each in vars(module).values() if hasattr(each, "model_fields")}
     return [each for each in classes if title in (None, each.__name__) and (not field or field in each.model_fields)]

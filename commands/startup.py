@@ -24,7 +24,7 @@ def begin(script: str) -> None:
     name = Path(script).stem.replace("_", "-")
 
     def failed(kind: type[BaseException], error: BaseException, at: TracebackType | None) -> None:
-        stop_own()  # what it writes does not come after the last line
+        stop_own()  # so that nothing it writes comes after the last line
         error = settings_problem(error) or error
         kind, ours = type(error), isinstance(error, PipelineError)
         if not ours and kind is not KeyboardInterrupt:
@@ -34,11 +34,11 @@ def begin(script: str) -> None:
         publish(subject_line(f"{name} failed ({kind.__name__})"), body(name, kind.__name__, what, ours=ours))
         flush_output()
         if kind is KeyboardInterrupt:
-            os._exit(1)  # Python would end itself by a signal, whose exit code is another
+            os._exit(1)  # Python would end itself with a signal, and so with another exit code
 
     sys.excepthook = failed
     open_standard_files()
-    # first of all, and so done last: other code may still write after the last line while Python exits
+    # registered first, so it runs last: other code may still write something while Python exits
     atexit.register(exit_at_once)
     end_in_order()
     check_env_file(Path.cwd() / ".env")
@@ -61,16 +61,16 @@ def end_in_order() -> None:
 
 
 def open_standard_files() -> None:
-    """Open what was closed of stdin, stdout and stderr to nowhere, since other files would get their numbers."""
+    """Open stdin, stdout and stderr on /dev/null if they are closed; otherwise other files would get their numbers."""
     for number in range(3):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number
 
 
 def flush_output() -> None:
-    """Write out what is buffered; where the terminal is gone, to nowhere, since Python would exit with 120 over it."""
+    """Write out what is buffered; if the terminal is gone, to /dev/null, since Python would otherwise exit with 120."""
     for stream in (each for each in (sys.stdout, sys.stderr) if each is not None):
         try:
             stream.flush()
@@ -90,7 +90,7 @@ def exits_with(code: int) -> int:
 
 
 def exit_at_once() -> None:
-    """Write out what is buffered, and end. Python would first free each object, which takes most of a second."""
+    """Write out what is buffered, and exit. Python would first free every object, which takes most of a second."""
     logging.shutdown()
     flush_output()
     if _exit_code:
@@ -116,7 +116,7 @@ def body(name: str, kind: str, what: str, *, ours: bool) -> str:
 
 
 def publish(subject: str, message: str) -> None:
-    """Publish to the environment's topic, without Prefect and its blocks; what goes wrong is printed."""
+    """Publish to the environment's topic, without Prefect and its blocks; print any error."""
     arn = os.environ.get("SNS_TOPIC_ARN")
     if not arn:
         say("SNS_TOPIC_ARN is not set, so no alert was sent.")
@@ -132,6 +132,6 @@ def publish(subject: str, message: str) -> None:
 
 
 def say(text: str) -> None:
-    """A line for the terminal, if it is still there."""
-    with suppress(OSError, AttributeError):  # closed since, or from the beginning
+    """Write a line to the terminal, if it is still there."""
+    with suppress(OSError, AttributeError):  # closed by now, or from the beginning
         sys.stderr.write(f"{text}\n")

@@ -14,11 +14,11 @@ ALWAYS = (
 
 
 def not_reached(other_buckets: Iterable[str], untagged: list[str]) -> list[str]:
-    """A line for each.
+    """A line for each store or copy that is not reached.
 
     Args:
-        other_buckets: those from which tables were loaded, beside the one that was searched.
-        untagged: objects that were written anew without their tags.
+        other_buckets: those from which tables were loaded, apart from the one that was searched.
+        untagged: objects that were rewritten without their tags.
     """
     tags = (
         "tags that were not kept, since these credentials lack s3:GetObjectTagging or s3:PutObjectTagging: set them "

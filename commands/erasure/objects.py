@@ -22,18 +22,18 @@ KEPT = (
     "ContentType", "CacheControl", "ContentDisposition", "ContentEncoding", "ContentLanguage", "ServerSideEncryption",
     "SSEKMSKeyId", "BucketKeyEnabled", "StorageClass",
 )  # fmt: skip
-"""What an object that is written anew keeps beside its metadata and tags."""
+"""What a rewritten object keeps in addition to its metadata and tags."""
 NO_TAGS = {"NotImplemented", "MethodNotAllowed"}
-"""What a server that knows no tags answers."""
+"""The error codes of a server that does not support tags."""
 BINARY = (b"\x1f\x8b", b"PK\x03\x04", b"PAR1", b"\xff\xfe", b"\xfe\xff")
-"""What gzip, zip (and so .xlsx), Parquet and UTF-16 begin with."""
+"""The first bytes of gzip, zip (and so .xlsx), Parquet and UTF-16."""
 OVERLAP = 512
-"""Bytes of a piece that are looked at once more with the next, since a mention may lie across both."""
+"""Bytes of a piece that are searched again with the next one, since a mention may span both."""
 
 
 @dataclass(frozen=True)
 class Version:
-    """One version of one object; of a bucket without versions, the object."""
+    """One version of one object; in a bucket without versions, the object itself."""
 
     bucket: str
     key: str
@@ -43,7 +43,7 @@ class Version:
 
     @property
     def is_rejects(self) -> bool:
-        """Whether it holds rejected rows, whose ids may be spoilt."""
+        """Whether it holds rejected rows, whose ids may be damaged."""
         return REJECTS in self.key
 
 
@@ -59,7 +59,7 @@ def list_versions(client: Any, bucket: str, prefixes: Iterable[str]) -> list[Ver
 
 
 def search(client: Any, versions: Iterable[Version], person: Person) -> tuple[list[Version], list[Version]]:
-    """Those of the versions that name the person, and those that are no UTF-8 text and so cannot be searched."""
+    """The versions that name the person, and those that are not UTF-8 text and so cannot be searched."""
     naming, unsearched = [], []
     for version in versions:
         wanted = {"Bucket": version.bucket, "Key": version.key, "VersionId": version.version_id}
@@ -88,7 +88,7 @@ def mentions(pieces: Iterable[bytes], pattern: re.Pattern[bytes]) -> bool:
 
 
 def plan(versions: list[Version]) -> list[Found]:
-    """What is to become of the versions that name the person."""
+    """What will be done with the versions that name the person."""
     current = [version for version in versions if version.is_current]
     found = [
         Found(f"s3://{version.bucket}/{version.key}", 1, "current object, written anew without the person")
@@ -105,22 +105,22 @@ class Rewritten:
 
     before: Snapshot
     after: Snapshot | None
-    """None where it was about nobody else, and was deleted."""
+    """None if nothing was written: the object was about nobody else and was deleted, or its rows were all kept."""
     mentions: int
     """How many rows of others still mention the id."""
     kept_tags: bool = True
-    """Whether the new object has the tags of the former."""
+    """Whether the new object has the previous one's tags."""
 
 
 def write_anew(
     client: Any, version: Version, person: Person, person_columns: set[str], folder: Path, blocks: str | None
 ) -> Rewritten | None:
-    """The current object is in S3 without the person; whoever else it is about stays there, byte for byte.
+    """Rewrite the current object without the person; everybody else's rows stay the same, byte for byte.
 
     None if it is not strict CSV, or not what its metadata says: then it is left as it is.
 
     Raises:
-        ConfigError: somebody else has written the object meanwhile.
+        ConfigError: somebody else has written the object in the meantime.
     """
     source = S3Object(version.bucket, version.key, real_version({"VersionId": version.version_id}))
     original, made = folder / "original", folder / "anew"
@@ -135,10 +135,10 @@ def write_anew(
         raise ConfigError(f"{source}: it was written anew while this command ran. Run the command again.")
     if rows == 0 and before.is_plain:
         delete(client, version)
-        client.delete_object(Bucket=source.bucket, Key=source.key)  # else the version before would be current again
+        client.delete_object(Bucket=source.bucket, Key=source.key)  # else the previous version would be current again
         return Rewritten(before, None, 0)
     after = replace(before, path=made, sha256=sha256_of(made), bytes=made.stat().st_size)
-    if after.sha256 == before.sha256:  # all that there is are mentions in rows of others
+    if after.sha256 == before.sha256:  # there are only mentions in other people's rows
         return Rewritten(before, None, left)
     metadata = head.get("Metadata", {})
     if not before.is_plain:
@@ -148,13 +148,13 @@ def write_anew(
     same_as_before = {name: head[name] for name in KEPT if name in head}
     answer, kept_tags = put_with_tags(client, source, made, Metadata=metadata, **same_as_before)
     written = S3Object(source.bucket, source.key, real_version(answer))
-    if written.version_id is not None or source.version_id is not None:  # else it has taken the place of the former
+    if written.version_id is not None or source.version_id is not None:  # otherwise it has replaced the previous one
         delete(client, version)
     return Rewritten(before, replace(after, object=written, etag=answer["ETag"].strip('"')), left, kept_tags)
 
 
 def put_with_tags(client: Any, target: S3Object, body: Path, **options: Any) -> tuple[dict[str, Any], bool]:
-    """Replace the current object and keep its tags; S3's answer, and whether the tags could be kept."""
+    """Replace the current object and keep its tags; return S3's answer, and whether the tags could be kept."""
     tags = tags_of(client, target)
     if tags:
         try:
@@ -166,7 +166,7 @@ def put_with_tags(client: Any, target: S3Object, body: Path, **options: Any) -> 
 
 
 def tags_of(client: Any, source: S3Object) -> str | None:
-    """The current object's tags, as PutObject takes them; None if they may not be read."""
+    """The current object's tags, in the format for PutObject; None if they may not be read."""
     try:
         found = client.get_object_tagging(Bucket=source.bucket, Key=source.key)["TagSet"]
     except ClientError as error:
@@ -179,14 +179,14 @@ def tags_of(client: Any, source: S3Object) -> str | None:
 
 
 def put(client: Any, target: S3Object, body: Path, **options: Any) -> dict[str, Any]:
-    """S3's answer."""
+    """Write an object; return S3's answer."""
     with body.open("rb") as file:
         answer: dict[str, Any] = client.put_object(Bucket=target.bucket, Key=target.key, Body=file, **options)
     return answer
 
 
 def error_code(error: ClientError) -> str:
-    """S3's code for an error."""
+    """S3's error code."""
     return str(error.response.get("Error", {}).get("Code", ""))
 
 
@@ -198,7 +198,7 @@ def delete(client: Any, version: Version) -> None:
 def copy_without(
     source: Path, target: Path, person: Person, person_columns: set[str], *, is_rejects: bool
 ) -> tuple[int, int]:
-    """Copy a CSV without the person's rows and references to them; rows copied, and rows that still mention the id."""
+    """Copy a CSV without the person's rows and references to them; count rows copied, and those that mention the id."""
     header = read_header(source)
     own = [number for number, name in enumerate(header) if name in person_columns]
     pattern, by_id = person.pattern(is_rejects=is_rejects), person.by_id
@@ -219,7 +219,7 @@ def copy_without(
 
 
 def without(record: Record, own: list[int], person: Person, *, is_rejects: bool) -> bytes | None:
-    """A row that names the person, without references to them; None if it is their own."""
+    """A row that names the person, without references to them; None if it is the person's own row."""
     fields = record.fields()
     if is_own([fields[number] for number in own], person, is_rejects=is_rejects):
         return None
@@ -229,12 +229,12 @@ def without(record: Record, own: list[int], person: Person, *, is_rejects: bool)
 
 
 def is_own(keys: list[str | None], person: Person, *, is_rejects: bool) -> bool:
-    """Whether a row that names the person is theirs: by its key, or in a reject file by having no other's."""
+    """Whether a row that names the person is their own: it has their key or, in a reject file, nobody else's."""
     is_others = any(re.fullmatch(GUID, (key or "").strip().strip("{}")) for key in keys)
     return any(person.is_named_by(key) for key in keys) or is_rejects and not is_others
 
 
 def joined(fields: list[str | None]) -> bytes:
-    """A record of these fields without its line end: null bare, everything else quoted."""
+    """A record of these fields without a line ending: null is empty, everything else quoted."""
     texts = ("" if field is None else '"' + field.replace('"', '""') + '"' for field in fields)
     return ",".join(texts).encode()

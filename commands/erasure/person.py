@@ -1,4 +1,4 @@
-"""The person who is to be erased, and how to know a mention of them."""
+"""The person to be erased, and how to recognise a mention of them."""
 
 import re
 from dataclasses import dataclass, field
@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Person:
-    """One user of the LMS, who is there no more.
+    """One user of the LMS, who is no longer there.
 
     Args:
         id: the GUID, in lower case with its dashes.
-        hashed_id: what stands for it in hashed columns; empty where nothing is hashed.
-        addresses: e-mail addresses by which a rejected row names the person whose id it spoils.
+        hashed_id: its value in hashed columns; empty if there is no hash key.
+        addresses: e-mail addresses by which a rejected row may name the person if its id is damaged.
     """
 
     id: str
@@ -20,7 +20,7 @@ class Person:
 
     @property
     def forms(self) -> list[str]:
-        """The id without dashes, as `plain` gives it; and its hash."""
+        """The id without dashes, as `plain` returns it; and its hash."""
         return [self.id.replace("-", ""), *([self.hashed_id] if self.hashed_id else [])]
 
     @property
@@ -30,7 +30,7 @@ class Person:
 
     @property
     def by_any(self) -> re.Pattern[bytes]:
-        """Finds the id or one of the addresses, as whole words, in bytes whose ASCII letters are lower case."""
+        """Finds the id or one of the addresses as whole words, in bytes whose ASCII letters are lower case."""
         spellings = {form.encode().lower() for each in self.addresses for form in (each, each.lower(), each.upper())}
         words = b"|".join(map(re.escape, sorted(spellings)))
         return re.compile(self.by_id.pattern + (rb"|(?<![\w.+-])(?:%s)(?![\w.-])" % words if words else b""))
@@ -40,13 +40,13 @@ class Person:
         return self.by_any if is_rejects else self.by_id
 
     def is_named_by(self, text: str | None) -> bool:
-        """Whether a value is the person's id, in any of the forms that PostgreSQL takes, or its hash."""
+        """Whether a value is the person's id, in any form that PostgreSQL accepts, or its hash."""
         return text is not None and text.strip().strip("{}").replace("-", "").lower() in self.forms
 
 
 @dataclass(frozen=True)
 class Found:
-    """Something that names the person: where, how many, and what is to become of it."""
+    """Something that names the person: where, how many, and what will be done with it."""
 
     where: str
     count: int
@@ -55,5 +55,5 @@ class Found:
     """It is not touched, since it belongs to others."""
 
     def line(self) -> str:
-        """As it is printed."""
+        """The line that is printed."""
         return f"{'LEFT' if self.is_left else 'erase':<6} {self.where}: {self.count} {self.what}"

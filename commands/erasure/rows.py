@@ -1,4 +1,4 @@
-"""The person in the database: their rows in each table and its history, and their id in the rows of others."""
+"""The person in the database: their rows in each table and its history, and their id in other people's rows."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -21,20 +21,20 @@ class Table:
     name: str
     """Quoted and qualified."""
     forms: str
-    """SQL for the forms of the person's id, a GUID that was checked."""
+    """SQL for the forms of the person's id, which has been checked to be a GUID."""
     of_person: str
-    """SQL that says whether a row `t` is the person's own."""
+    """SQL that is true if a row `t` is the person's own."""
     references: tuple[str, ...]
     """Columns of other rows that may hold the person's id, and may be null."""
     addresses: tuple[str, ...]
 
     def holds(self, column: str) -> str:
-        """SQL that says whether another's row holds the id in that column."""
+        """SQL that is true if another person's row holds the id in that column."""
         return f"NOT {self.of_person} AND {plain(column)} IN ({self.forms})"
 
 
 def plain(column: str) -> str:
-    """SQL for a value of the row `t` without what may be written around and within a GUID."""
+    """SQL for a value of the row `t` without the braces, blanks and dashes that a GUID may be written with."""
     return f"replace(btrim(lower(t.{quoted(column)}::text), ' {{}}'), '-', '')"
 
 
@@ -51,7 +51,7 @@ def loads_of(cursor: Cursor, schema: str) -> set[tuple[str, str, str]]:
 def tables_of(
     cursor: Cursor, schema: str, names: Iterable[str], person: Person, person_columns: set[str]
 ) -> Iterator[Table]:
-    """Those of the tables that are there, and each one's history."""
+    """The tables that exist, and their histories."""
     forms = ", ".join(map(literal, person.forms))
     for name in sorted({each for own in names for each in (own, f"{own}_history")}):
         execute(cursor, "columns", {"table": quoted(schema, name)})
@@ -96,10 +96,10 @@ def with_addresses(cursor: Cursor, tables: list[Table], person: Person) -> Perso
 
 
 def erase_all(cursor: Cursor, tables: list[Table]) -> None:
-    """Delete the person's rows, and take their id out of the rows of others; in an order that foreign keys allow.
+    """Delete the person's rows and remove their id from other people's rows, in an order that foreign keys allow.
 
     Raises:
-        ConfigError: a constraint keeps some. Names it.
+        ConfigError: a constraint prevents it. Names the constraint.
     """
     for table in tables:
         for name in table.references:
@@ -116,7 +116,7 @@ def erase_all(cursor: Cursor, tables: list[Table]) -> None:
 
 
 def forget_fingerprints(cursor: Cursor, schema: str, names: Iterable[str]) -> None:
-    """Delete the fingerprints of rows that are gone or were written since, beside each of the tables."""
+    """Delete the fingerprints of rows that are gone or have been written since, for each of the tables."""
     for name in sorted(names):
         beside = quoted(schema, name + SUFFIX)
         execute(cursor, "erase_fingerprints_key", {"fingerprints": beside, "table": quoted(schema, name)})
@@ -125,7 +125,7 @@ def forget_fingerprints(cursor: Cursor, schema: str, names: Iterable[str]) -> No
 
 
 def delete_rows(cursor: Cursor, table: Table) -> str:
-    """Delete the person's rows of one table, or none of them; why the database refused, or nothing."""
+    """Delete the person's rows in one table, or none of them; return why it was refused, or an empty string."""
     try:
         with savepoint(cursor):
             execute(cursor, "erase_rows", table=table.name, of_person=table.of_person)

@@ -22,7 +22,7 @@ DELETED_WITHIN_S = 30.0
 
 
 def logs_naming(client: SyncPrefectClient, person: Person) -> list[Log]:
-    """Every line of a log that holds the person's id."""
+    """Every log line that contains the person's id."""
     wanted = LogFilter(text=LogFilterTextSearch(query=f'"{person.id}"'))
     found: list[Log] = []
     while page := client.read_logs(wanted, limit=PAGE, offset=len(found)):
@@ -31,21 +31,21 @@ def logs_naming(client: SyncPrefectClient, person: Person) -> list[Log]:
 
 
 def artifacts_naming(client: SyncPrefectClient, person: Person) -> Iterator[Artifact]:
-    """Every report that holds the person's id."""
+    """Every report that contains the person's id."""
     for each in every(client.read_artifacts):
         if person.id in json.dumps([each.data, each.description], default=str).lower():
             yield each
 
 
 def runs_naming(client: SyncPrefectClient, person: Person) -> Iterator[FlowRun]:
-    """Every run whose name or parameters hold the person's id or address, such as the key of a corrected file."""
+    """Every run whose name or parameters contain the person's id or address, such as the key of a corrected file."""
     for run in every(client.read_flow_runs, sort=FlowRunSort.EXPECTED_START_TIME_ASC):
         if holds(person, [run.name, run.parameters]):
             yield run
 
 
 def deployments_naming(client: SyncPrefectClient, person: Person) -> Iterator[DeploymentResponse]:
-    """Every deployment whose own parameters, or those of a schedule, hold the person's id or address."""
+    """Every deployment whose own parameters, or those of a schedule, contain the person's id or address."""
     for each in every(client.read_deployments):
         if holds(person, [each.parameters, *(schedule.parameters for schedule in each.schedules)]):
             yield each
@@ -62,7 +62,7 @@ def every(read: Callable[..., list[T]], **options: Any) -> Iterator[T]:
 def holds(person: Person, values: Any) -> bool:
     """Whether the id in any spelling, its hash or an e-mail address is anywhere in these values.
 
-    A user name that is no address is not looked for: it may be a word like `true`, which half of all parameters hold.
+    Does not look for a user name that is not an address: it may be a word like `true`, which many parameters contain.
     """
     person = replace(person, addresses=frozenset(each for each in person.addresses if "@" in each))
     text = json.dumps(values, default=str, ensure_ascii=False).lower()
