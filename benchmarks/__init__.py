@@ -1,1 +1,1 @@
-"""`make bench`: the pipeline's cost beside its references, in one run, as ratios."""
+"""`make bench`: the pipeline's cost compared with its references, in one run, as ratios."""

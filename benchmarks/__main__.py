@@ -25,7 +25,7 @@ SEVERAL_ROUNDS_UP_TO = 100_000
 
 
 def main() -> None:
-    """Measure each size; print and write what was found."""
+    """Measure each size; print and write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--members", default="3000,10000,100000", help="sizes, with commas")
     parser.add_argument("--rounds", type=int, default=3)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def peak_mb() -> float:
-    """The most memory this process had; getrusage would count its parent's, from before the exec."""
+    """The most memory that this process had; getrusage would include its parent's, from before the exec."""
     status = Path("/proc/self/status")
     if not status.exists():
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

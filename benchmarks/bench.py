@@ -1,4 +1,4 @@
-"""The measurements of one size: ours and their references, each run a process of its own, medians of several."""
+"""The measurements for one size: ours and their references, each run in its own process, medians of several."""
 
 import json
 import os
@@ -26,9 +26,9 @@ from tasks.load.database import quoted
 TABLE = "department_members"
 REFERENCES = ROOT / ".venv-bench" / "bin" / "python"
 LEAST_FOR_ALL, MOST_FOR_ALL = 10_000, 100_000
-"""Outside these, little more than what has a goal is measured: the rest says nothing, or takes minutes."""
+"""Outside these, little more than what has a goal is measured: the rest tells little there, or takes minutes."""
 SHARES = {"1%": 100, "10%": 10, "50%": 2}
-"""Of changed rows; and one row in how many that is."""
+"""Share of changed rows; and N, where one row in N is changed."""
 TRIGGER = f"""
 CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
     $$ BEGIN IF NEW.city = 'bad' THEN RAISE 'refused'; END IF; RETURN NEW; END $$;
@@ -42,7 +42,7 @@ REFERENCE = f"DROP TABLE IF EXISTS reference; CREATE TABLE reference (LIKE {TABL
 
 @dataclass(frozen=True)
 class Run:
-    """One run of one step; of a script or a rival, the whole process, Python's start and imports included."""
+    """One run of one step; for a script or a rival, of the whole process, including Python's start and imports."""
 
     seconds: float
     peak_mb: float = 0.0
@@ -50,20 +50,20 @@ class Run:
 
 @dataclass(frozen=True)
 class Act:
-    """One thing that is measured in each round."""
+    """Something that is measured in every round."""
 
     name: str
     """Its name in `benchmarks.report`."""
     measure: Callable[[], Run]
     before: Callable[[], object] = lambda: None
-    """Done before each run, and not measured."""
+    """Done before each run, but not measured."""
 
 
 class Bench:
     """The servers, and what was measured on them at one size.
 
     Attributes:
-        runs: the runs of each act, by its name; the first of one was in the same round as the first of another.
+        runs: the runs of each act, by its name; the first runs of all acts were in the same round, and so on.
         csv_bytes: the snapshot's size.
     """
 
@@ -85,7 +85,7 @@ class Bench:
         }
 
     def run(self) -> None:
-        """Measure everything of this size."""
+        """Measure everything for this size."""
         with self.lms():
             self.play(self.extracts())
             csv = self.folder / "members.csv"
@@ -96,7 +96,7 @@ class Bench:
             self.play(self.loads(csv))
             if self.members <= MOST_FOR_ALL:
                 self.play([Act("row by row", lambda: self.step("row_by_row", str(csv)), self.drop)], rounds=1)
-            self.script("benchmarks/empty.py")  # Prefect makes its database
+            self.script("benchmarks/empty.py")  # so that Prefect creates its database
             self.play(self.whole())
             self.play(self.dlts(), rounds=1)
         if self.members <= MOST_FOR_ALL:
@@ -105,14 +105,14 @@ class Bench:
                 self.play(acts, rounds=1)
 
     def extracts(self) -> list[Act]:
-        """The extract beside the same pages thrown away."""
+        """The extract, and its reference: the same pages, fetched and thrown away."""
         return [
             Act("throw away", lambda: self.step("throw_away", str(self.members))),
             Act("extract", lambda: self.step("extract")),
         ]
 
     def loads(self, csv: Path) -> list[Act]:
-        """The load beside psql: all new, none changed, some changed, all changed, some bad."""
+        """The load, and psql as its reference: all new, none changed, some changed, all changed, some bad."""
         size = str(self.members)
 
         def load(path: Path, *options: str) -> Run:
@@ -149,7 +149,7 @@ class Bench:
         return [*with_goals, *(others if LEAST_FOR_ALL <= self.members <= MOST_FOR_ALL else []), *history]
 
     def whole(self) -> list[Act]:
-        """`department_sync` as a script, beside an empty flow."""
+        """`department_sync` as a script, and an empty flow for comparison."""
         return [
             Act("usual flow", lambda: self.script("benchmarks/empty.py", "--usual")),
             Act("empty flow", lambda: self.script("benchmarks/empty.py")),
@@ -158,13 +158,13 @@ class Bench:
         ]
 
     def dlts(self) -> list[Act]:
-        """The same by dlt."""
+        """The same with dlt."""
         empty = "DROP SCHEMA IF EXISTS dlt, dlt_staging CASCADE"
         acts = [Act("dlt new", self.dlt, lambda: self.psql(empty)), Act("dlt unchanged", self.dlt)]
         return acts if self.members <= MOST_FOR_ALL else acts[:1]
 
     def play(self, acts: list[Act], rounds: int = 0) -> None:
-        """Measure each act in each round: what stands beside its reference was measured a moment before or after it."""
+        """Measure every act in every round, so that an act and its reference are measured shortly after one another."""
         for number in range(rounds or self.rounds):
             for act in acts:
                 act.before()
@@ -179,17 +179,17 @@ class Bench:
         return Run(result["seconds"], result["peak_mb"])
 
     def script(self, *command: str) -> Run:
-        """One run of a script, the whole process."""
+        """One run of a script, measured as a whole process."""
         out, wall = self.process([sys.executable, "-m", "benchmarks.as_script", *command], {})
         return Run(wall, json.loads(out.splitlines()[-1])["peak_mb"])
 
     def dlt(self) -> Run:
-        """One run of dlt, the whole process."""
+        """One run of dlt, measured as a whole process."""
         _, wall = self.process([str(REFERENCES), "benchmarks/dlt_reference.py", str(self.folder / "dlt")], {})
         return Run(wall)
 
     def process(self, command: list[str], environment: dict[str, str]) -> tuple[str, float]:
-        """What a command printed, and the seconds it took."""
+        """Run a command; return what it printed, and the seconds it took."""
         began = time.perf_counter()
         done = subprocess.run(
             command, env={**self.environment, **environment}, cwd=ROOT, capture_output=True, text=True, check=False
@@ -199,7 +199,7 @@ class Bench:
         return done.stdout, time.perf_counter() - began
 
     def changed(self, csv: Path, every: int, *, bad: str | None = None) -> Path:
-        """The snapshot with a new job title in one row of `every`, and a bad value in ten rows of a column."""
+        """The snapshot with a new job title in one row out of `every`, and a bad value in ten rows of column `bad`."""
         self.generation += 1
         read = pa.csv.ConvertOptions(strings_can_be_null=True, quoted_strings_can_be_null=False, null_values=[""])
         parse = pa.csv.ParseOptions(newlines_in_values=True)
@@ -215,11 +215,11 @@ class Bench:
         return path
 
     def drop(self) -> None:
-        """An empty database."""
+        """Empty the database."""
         self.psql(f"DROP TABLE IF EXISTS {TABLE}, {TABLE}_history, {TABLE}_fingerprints, lms_loads, reference CASCADE")
 
     def psql(self, script: str) -> Run:
-        """What psql takes for a script."""
+        """Run a script with psql, and measure it."""
         began = time.perf_counter()
         command = [str(self.postgres.bin / "psql"), "-qX", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1"]
         command += ["-p", str(self.postgres.port), "-U", USER, "-d", DATABASE]
@@ -230,7 +230,7 @@ class Bench:
         return Run(seconds)
 
     def reference(self, csv: Path) -> str:
-        """psql's own COPY into a text staging table and one upsert."""
+        """A script for psql: COPY into a staging table of text columns, and one upsert."""
         names = csv.open(encoding="utf-8").readline().strip().replace('"', "").split(",")
         types = self.types()
         columns = ", ".join(map(quoted, names))
@@ -243,7 +243,7 @@ class Bench:
         )
 
     def types(self) -> dict[str, str]:
-        """Column to type of the members' table."""
+        """The column types of the members' table."""
         connection = self.postgres.connect()
         with connection.cursor() as cursor:
             cursor.execute(
@@ -257,7 +257,7 @@ class Bench:
 
     @contextmanager
     def lms(self, latency_s: float = 0.0) -> Iterator[None]:
-        """The simulated LMS, in a process of its own."""
+        """The simulated LMS, in its own process."""
         command = [sys.executable, "-m", "sandbox.lms", "--members", str(self.members), "--latency", str(latency_s)]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT, text=True) as process:
             assert process.stdin is not None
@@ -275,6 +275,6 @@ def remainder(numbers: pa.Array, divisor: int) -> pa.Array:
 
 
 def replace(table: pa.Table, column: str, where: pa.Array, value: str) -> pa.Table:
-    """The table with `value` in the column's rows where it holds."""
+    """The table with `value` in the column's rows where `where` is true."""
     replaced = pc.if_else(where, value, table[column])
     return table.set_column(table.column_names.index(column), column, replaced)

@@ -1,8 +1,8 @@
-"""dlt on the same task, by its own documented set-up: rest_api source, page_number paginator, merge by upsert.
+"""dlt on the same task, set up as its documentation says: rest_api source, page_number paginator, merge by upsert.
 
-Runs in dlt's own virtual environment (`make bench` makes it), configured by the pipeline's environment;
-argument 1 is its working folder. With its fast options on: CSV files, which PostgreSQL takes by COPY,
-one table without children, and a normalise process for each core.
+Runs in dlt's own virtual environment (created by `make bench`), configured by the pipeline's environment variables;
+argument 1 is its working folder. Its fast options are on: CSV files, which are loaded into PostgreSQL by COPY, one
+table without child tables, and one normalise process per core.
 """
 
 import os
@@ -25,7 +25,7 @@ ENV = os.environ
 
 
 def signed_in() -> str:
-    """A token of the LMS."""
+    """An LMS token."""
     credentials = {
         "username": ENV["LMS_USERNAME"],
         "password": ENV["LMS_PASSWORD"],
@@ -38,7 +38,7 @@ def signed_in() -> str:
 
 
 def main() -> None:
-    """Bring the department's members into PostgreSQL, table `members` of the schema `dlt`."""
+    """Load the department's members into PostgreSQL: the table `members` in the schema `dlt`."""
     headers = {"x-api-key": ENV["LMS_PRIVATE_KEY"], "Authorization": f"Bearer {signed_in()}"}
     paginator = {"type": "page_number", "base_page": 0, "page_param": "_offset", "total_path": None}
     source = rest_api_source(

@@ -1,4 +1,4 @@
-"""What Prefect itself costs: a flow that does nothing, with all imports of `flows/department_sync.py`.
+"""What Prefect itself costs: a flow that does nothing, with all the imports of `flows/department_sync.py`.
 
 python benchmarks/empty.py          started as this project's scripts start
 python benchmarks/empty.py --usual  started as Prefect starts a flow

@@ -1,4 +1,4 @@
-"""100,000 course enrollments from a plain HTTP server that is not the sandbox's LMS, twice; each value compared."""
+"""Loads 100,000 course enrollments twice, from a plain HTTP server, not the sandbox's LMS; compares every value."""
 
 import json
 import re
@@ -32,7 +32,7 @@ STORED = f"SELECT {', '.join((*COLUMNS, *map(IN_UTC.format, MOMENTS)))} FROM cou
 
 
 class PlainLms(ThreadingHTTPServer):
-    """Answers every sign-in, and pages that were rendered before."""
+    """Accepts every sign-in, and serves pages that were rendered in advance."""
 
     daemon_threads = True
     request_queue_size = 64
@@ -49,7 +49,7 @@ class PlainLms(ThreadingHTTPServer):
 
 
 def parts(enrollments: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-    """The pages, and an empty one behind the last."""
+    """The pages, and an empty one after the last."""
     for start in range(0, len(enrollments) + PAGE, PAGE):
         yield enrollments[start : start + PAGE]
 
@@ -61,29 +61,29 @@ class Pages(BaseHTTPRequestHandler):
     server: PlainLms
 
     def answer(self, body: bytes) -> None:
-        """Send it."""
+        """Send a response."""
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
 
     def do_POST(self) -> None:
-        """Every sign-in succeeds."""
+        """Accept every sign-in."""
         self.rfile.read(int(self.headers["Content-Length"]))
         self.answer(b'"a-token"')
 
     def do_GET(self) -> None:
-        """The page that is asked for."""
+        """Send the page that was asked for, or the course's name."""
         query = parse_qs(urlsplit(self.path).query)
         named = json.dumps({"id": COURSE, "name": NAME}).encode()
         self.answer(self.server.pages[int(query["_offset"][0])] if query else named)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Nothing."""
+        """Log nothing."""
 
 
 def measure_enrollments(count: int = 100_000) -> list[tuple[str, float, float]]:
-    """What was run, its seconds as a script, and its peak memory in MB.
+    """What was run, how many seconds it took as a script, and its peak memory in MB.
 
     Raises:
         RuntimeError: a value in the table is not what was sent.
@@ -104,12 +104,12 @@ def measure_enrollments(count: int = 100_000) -> list[tuple[str, float, float]]:
 
 
 def sync(box: Sandbox, env: dict[str, str]) -> tuple[float, float]:
-    """Run the flow as a script; its seconds and its peak memory in MB."""
+    """Run the flow as a script; return its seconds and its peak memory in MB."""
     began = time.perf_counter()
     command = box.command("flows/course_sync.py", "--create-table", env=env)
     process = subprocess.Popen(**command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     peak_mb = 0.0
-    while process.poll() is None:  # of the process alone: its rusage counts the Prefect server that it starts
+    while process.poll() is None:  # of this process only: its rusage includes the Prefect server that it starts
         with suppress(OSError):
             status = Path(f"/proc/{process.pid}/status").read_text(encoding="ascii")
             peak_mb = max([peak_mb, *(int(kb) / 1024 for kb in re.findall(r"VmHWM:\s+(\d+) kB", status))])
@@ -120,14 +120,14 @@ def sync(box: Sandbox, env: dict[str, str]) -> tuple[float, float]:
 
 
 def compare(box: Sandbox, sent: list[dict[str, Any]]) -> None:
-    """Raise RuntimeError unless the table holds each value as it was sent."""
+    """Raise RuntimeError unless the table holds every value as it was sent."""
     stored = {row[0]: row[1:] for row in box.query(STORED)}
     if stored != {each["id"].lower(): expected(each) for each in sent}:
         raise RuntimeError("the table does not hold what was sent")
 
 
 def expected(each: dict[str, Any]) -> tuple[Any, ...]:
-    """One enrollment as STORED gives it."""
+    """One enrollment as STORED returns it."""
     numbers = (None if each[key] is None else Decimal(str(each[key])) for key in NUMBERS)
     guids = (None if each[key] is None else each[key].lower() for key in GUIDS)
     return (

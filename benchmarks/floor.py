@@ -1,4 +1,4 @@
-"""What an empty Prefect flow costs: as a script that starts Prefect, beside a server, and under a worker."""
+"""What an empty Prefect flow costs: as a script that starts Prefect, with a running server, and under a worker."""
 
 import os
 import statistics
@@ -15,7 +15,7 @@ RUN = ("deployment", "run", "empty/floor", "--watch", "--watch-interval", "1")
 
 
 def measure_floor(runs: int) -> dict[str, float]:
-    """How the flow runs, and the seconds from the command to its end."""
+    """How the flow was run, and the seconds from the command to its end."""
     with tempfile.TemporaryDirectory() as home:
         own = {name: os.environ[name] for name in INHERITED if name in os.environ} | {
             "PREFECT_HOME": home,
@@ -40,13 +40,13 @@ def measure_floor(runs: int) -> dict[str, float]:
 
 
 def script(environment: dict[str, str]) -> None:
-    """An empty flow, with this project's imports."""
+    """Run an empty flow, with this project's imports."""
     command = [sys.executable, "benchmarks/empty.py"]
     subprocess.run(command, env=environment, cwd=ROOT, check=True, capture_output=True)
 
 
 def median(act: Callable[[], object], runs: int) -> float:
-    """The median of the seconds that some runs take."""
+    """The median of the seconds that `runs` runs take."""
     taken = []
     for _ in range(runs):
         began = time.perf_counter()

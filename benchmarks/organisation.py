@@ -1,4 +1,4 @@
-"""40 departments of 500 members in one run: beside one department of 20,000, and beside a run for each."""
+"""40 departments of 500 members in one run, compared with one department of 20,000 and with one run per department."""
 
 import subprocess
 import time
@@ -14,7 +14,7 @@ PATH = "department_members/{department_id}.csv"
 
 
 def measure_organisation() -> list[tuple[str, float, str]]:
-    """What was run, its seconds as a script beside a Prefect server, and what that is beside its reference."""
+    """What was run, its seconds as a script with a running Prefect server, and the comparison with its references."""
     with Sandbox() as box, PrefectServer(box.environment()) as server:
         lms = box.lms
         ids = [lms.add_department(f"Department {number}", DEPARTMENT) for number in range(DEPARTMENTS)]
@@ -41,7 +41,7 @@ def measure_organisation() -> list[tuple[str, float, str]]:
 
 
 def sync(box: Sandbox, server: PrefectServer, departments: str) -> float:
-    """Run department_sync as a script; its seconds."""
+    """Run department_sync as a script; return its seconds."""
     env = {"PREFECT_API_URL": server.url, "DEPARTMENT_ID": departments, "S3_DEPARTMENT_MEMBERS_PATH": PATH}
     began = time.perf_counter()
     subprocess.run(
@@ -51,7 +51,7 @@ def sync(box: Sandbox, server: PrefectServer, departments: str) -> float:
 
 
 def beside(many: float, one: float, empty: float, each: float) -> str:
-    """The ratios to both references, an empty flow taken off the first."""
+    """The ratios to both references; an empty flow's time is subtracted for the first."""
     return (
         f"{(many - empty) / (one - empty):.2f} times one department, less an empty flow (goal 2.5); "
         f"{many / (DEPARTMENTS * each):.3f} of {DEPARTMENTS} runs (goal 0.1)"
@@ -72,7 +72,7 @@ def members(box: Sandbox, department: str) -> Iterator[str]:
 
 
 def organisation_table(found: list[tuple[str, float, str]]) -> list[str]:
-    """What was run, how long it took, beside what."""
+    """What was run, how long it took, and how that compares with its references."""
     return [
         "## Many departments in one run",
         "",

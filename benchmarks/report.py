@@ -1,4 +1,4 @@
-"""What was measured, as a table with ratios, and beside the goals."""
+"""What was measured, as a table with ratios, and compared with the goals."""
 
 import json
 import os
@@ -17,7 +17,7 @@ RESULTS = ROOT / "benchmarks" / "results.md"
 NOTES = ROOT / "benchmarks" / "notes.md"
 PLOT = ROOT / "benchmarks" / "results.svg"
 SHOWN_SHARES = {"unchanged": 0, "1%": 1, "10%": 10, "50%": 50, "changed": 100}
-# name: what it is called, the reference it stands beside
+# name: what it is called, the reference it is compared with
 ROWS: dict[str, tuple[str, str | None]] = {
     "throw away": ("pages fetched and thrown away", None),
     "extract": ("**extract**: sign in, fetch, flatten, write", "throw away"),
@@ -53,7 +53,7 @@ ROWS: dict[str, tuple[str, str | None]] = {
 
 
 def costs(bench: Bench, name: str) -> list[float]:
-    """Seconds of each run."""
+    """The seconds of each run."""
     return [run.seconds for run in bench.runs[name]]
 
 
@@ -68,14 +68,14 @@ def peak_mb(bench: Bench, name: str) -> float:
 
 
 def ratios(bench: Bench, name: str, reference: str) -> list[float]:
-    """Each run beside its reference in the same round, or beside the median where that was measured less often."""
+    """Each run divided by its reference in the same round, or by the reference's median if that was run less often."""
     own, others = costs(bench, name), costs(bench, reference)
     beside = others if len(own) == len(others) else [median(others)] * len(own)
     return sorted(seconds / other for seconds, other in zip(own, beside, strict=True))
 
 
 def spread(found: list[float], unit: str) -> str:
-    """The median, and the least and the most where there are several.
+    """The median, and the least and the most if there are several.
 
     >>> spread([0.5, 1.0, 2.0], "×"), spread([0.5], "×")
     ('1.00 × (0.50 to 2.00)', '0.50 ×')
@@ -85,7 +85,7 @@ def spread(found: list[float], unit: str) -> str:
 
 
 def table(bench: Bench) -> list[str]:
-    """The rows of one size."""
+    """The rows for one size."""
     lines = []
     for name, (what, reference) in ROWS.items():
         if name not in bench.runs:
@@ -103,7 +103,7 @@ def table(bench: Bench) -> list[str]:
 
 
 def goals(bench: Bench) -> list[str]:
-    """Each goal, and how far it is; all but the first are set for 100,000 members and more."""
+    """Each goal, and what was measured; all but the first apply to 100,000 members or more."""
     rows: list[tuple[str, list[float], float, str]] = []
     if bench.members <= 3_000:
         rows = [
@@ -143,7 +143,7 @@ def write(
     webhooks: list[tuple[str, float, float]],
     organisation: list[tuple[str, float, str]],
 ) -> str:
-    """All of it as Markdown, in benchmarks/results.md, with its plot; returns the text."""
+    """Write everything as Markdown to benchmarks/results.md, and draw the plot; return the text."""
     dlt = subprocess.run(
         [str(REFERENCES), "-c", "from importlib.metadata import version; print(version('dlt'))"],
         capture_output=True, text=True, check=True,
@@ -212,7 +212,7 @@ def enrollment_table(found: list[tuple[str, float, float]]) -> list[str]:
 
 
 def webhook_table(found: list[tuple[str, float, float]]) -> list[str]:
-    """What the webhook service was asked, how long it took, and the goal."""
+    """What the webhook service was sent, how long it took, and the goal."""
     return [
         "## The webhook service under load",
         "",
@@ -231,7 +231,7 @@ def memory_gb() -> float:
 
 
 def plot(benches: list[Bench]) -> None:
-    """benchmarks/results.svg: cost against size, and against the share of changed rows."""
+    """Draw benchmarks/results.svg: cost against size, and against the share of changed rows."""
     names = {
         "row by row": "row by row (load alone)",
         "dlt new": "dlt",

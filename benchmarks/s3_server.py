@@ -1,4 +1,4 @@
-"""An S3 server that is not Python, so that it costs little of the time that is measured: rclone's, on a folder."""
+"""An S3 server not written in Python, so that it takes little of the measured time: rclone's, on a folder."""
 
 import os
 import subprocess
@@ -19,7 +19,7 @@ SECRET = "benchmarks-secret"
 
 
 class RcloneS3:
-    """A bucket served by `rclone serve s3`; metadata lives as long as the server."""
+    """A bucket served by `rclone serve s3`; objects' metadata lasts only as long as the server."""
 
     def __enter__(self) -> Self:
         self._folder = tempfile.TemporaryDirectory()
@@ -47,7 +47,7 @@ class RcloneS3:
         self._folder.cleanup()
 
     def environment(self) -> dict[str, str]:
-        """AWS's own names, for S3 alone."""
+        """The standard AWS variables, with an endpoint for S3 only."""
         return {
             "AWS_ACCESS_KEY_ID": KEY_ID,
             "AWS_SECRET_ACCESS_KEY": SECRET,

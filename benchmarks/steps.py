@@ -1,4 +1,4 @@
-"""One measured step in a process of its own: `python -m benchmarks.steps NAME` prints seconds and peak MB as JSON."""
+"""One measured step in its own process: `python -m benchmarks.steps NAME` prints seconds and peak MB as JSON."""
 
 import csv
 import json
@@ -33,7 +33,7 @@ ARGUMENTS = sys.argv[2:]
 
 
 def throw_away() -> None:
-    """The reference of the extract: read the same pages, by as many connections, and keep nothing."""
+    """The reference for the extract: read the same pages with as many connections, and keep nothing."""
     with authenticate.fn(None) as session:
         scope = Scope(MEMBERS, Resolver(None).environment["DEPARTMENT_ID"])
         headers = {**session._headers(), "Authorization": f"Bearer {session._token}"}
@@ -85,7 +85,7 @@ def load() -> None:
 
 
 def row_by_row() -> None:
-    """The same CSV by one INSERT … ON CONFLICT a row, as a hand-written loader does it, into the same table."""
+    """Load the same CSV into the same table with one INSERT … ON CONFLICT per row, as a hand-written loader does."""
     table = inspect_schema.fn("public", "department_members", create_table=True)
     with Path(ARGUMENTS[0]).open(encoding="utf-8", newline="") as file, transaction(None) as cursor:
         create_missing(cursor, table)
@@ -105,7 +105,7 @@ STEPS: dict[str, Callable[[], None]] = {step.__name__: step for step in (throw_a
 def main() -> None:
     """Run the step that the command line names."""
     logging.disable(logging.WARNING)
-    import_meanwhile()  # what a step would import when it first needs it
+    import_meanwhile()  # what a step would otherwise import when it first needs it
     began = time.perf_counter()
     STEPS[sys.argv[1]]()
     seconds = time.perf_counter() - began

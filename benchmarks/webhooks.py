@@ -1,4 +1,4 @@
-"""The webhook service under load: many posts at once, one message of many records, and `/health` meanwhile."""
+"""The webhook service under load: many posts at the same time, one message of many records, `/health` meanwhile."""
 
 import asyncio
 import os
@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 
 def measure_webhooks() -> list[tuple[str, float, float]]:
-    """What was asked of the service, the seconds that it took, and the goal."""
+    """What was sent to the service, the seconds that it took, and the goal."""
     with tempfile.TemporaryDirectory() as home:
         own = {name: os.environ[name] for name in INHERITED if name in os.environ} | {
             "PREFECT_HOME": home,
@@ -48,7 +48,7 @@ def measure_webhooks() -> list[tuple[str, float, float]]:
 
 
 async def measure(url: str) -> list[tuple[str, float, float]]:
-    """All of it, against a service at that address."""
+    """Measure everything, against the service at that address."""
     limits = httpx.Limits(max_connections=AT_ONCE)
     headers = {b"x-api-key": API_KEY.encode()}
     async with httpx.AsyncClient(base_url=url, headers=headers, limits=limits, timeout=PATIENCE_S) as client:
@@ -71,7 +71,7 @@ async def measure(url: str) -> list[tuple[str, float, float]]:
 
 
 async def beside_health(url: str, work: Awaitable[T]) -> tuple[T, float]:
-    """What the work gives, and the seconds of the slowest answer of `/health` while it ran, to a process of its own."""
+    """The work's result, and the seconds of the slowest `/health` request from another process while it ran."""
     probe = subprocess.Popen(
         [sys.executable, "-c", PROBE, url], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
@@ -83,18 +83,18 @@ async def beside_health(url: str, work: Awaitable[T]) -> tuple[T, float]:
 
 
 async def post(client: httpx.AsyncClient, body: dict[str, Any]) -> float:
-    """Post one message; the seconds until it was taken."""
+    """Post one message; return the seconds until it was accepted."""
     began = time.perf_counter()
     (await client.post("/eventbridge", json=body)).raise_for_status()
     return time.perf_counter() - began
 
 
 def event(name: str) -> dict[str, Any]:
-    """EventBridge's event of one object."""
+    """EventBridge's event for one object."""
     detail = {"bucket": {"name": "bucket"}, "object": {"key": f"members/{name}", "etag": "e", "version-id": name}}
     return {"source": "aws.s3", "detail-type": "Object Created", "detail": detail}
 
 
 def record(key: str) -> dict[str, Any]:
-    """One record of S3's own notification, with no more than the service reads: 4,000 are 430 KB."""
+    """One record of S3's own notification, with only what the service reads: 4,000 are 430 KB."""
     return {"eventName": "ObjectCreated:Put", "s3": {"bucket": {"name": "bucket"}, "object": {"key": key}}}
