@@ -8,7 +8,7 @@ import threading
 
 
 def end_with_parent() -> None:
-    """Wait until the other end of stdin closes, since the script ended or was killed; then shut down in order."""
+    """Wait until the other end of stdin closes, since the script ended or was killed; then shut down cleanly."""
     os.read(sys.stdin.fileno(), 1)
     os.kill(os.getpid(), signal.SIGTERM)
 

@@ -63,7 +63,7 @@ def sql_of(name: str, **parts: str) -> str:
 
 
 def open_history(cursor: Cursor, merge: Merge, *, dry_run: bool) -> History | None:
-    """Make sure that the history has all columns of the table; put what it missed into MISSED. None in a dry run.
+    """Create the history, or add the columns it lacks; put what it missed into MISSED. None in a dry run.
 
     Raises:
         AuthError: there is no history and this user may not create it. Names the SQL to run.
