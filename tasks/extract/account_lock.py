@@ -28,7 +28,7 @@ from tasks.log import Logger, run_logger
 LONGEST_WAIT_S = 3600.0
 DEAD_AFTER_S = 120.0
 """How long after its last refresh a slot still counts as held, and so how long a dead run blocks the next one."""
-REFRESH_S = 20.0
+REFRESH_S = 20.0  # six in DEAD_AFTER_S, so that some may fail, for example while the server restarts
 POLL_S = 2.0
 FREED_WITHIN_S, FREED_AT_THE_END_S = 0.3, 10.0
 """How long a run waits for its lock to be freed; after that, freeing it continues in the background: while its SQLite
@@ -90,6 +90,7 @@ def acquire(name: str, log: Logger) -> bool:
                 DEAD_AFTER_S,
             )
             waiting_logged = True
+        # random, so that runs which wait for one lock do not always ask at the same moment
         time.sleep(random.uniform(POLL_S / 2, POLL_S))  # noqa: S311
 
 
@@ -104,6 +105,8 @@ def try_acquire(client: SyncPrefectClient, name: str) -> bool:
     Reads first: a refused attempt updates the timestamp in the limit's row, from which the decay is counted, so
     repeated attempts would keep a dead run's slot alive for ever.
     """
+    # Prefect reads the limit and creates it if it is missing: of two runs that do so at once, one is too late.
+    # The server frees whole slots, so at this rate the only one is free DEAD_AFTER_S after the row's last update.
     with suppress(ObjectAlreadyExists):
         client.upsert_global_concurrency_limit_by_name(name, 1, slot_decay_per_second=1 / DEAD_AFTER_S)
     limit = client.read_global_concurrency_limit_by_name(name)
@@ -127,11 +130,13 @@ def keep_refreshed(name: str, log: Logger) -> Iterator[None]:
         while not ended.wait(REFRESH_S):
             try:
                 with get_client(sync_client=True) as client:
+                    # the value stays the same, but the update sets the time from which the decay is counted
                     client.update_global_concurrency_limit(name, GlobalConcurrencyLimitUpdate(active_slots=1))
             except PREFECT_ERRORS as error:
                 log.warning("the account lock could not be refreshed (%s); continuing", type(error).__name__)
         try:
             with get_client(sync_client=True) as client:
+                # occupancy_seconds only feeds Prefect's estimate of how long others should wait
                 client.release_concurrency_slots(names=[name], slots=1, occupancy_seconds=1)
         except PREFECT_ERRORS as error:
             log.warning(
@@ -141,6 +146,7 @@ def keep_refreshed(name: str, log: Logger) -> Iterator[None]:
             freed.set()
 
     # not a daemon: it must still free the slot when the run goes on without waiting
+    # a copy of the context, which holds Prefect's settings: a new thread begins with an empty one
     threading.Thread(target=contextvars.copy_context().run, args=(refresh_and_free,)).start()
     freed_within_s = FREED_AT_THE_END_S  # an error ends the process soon
     try:

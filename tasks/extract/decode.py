@@ -33,12 +33,13 @@ def mark_minus_zero(body: bytes) -> bytes:
     >>> mark_minus_zero(b'{"a":-0,"b":"x:-0,"}').replace(_MINUS_ZERO.encode(), b"!")
     b'{"a":!,"b":"x:-0,"}'
     """
-    if _MAYBE_MINUS_ZERO.search(body) is None:
+    if _MAYBE_MINUS_ZERO.search(body) is None:  # as nearly always; the other pattern walks through each text
         return body
     return _TEXT_OR_MINUS_ZERO.sub(lambda found: found[0] if found["zero"] is None else _MINUS_ZERO.encode(), body)
 
 
 _MAYBE_MINUS_ZERO = re.compile(rb"-0[,\]}\s]")
+# Texts match as a whole, so that nothing in them is replaced; the look-behind spares the -0 in an exponent, 1e-0.
 _TEXT_OR_MINUS_ZERO = re.compile(rb'"(?:[^"\\]|\\.)*"|(?<![0-9eE])(?P<zero>-0)(?![0-9.eE])', re.DOTALL)
 
 
@@ -126,11 +127,11 @@ def _struct(name: str, keys: Iterable[str], types: Mapping[Any, Any] = {}, *, om
             # forbid: an unknown key must raise, so that _learn adds it
             name,
             fields,
-            rename=names,
-            omit_defaults=omit_defaults,
+            rename=names,  # a key of the LMS may be no identifier
+            omit_defaults=omit_defaults,  # null is the default, so null custom fields are left out
             forbid_unknown_fields=True,
-            gc=False,
-            kw_only=True,
+            gc=False,  # JSON holds no cycles, so the collector need not know of these objects
+            kw_only=True,  # else msgspec wants fields without a default, such as the id, to come first
         )
     except ValueError:
         raise msgspec.ValidationError("a key that contains a quote, a backslash or a control character") from None
@@ -163,7 +164,7 @@ def item_columns(items: Sequence[Any], stream: Stream, *, may_hold_secret: bool 
     columns = text_columns(values)
     if stream.custom_fields:
         custom = [b"{}" if each is None else _encoder.encode(each) for each in fields]
-        columns[stream.custom_fields] = pa.array(custom, pa.binary()).cast(pa.string())
+        columns[stream.custom_fields] = pa.array(custom, pa.binary()).cast(pa.string())  # one cast for all
     return columns
 
 

@@ -44,6 +44,7 @@ class Deadline(io.RawIOBase):
         left_s = self._end - time.monotonic()
         if left_s <= 0:
             raise TimeoutError("the answer took too long")
+        # the socket's own timeout starts anew with each byte: a server that sends them singly would never be cut off
         self._connection.settimeout(left_s)
         try:
             return self._stream.readinto(buffer)
@@ -60,6 +61,7 @@ class TimedResponse(http.client.HTTPResponse):
 
     def __init__(self, connection: socket.socket, *arguments: Any, **options: Any) -> None:
         super().__init__(connection, *arguments, **options)
+        # Takes http.client's reader off the socket's raw stream, so that each of its reads passes the deadline.
         self.fp: Any = io.BufferedReader(Deadline(self.fp.detach(), connection))
 
     def _read_status(self) -> tuple[str, int, str]:
@@ -74,6 +76,7 @@ class TimedResponse(http.client.HTTPResponse):
 @functools.cache
 def timed(connection_class: type[Any]) -> type[Any]:
     """That class of urllib3's connections (plain, TLS, through a proxy), with a deadline for each answer."""
+    # http.client makes each answer of this class
     return type(f"Timed{connection_class.__name__}", (connection_class,), {"response_class": TimedResponse})
 
 
@@ -91,6 +94,8 @@ class TimedAdapter(HTTPAdapter):
 def http_session(connections: int) -> requests.Session:
     """A session for at most that many concurrent requests, which does not retry and adds nothing to a request."""
     session = requests.Session()
+    # pool_block: otherwise urllib3 opens connections beyond pool_maxsize, and throws each away after one request.
+    # max_retries: tries are counted in RetryBudget alone.
     adapter = TimedAdapter(pool_maxsize=connections, pool_block=True, max_retries=0)
     session.mount("https://", adapter)
     session.mount("http://", adapter)

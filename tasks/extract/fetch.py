@@ -125,6 +125,7 @@ def fetch_pages(
                 ) from None
             session.log.warning("%s: %s; reading all its pages again", scope, disagreement)
             if isinstance(disagreement, NotAPage):
+                # a proxy's error page comes at once: without a pause, all sweeps would meet the same one
                 session.stop.wait(jitter(0.5, 2.0))
             snapshot_at = datetime.now(UTC)
     return RawSnapshot(
@@ -215,6 +216,7 @@ def read_concurrently(
     ):
         try:
             while len(pages) < count:
+                # twice the threads, so that none waits for work; not all at once, since a false total may be millions
                 more = islice(indexes, 2 * session.account.max_connections - len(reading))
                 reading |= {pool.submit(read, index) for index in more}
                 done, reading = wait(reading, return_when=FIRST_COMPLETED)
@@ -225,7 +227,7 @@ def read_concurrently(
         except BaseException as error:
             if not isinstance(error, Disagreement):  # another sweep needs the session
                 session.stop.set()  # no thread sleeps on before its next try
-            pool.shutdown(wait=False, cancel_futures=True)
+            pool.shutdown(wait=False, cancel_futures=True)  # the `with` waits for those under way
             raise
     return sorted(pages, key=lambda page: page.index)
 

@@ -59,6 +59,7 @@ def flatten_pages(raw: RawSnapshot, names: ColumnNames, path: Path, *, blocks: s
     began = time.monotonic()
     known = raw.scope.stream.keys
     columns = names.columns((*known, *(key for key in raw.keys if key not in known)))
+    # without rows there are no keys, so that a name cannot be judged
     if raw.rows and (unhashed := names.unhashed(raw.keys)):
         raise ConfigError(
             f"LMS_HASH_COLUMNS names {', '.join(unhashed)}, but {raw.scope} has no such key or column. Nothing was "
@@ -126,6 +127,7 @@ def column(items: pa.Table, key: str, names: ColumnNames, hash_key: str | None, 
     """
     if key not in items.column_names:
         return pa.nulls(len(items), pa.string())
+    # the LMS writes GUIDs in either case, which a text column would take for two values
     texts = pc.utf8_lower(items[key]) if key in names.stream.guid_keys else items[key]
     if hash_key is None:
         return texts

@@ -85,6 +85,7 @@ def keep_page(
     where, stream = f"{scope}, page {index}", scope.stream
     try:
         check_size(body, decoder.keys)
+        # Before decoding: msgspec takes half a surrogate pair for a truncated body, which would be read again in vain.
         body, replaced = replace_surrogates(body)
         page = decoder.decode(body)
         if page.items is None or page.totalItems is None:
@@ -195,7 +196,7 @@ def replace_surrogates(body: bytes) -> tuple[bytes, int]:
 
 def page_file(folder: Path, index: int) -> Path:
     """The file of one 0-based page."""
-    return folder / f"page-{index:05d}.arrow"
+    return folder / f"page-{index:05d}.arrow"  # MAX_PAGES has five digits
 
 
 _ANY_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")

@@ -186,6 +186,7 @@ def last_published(client: Any, bucket: str, path_template: str, scope: Scope) -
     """
     prefix, could_be = key_pattern(path_template, scope)
     could_be_ours = (entry for entry in listed(client, bucket, prefix) if could_be.fullmatch(entry["Key"]))
+    # S3 lists by key, not by time, so every match is read; only the newest stay in memory.
     newest = nlargest(MOST_LOOKED_AT, could_be_ours, key=lambda entry: (entry["LastModified"], entry["Key"]))
     for entry in newest:
         if (previous := snapshot_of(client, bucket, entry["Key"], scope)) is not None:
@@ -210,6 +211,7 @@ def snapshot_of(client: Any, bucket: str, key: str, scope: Scope) -> Previous | 
     # objects of earlier versions name no stream: they hold members
     same_stream = metadata.get("stream", MEMBERS.name) == scope.stream.name
     same = same_stream and metadata.get(scope.stream.scope_metadata, "").lower() == scope.id
+    # isdigit is also true of digits that int refuses, such as ²
     is_count = rows.isascii() and rows.isdigit()
     if not (same and is_count):
         return None
@@ -231,5 +233,6 @@ def key_pattern(path_template: str, scope: Scope) -> tuple[str, re.Pattern[str]]
         pattern += re.escape(text)
         if field == "snapshot_at":
             dated = True
+            # the format is the user's own, so a date may be any text
             pattern += ".*"
     return prefix, re.compile(pattern, re.DOTALL)

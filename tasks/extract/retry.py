@@ -54,6 +54,7 @@ class RetryBudget:
     def wait(self, reason: Unusable, what: str) -> None:
         """Sleep before the next try, or raise LmsUnavailable if there is none."""
         self.tries += 1
+        # The whole wait is random. The LMS is said to refill its limit each second: threads must not return at once.
         backoff = jitter(0.1, min(15.0, 0.5 * 2**self.tries))
         pause = max(backoff, reason.wait_s or 0.0)  # the server may lengthen a wait, never shorten it
         elapsed = self.clock() - self.began
@@ -80,6 +81,7 @@ def retry_after_s(header: str | None) -> float | None:
             at = parsedate_to_datetime(header)
         except ValueError:
             return None
+        # `-0000` stands for an unknown zone, and Python then gives a time without one
         seconds = (at.replace(tzinfo=at.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
     if seconds != seconds:  # "nan" is a float too
         return None

@@ -19,7 +19,7 @@ from tasks.text import harmless
 
 LONGEST_NAME = 80
 SWEEPS = 3
-PAGE_SIZE = 1000
+PAGE_SIZE = 1000  # the most that the LMS gives
 MOST_PAGES = 1000
 """As many pages of the list of scopes; a million departments."""
 
@@ -28,7 +28,7 @@ class Node(msgspec.Struct):
     """One scope as the LMS lists it, among others."""
 
     id: str
-    name: Any = None
+    name: Any = None  # of any type: one odd name or parent must not make the whole list unreadable
     parentId: Any = None
 
 
@@ -101,6 +101,7 @@ def expanded(session: LmsSession, nodes: dict[str, Node], scopes: tuple[Scope, .
     if len(unreadable) == len(scopes):
         raise ConfigError(str(unreadable[0][1]), [str(error) for _, error in unreadable[1:]])
     for node_id in below(nodes, [scope.id for scope in scopes if scope.id in nodes]):
+        # also for an id that cannot be read, so that the report can name it
         scope = Scope(stream, harmless(node_id)[:LONGEST_NAME], name_of(nodes[node_id]))
         if re.fullmatch(GUID, node_id):
             found.append(scope)
@@ -209,8 +210,9 @@ def below(nodes: dict[str, Node], roots: Iterable[str]) -> list[str]:
     children: dict[str, list[str]] = {}
     for node_id, node in nodes.items():
         parent = node.parentId if isinstance(node.parentId, str) else ""
-        children.setdefault(parent.lower(), []).append(node_id)
+        children.setdefault(parent.lower(), []).append(node_id)  # the LMS writes GUIDs in either case
     found: dict[str, None] = {}
+    # A stack of our own, since a tree may be deeper than Python's recursion goes. What comes first is put on it last.
     waiting = list(reversed(list(roots)))
     while waiting:
         node_id = waiting.pop()

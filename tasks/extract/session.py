@@ -27,7 +27,9 @@ MAX_SIGN_INS_PER_PAGE = 3
 MAX_SIGN_INS_A_RUN = 10
 LONGEST_TOKEN = 8192
 TOKEN = re.compile(r"[!-~]+")  # what an Authorization header can carry
+# 408 and 425 say by themselves that the same request may be sent again.
 RETRIED_STATUSES = {408, 425, 429, 500, 502, 503, 504}
+# Only these say that the address has changed for good; any other redirect may pass, so the request is tried again.
 PERMANENT_REDIRECTS = {301, 308}
 
 T = TypeVar("T")
@@ -179,6 +181,7 @@ class LmsSession:
     def _headers(self) -> dict[str, str | bytes]:
         key = self.account.private_key.get_secret_value()
         # bytes, since http.client would encode text as Latin-1
+        # Without x-api-version the LMS chooses a version itself, and which one is not documented.
         return {"x-api-key": key.encode(), "x-api-version": "2", "Accept": "application/json"}
 
     def _authenticate(self) -> str:
@@ -191,6 +194,7 @@ class LmsSession:
             status, body = self._exchange(
                 "POST", "/authenticate", body_slot, headers=self._headers(), json=credentials, timeout=TIMEOUT_S
             )
+        # Portals differ: bad credentials give 400 or 401, and the key of another portal 403.
         if status in (400, 401, 403):
             raise AuthError(
                 f"{self.account.rest_api_url}/authenticate answered {status}: the user name, password or key was "
@@ -203,6 +207,7 @@ class LmsSession:
     def _read(
         self, path: str, params: dict[str, Any], token: str, body_slot: ExitStack, timeout_s: tuple[float, float]
     ) -> tuple[int, bytes]:
+        # `Bearer`, as the vendor prescribes: clients that sent the bare token met 401s when they read in parallel.
         headers = {**self._headers(), "Authorization": f"Bearer {token}".encode()}
         status, body = self._exchange("GET", path, body_slot, headers=headers, params=params, timeout=timeout_s)
         if status != 401:
@@ -219,6 +224,8 @@ class LmsSession:
         """
         url = self.account.rest_api_url + path
         try:
+            # A redirect is not followed: requests would send x-api-key on to any host. The body is streamed, so that
+            # its size and duration are bounded while it arrives.
             with self._http.request(method, url, allow_redirects=False, stream=True, **request) as response:
                 status = response.status_code
                 body = self._bodies.read(response.raw.stream(PIECE, decode_content=True), body_slot)
@@ -232,6 +239,7 @@ class LmsSession:
 def token_of(body: bytes) -> str:
     """The token that a sign-in answers, as a bare JSON string; Unusable for anything else."""
     try:
+        # A longer body is cut here; its text then lacks the closing quote, so that it is no JSON.
         token = msgspec.json.decode(body[:LONGEST_TOKEN], type=str)
     except (msgspec.DecodeError, UnicodeDecodeError):
         token = ""
@@ -254,6 +262,7 @@ def _refuse(status: int, body: bytes, where: str) -> None:
         )
     if status in PERMANENT_REDIRECTS:
         raise ConfigError(f"{where} answered {status}: the API has moved. Check REST_API_URL.")
+    # 202, 204 and redirects come without a page, but another try may bring one.
     if status < 400 or status >= 500:
         raise Unusable(f"status {status}")
     error = ConfigError(
