@@ -13,6 +13,7 @@ from tasks.load.schema import TableColumn, TableSchema
 from tasks.options import SchemaContract
 from tasks.streams import Stream
 
+# https://www.postgresql.org/docs/current/ddl-system-columns.html
 SYSTEM_COLUMNS = {"ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"}
 TEXT = TableColumn("", "text", "text")
 LONGEST_NAME = 63  # bytes; PostgreSQL cuts longer names (NAMEDATALEN)
@@ -56,7 +57,8 @@ class AlignedColumn:
         """SQL that must hold of the staged value, or fails; None where its type alone says what it may be."""
         checks = [self.format.cast_check] if self.format.cast_check else []
         if self.has_domain and self.staged_as != self.declared:
-            # The domain is asked here, since a row that it refuses must not take part in finding duplicates.
+            # The domain is asked here, since a row that it refuses must not take part in finding duplicates: by a cast
+            # that may fail, for num_nulls itself is true of any value.
             checks.append(f"num_nulls(({self.format.value})::{self.declared}) >= 0")
         return " AND ".join(f"({check})" for check in checks).replace("{c}", self.staged) or None
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+# a quoted element with backslash escapes; a brace or comma; or an unquoted element
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{},]|[^{},"\\]+', re.DOTALL)
 _BRACKETS = {"{": "[", "}": "]", ",": ","}
 Nested = list[Any]
@@ -49,7 +50,9 @@ def _as_json(literal: str) -> str:
         if token in _BRACKETS:
             pieces.append(_BRACKETS[token])
         elif token.startswith('"'):
+            # inside quotes, a backslash stands for whatever follows it
             pieces.append(json.dumps(re.sub(r"\\(.)", r"\1", token[1:-1], flags=re.DOTALL)))
+        # PostgreSQL ignores blanks around an unquoted element, and takes NULL for null in any letter case
         elif bare := token.strip():
             pieces.append("null" if bare.upper() == "NULL" else json.dumps(bare))
     if "".join(_TOKEN.findall(literal)) != literal:  # a stray quote or backslash

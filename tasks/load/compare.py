@@ -42,5 +42,6 @@ def compare(cursor: Cursor, merge: Merge) -> Compared:
     compared = Compared(*one_row(cursor))
     # if no row is the same, the upsert reads the staging table alone (merge_rows)
     if compared.to_write and compared.same:
+        # autovacuum cannot see temporary tables, so nobody else analyses them
         cursor.execute("ANALYZE pg_temp.changes (_record); ANALYZE pg_temp.staging (_record)")
     return compared

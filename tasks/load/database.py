@@ -82,6 +82,7 @@ def transaction(blocks: str | None) -> Iterator[Cursor]:
         connection.close()
 
 
+# Nested savepoints share one name: PostgreSQL takes the newest, and once that is released, the one before.
 UNDO = "ROLLBACK TO SAVEPOINT step; RELEASE SAVEPOINT step"
 
 
@@ -131,6 +132,7 @@ def quoted(*names: str) -> str:
 
 def literal(text: str) -> str:
     """A quoted SQL string."""
+    # SESSION sets standard_conforming_strings, so a backslash escapes nothing
     return "'" + text.replace("'", "''") + "'"
 
 

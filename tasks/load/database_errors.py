@@ -10,6 +10,8 @@ from sqlalchemy.exc import DBAPIError
 from tasks.errors import AuthError, ConfigError, LoadFailed, PipelineError, SchemaMismatch, Unreachable
 
 LOCKED, READ_ONLY, DENIED = "55P03", "25006", "42501"  # 25006: a standby, until it is promoted
+# Serialization failure, deadlock, out of memory, too many connections, object in use, shutdown (three kinds), system
+# and I/O errors. Not 57014: a statement_timeout would only be met again.
 TRANSIENT = {"40001", "40P01", "53200", "53300", "55006", "57P01", "57P02", "57P03", "58000", "58030", READ_ONLY}
 """With class 08, errors that may pass within seconds."""
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
@@ -115,12 +117,14 @@ def is_about_a_row(error: psycopg2.Error) -> bool:
 def raised_by_function(error: BaseException) -> bool:
     """Whether PL/pgSQL's RAISE made the error: then its SQLSTATE, text and names are whatever its author wrote."""
     diag: Any = getattr(error, "diag", None)
+    # the C function of PL/pgSQL that carries out RAISE
     return getattr(diag, "source_function", None) == "exec_stmt_raise"
 
 
 def is_in_function(error: BaseException) -> bool:
     """Whether the error arose in a function or trigger of the table, whose words may hold a value of the row."""
     diag: Any = getattr(error, "diag", None)
+    # COPY's own context is the line that it has reached; any other is that of a function
     return raised_by_function(error) or not (getattr(diag, "context", None) or "COPY ").startswith("COPY ")
 
 

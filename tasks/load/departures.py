@@ -77,6 +77,7 @@ def find_leavers(
         TooManyDepartures: they are more than `max_departures` of those present.
     """
     key_type = merge.alignment.key.staged_as
+    # _number: rows are named by record, and leavers, which have none, by the negative of this
     cursor.execute(f"CREATE TEMPORARY TABLE leavers (_number serial, _key {key_type}, _at timestamptz) ON COMMIT DROP")
     if merge.departure_statement is None:
         return Departures()
@@ -97,6 +98,7 @@ def find_leavers(
     parts = {**merge.target, "present": present, "of_scope": merge.of_scope}
     execute(cursor, "leavers", **parts)
     absent = cursor.rowcount - (drop_moved(cursor, ids_in_run) if ids_in_run is not None else 0)
+    # they were gone when the snapshot was taken, however late it is loaded
     cursor.execute("UPDATE pg_temp.leavers SET _at = %s", (snapshot.snapshot_at,))
     execute(cursor, "present", **parts)
     [members] = one_row(cursor)

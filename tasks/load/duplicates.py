@@ -12,6 +12,7 @@ def note_rejected(cursor: Cursor, alignment: Alignment, rejected: list[Rejected]
     """Fill `pg_temp.rejected_keys` with the rejected rows' keys and edits; how many keys cannot be read."""
     edited = alignment.edited
     columns = f"_record integer, _key {alignment.key.staged_as}, _edited {edited.staged_as if edited else 'text'}"
+    # IF NOT EXISTS: staging comes here once more for known records that are staged after all
     cursor.execute(f"CREATE TEMPORARY TABLE IF NOT EXISTS rejected_keys ({columns}) ON COMMIT DROP")
     return sum(not note_key(cursor, alignment, row) for row in rejected)
 
@@ -21,6 +22,7 @@ def note_key(cursor: Cursor, alignment: Alignment, row: Rejected) -> bool:
     if row.key is None or not row.key.strip():
         return False
     newest_by_text = alignment.edited is not None and not alignment.edited.is_loaded
+    # a date that the column's type refuses counts as unknown; the key alone is then noted
     for edited in (sortable(row.edited) if newest_by_text else row.edited, None):
         try:
             with savepoint(cursor):
@@ -40,6 +42,7 @@ def drop_duplicates(cursor: Cursor, alignment: Alignment) -> int:
         return 0
     newest_first = "_record DESC"
     if edited is not None:
+        # the bytes of what `sortable` gives are in the order of time
         by_text = "" if edited.is_loaded else ' COLLATE "C"'
         newest_first = f"_edited{by_text} DESC NULLS LAST, _record DESC"
     staged_edited = edited.staged if edited else "NULL"

@@ -65,6 +65,7 @@ def alter_table(cursor: Cursor, table: str, columns: list[tuple[str, str]]) -> N
                     f"but the table was in use on all {ALTER_TRIES} tries (SQLSTATE {LOCKED}). Nothing was changed; "
                     "run again, or add them by hand."
                 ) from None
+            # lets the readers go ahead that have queued behind this ALTER
             time.sleep(1)
         else:
             # back to SESSION's value in database.py

@@ -32,8 +32,8 @@ from tasks.options import LoadOptions
 SUFFIX = "_fingerprints"
 LONGEST_KEY = 64  # bytes, the most that BLAKE2b accepts
 COPY_KNOWN = "COPY (SELECT _fingerprint FROM pg_temp.known ORDER BY _number) TO STDOUT (FORMAT binary)"
-COPY_HEADER_BYTES = 19
-COPIED = np.dtype([("fields", ">i2"), ("bytes", ">i4"), ("fingerprint", "V16")])
+COPY_HEADER_BYTES = 19  # signature 11, flags 4, length of the header's extension 4
+COPIED = np.dtype([("fields", ">i2"), ("bytes", ">i4"), ("fingerprint", "V16")])  # its numbers are big-endian
 """One row of one UUID, in COPY's binary format."""
 
 
@@ -57,6 +57,8 @@ class Fingerprints:
     _seen: np.ndarray = field(init=False)
 
     def __post_init__(self) -> None:
+        # numpy has no integers of 128 bits, so these are sorted by one half and compared by both. Of two that share
+        # their first half, one is not found; its record is staged, which does no harm.
         halves = np.frombuffer(self.known, "V8").view(np.uint64).reshape(-1, 2)
         self._order = np.argsort(halves[:, 0])
         self._halves = halves[self._order, 0], halves[self._order, 1]
@@ -70,8 +72,9 @@ class Fingerprints:
                 wanted = np.isin(numbers, self.again)
             else:
                 wanted = numbers < 0
-                np.add.at(self._seen, numbers[~wanted], 1)
+                np.add.at(self._seen, numbers[~wanted], 1)  # `+=` would count a repeated one once
                 self.left_out += int(len(wanted) - wanted.sum())
+            # PostgreSQL reads 32 hexadecimal digits as a uuid
             yield part, wanted, pa.array([digests[index].hex() for index in np.flatnonzero(wanted)], pa.string())
 
     def numbers(self, digests: bytes) -> np.ndarray:
@@ -102,7 +105,7 @@ def if_possible(cursor: Cursor, name: str) -> Iterator[None]:
     """Do something that concerns only fingerprints, or none of it: no load fails because of them, or waits for them."""
     try:
         with savepoint(cursor):
-            cursor.execute("SET LOCAL lock_timeout = '1s'")
+            cursor.execute("SET LOCAL lock_timeout = '1s'")  # an error undoes it with the savepoint
             yield
             cursor.execute(LOCK_TIMEOUT)
     except (psycopg2.Error, RowError) as refused:
@@ -142,6 +145,7 @@ def open_fingerprints(cursor: Cursor, merge: Merge, path: Path, options: LoadOpt
             run_logger().warning("%s may not be written, or is not as this load makes it: grant it, or drop it", name)
         if proves and permitted and (exists or not options.dry_run):
             header, written = read_header(path), [column.name for column in merge.columns]
+            # joined by NUL, which no name can hold: no two lists give the same text
             parts = (version(), table.stream.name, context, *header, "", *written)
             key = hashlib.blake2b("\0".join(parts).encode(), digest_size=LONGEST_KEY).digest()
             file, known = HashedFile(path, len(header), key), b""

@@ -11,19 +11,22 @@ from datetime import UTC, datetime
 
 # up to 7 digits: the LMS writes fractions of a second to 100 ns
 _CLOCK = r"([01]\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d{1,7})?)?"
-_MIDNIGHT = r"24:00(:00(\.0{1,7})?)?"
+_MIDNIGHT = r"24:00(:00(\.0{1,7})?)?"  # the end of the day, which PostgreSQL's time types can hold
 _OFFSET = r"(Z|[+-]\d{2}(:?\d{2})?)"
-INTEGER = r"[+-]?\d+"
+INTEGER = r"[+-]?\d+"  # PostgreSQL 16 would also read 0x1F and 1_000
 DECIMAL = r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?"
-BOOLEAN = r"(?i:true|false|t|f|yes|no|y|n|on|off|1|0)"
+BOOLEAN = r"(?i:true|false|t|f|yes|no|y|n|on|off|1|0)"  # PostgreSQL would also take beginnings such as `tru`
 DATE_TIME = rf"\d{{4}}-\d{{2}}-\d{{2}}([T ]{_CLOCK}{_OFFSET}?)?"
 TIME = rf"({_CLOCK}|{_MIDNIGHT})"
 _HEX4 = "[0-9a-fA-F]{4}"
+# PostgreSQL takes a dash after any four digits, and braces around them all.
 UUID = rf"({_HEX4}-?){{7}}{_HEX4}|\{{({_HEX4}-?){{7}}{_HEX4}\}}"
+# The second form is PostgreSQL's escape format without an escape: the bytes themselves.
 BYTEA = r"\\x([0-9a-fA-F]{2})*|[^\\]*"
 _BYTE = r"(0|[1-9]\d{0,2})"
 INET = rf"{_BYTE}(\.{_BYTE}){{3}}(/\d{{1,2}})?|[0-9a-fA-F:.]*:[0-9a-fA-F:.]*(/\d{{1,3}})?"
 MACADDR = r"[0-9a-fA-F]{2}([:.-]?[0-9a-fA-F]{2}){5}"
+# PostgreSQL's own style, or ISO 8601. No fractions but of a second: PostgreSQL spreads others over smaller units.
 INTERVAL = (
     r"([+-]?\d+ (year|mon|month|week|day|hour|minute|second)s?( |$))*([+-]?\d{2,}:[0-5]\d(:[0-5]\d(\.\d{1,6})?)?)?"
     r"|P([+-]?\d+[YMWD])*(T([+-]?\d+[HM])*([+-]?\d+(\.\d{1,6})?S)?)?"
@@ -60,12 +63,14 @@ JSON = {"json", "jsonb"}
 MICROSECONDS = 6  # fraction digits, the most that PostgreSQL keeps
 _TIMED = {"timestamp without time zone", "timestamp with time zone", "time without time zone", "time with time zone"}
 _BY_TEXT = {"real", "double precision", "money"}
+# Not numeric (1.0 = 1.00), floats (0 = -0) and interval (1 day = 24 hours); json has no = at all.
 _EXACTLY_EQUAL = set(PATTERNS) - {"numeric", "real", "double precision", "money", "json", "interval", "inet", "cidr"}
 """Types whose = is the same as having one text form; jsonb is compared by value, which is its =."""
 _TYPE = re.compile(
     r"(?P<name>[a-z ]+?)(?:\((?P<first>\d+)(?:,(?P<second>-?\d+))?\))?(?P<rest> with(?:out)? time zone)?"
 )
 _ZULU = r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z?$"
+# NUL and surrogates; and numbers that may have more digits than numeric has, in which jsonb keeps them.
 _ODD_JSON = r"\\u(0000|[dD][89a-fA-F])|\d[eE][+-]?\d{4}|\d{200}"
 """JSON that json stores and jsonb cannot: compared as text."""
 
@@ -112,6 +117,8 @@ def format_of(declared: str, base: str, *, array: bool = False) -> Format:
         return Format("text", expected, cast_check=f'{text} = {{c}} COLLATE "C"', value=f"{{c}}::{declared}{many}")
     pattern, expected = PATTERNS[name]
     if name in _BY_TEXT:
+        # By way of text: a cast of real to numeric rounds to 6 digits, of double precision to 15. Money's text has a
+        # currency sign, and its cast is exact.
         as_text = "" if name == "money" else f"::text{many}"
         cast_check = f"{{c}}::{declared}{many}{as_text}::numeric{many} = {{c}}::numeric{many}"
         return Format("text", expected, pattern, cast_check=cast_check, value=f"{{c}}::{declared}{many}")

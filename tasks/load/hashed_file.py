@@ -22,7 +22,7 @@ class Ahead(Generic[T]):
 
     def __init__(self, items: Iterator[T], most: int = 1) -> None:
         self._items = items
-        self._pool = ThreadPoolExecutor(1, "read-ahead")
+        self._pool = ThreadPoolExecutor(1, "read-ahead")  # one thread: a generator cannot run in two
         self._waiting = deque(self._pool.submit(next, items, None) for _ in range(most))
 
     def __iter__(self) -> Iterator[T]:

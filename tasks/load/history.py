@@ -26,7 +26,7 @@ from tasks.log import run_logger
 
 OWN_COLUMNS = ("valid_from", "valid_to", "change", "load_id")
 MISSED, SIDE_EFFECTS = "pg_temp.history_missed", "pg_temp.history_side_effects"
-ONE_TICK = timedelta(microseconds=1)
+ONE_TICK = timedelta(microseconds=1)  # timestamptz keeps microseconds
 
 
 @dataclass(frozen=True)
@@ -185,6 +185,7 @@ def make_view(cursor: Cursor, table: TableSchema, name: str, *, only_if_missing:
     try:
         with savepoint(cursor):
             execute(cursor, "history_view", view=view_name(table), history=name)
+    # OR REPLACE can only add columns at the end, and only the view's owner may
     except psycopg2.ProgrammingError as error:
         run_logger().warning(
             "the view %s could not be brought up to date (SQLSTATE %s). As its owner, run: DROP VIEW IF EXISTS %s; %s;",
@@ -195,6 +196,7 @@ def make_view(cursor: Cursor, table: TableSchema, name: str, *, only_if_missing:
 
 def after(cursor: Cursor, last: datetime | None) -> datetime:
     """The database's clock, but always later than the last recorded time: clocks are sometimes set back."""
+    # not now(), the transaction's beginning, which may be before a load for which this one has waited
     cursor.execute("SELECT clock_timestamp()")
     now: datetime = one_row(cursor)[0]
     return now if last is None else max(now, last + ONE_TICK)

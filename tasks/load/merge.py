@@ -21,6 +21,7 @@ BATCH = 4096
 SWAP_ATTEMPTS = 3
 ORDERS = 3
 """As many orders are tried so that no row overtakes an earlier one; each costs as much as the first."""
+# From here on rows are looked up by record, and autovacuum does not analyse temporary tables.
 SLOW_PATH = """
     CREATE INDEX ON pg_temp.staging (_record);
     ANALYZE pg_temp.staging, pg_temp.changes;
@@ -190,6 +191,7 @@ def write(cursor: Cursor, merge: Merge, groups: list[Group] | None, rows: str) -
     execute(cursor, "upsert", {"nodes": nodes}, **merge.upsert_parts(rows, in_order=nodes is not None))
     if parked and cursor.rowcount < sum(node > 0 for node in nodes or []):
         raise Refused(("", DROPPED))  # a parked row must not stay so
+    # also makes the deferred checks that are pending, so that they fail here, where the rows to blame are known
     cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
 
 

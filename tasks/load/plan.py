@@ -12,6 +12,7 @@ from tasks.streams import Scope
 
 STAGED = "pg_temp.staging AS s"
 CHANGED = f"{STAGED} JOIN pg_temp.changes AS c USING (_record)"
+# Not char(n), which ignores blanks at the end when it compares.
 _EXACT_KEYS = {"uuid", "bigint", "integer", "smallint", *TEXTS} - {"character", "bpchar"}
 
 
@@ -177,6 +178,7 @@ class Merge:
             "record_written": f"INSERT INTO pg_temp.written SELECT {quoted(self.key)} FROM merged"
             if in_order or self.may_skip_rows
             else "SELECT count(*) FROM merged",
+            # a SELECT of nothing; the template goes on with a condition
             "departures": self.departure_statement or "SELECT FROM pg_temp.leavers AS l WHERE",
             "returning": "RETURNING 1" if self.departure_statement else "",
         }

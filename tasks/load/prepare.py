@@ -107,6 +107,7 @@ def copy_lines(rows: pa.Table) -> pa.Buffer:
     columns = [escaped(column.cast(kind).combine_chunks()) for column in rows.columns]
     lines = pc.binary_join_element_wise(*columns, "\t", null_handling="replace", null_replacement=r"\N")
     lines = pc.binary_join_element_wise(lines, "", "\n")
+    # Arrow's buffer may be longer than what is written in it
     return lines.buffers()[2].slice(0, pc.sum(pc.binary_length(lines)).as_py())
 
 
@@ -157,6 +158,7 @@ def invalid_texts(texts: pa.Array, wanted: Format) -> pa.Array:
     """Which texts the type cannot store exactly; null where the text is null."""
     wrong = pa.nulls(len(texts), pa.bool_())
     if wanted.pattern is not None:
+        # RE2 takes linear time for any text, and its $ is the very end, unlike Python's, which allows a line break
         wrong = pc.invert(pc.match_substring_regex(texts, f"^(?:{wanted.pattern})$"))
     if wanted.max_chars is not None:
         wrong = pc.greater(pc.utf8_length(texts), wanted.max_chars)

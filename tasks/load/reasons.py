@@ -25,7 +25,7 @@ _VALUES = {
     "22P02": "expected a value of type {type}",
     "22P05": "contains a character that type {type} cannot store",
     "22021": "contains a character that the database's encoding cannot store",
-    "54000": "is too large for an index of the table",
+    "54000": "is too large for an index of the table",  # a B-tree entry has a third of a page at most
 }
 
 
@@ -37,6 +37,7 @@ def reason_of(error: psycopg2.Error, table: TableSchema, column: str = "") -> Re
         return "", "refused by the table's row level security"
     if raised_by_function(error):
         return "", f"refused by a trigger or function of the table (SQLSTATE {state})"
+    # the check of a domain, which has a name but is no constraint of the table
     if state == "23514" and diag.datatype_name:
         return column, f"violates a check of type {diag.datatype_name}"
     if state in _CONSTRAINTS and name:
@@ -44,6 +45,7 @@ def reason_of(error: psycopg2.Error, table: TableSchema, column: str = "") -> Re
     if state == "23502":
         return diag.column_name or column, "must have a value (NOT NULL)"
     if state == "23514":
+        # PostgreSQL reports this as a violated check, without a constraint's name
         return "", "fits no partition of the table"
     found = table.column(column)
     if state in _VALUES and (found or state in {"22021", "54000"}):

@@ -168,6 +168,7 @@ def _header(path: Path) -> tuple[mmap.mmap | bytes, int, int]:
     """The file, and where its header begins and ends; checks that the header is strict CSV."""
     with path.open("rb") as file:
         first = file.read(HEADER_BYTES)
+        # an empty file cannot be mapped
         text = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if first else b""
     start = len(BOM) if first.startswith(BOM) else 0
     end = start + next(iter((outside_quotes(first[start:], LF) + 1).tolist()), len(first) - start)
@@ -195,6 +196,7 @@ def _table(data: bytes, width: int) -> pa.Table:
     return pa.csv.read_csv(
         pa.BufferReader(text),
         read_options=pa.csv.ReadOptions(column_names=names, block_size=len(text) + 1, use_threads=False),
+        # in a file of one column, an empty line is a record with a null
         parse_options=pa.csv.ParseOptions(newlines_in_values=True, ignore_empty_lines=False),
         convert_options=pa.csv.ConvertOptions(
             column_types=dict.fromkeys(names, pa.string()),

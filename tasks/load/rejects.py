@@ -14,6 +14,7 @@ from tasks.load.records import read_chunks, read_header
 from tasks.s3 import REJECTS, S3Object, Snapshot, s3_access
 
 _FIELD = rb'(?:"(?:[^"]|"")*"|[^,"\r\n]*),'
+# The reject file's own fields, cut off a row's bytes so that the rest stays as it was written.
 _REJECT_FIELDS = re.compile(_FIELD * len(REJECT_COLUMNS))
 
 
@@ -79,6 +80,7 @@ def reject_file(header: list[str], rejected: list[Rejected]) -> bytes:
 
 def publish_rejects(snapshot: Snapshot, rejected: list[Rejected], blocks: str | None) -> S3Object:
     """Write the reject file next to the object, under `<key>.rejected/`."""
+    # outside of Prefect there is no run: then the same content replaces its own reject file
     run = flow_run.id or f"by-hand-{snapshot.sha256[:12]}"
     target = S3Object(snapshot.object.bucket, f"{snapshot.object.key}{REJECTS}{run}.csv")
     body = reject_file(read_header(snapshot.path), rejected)

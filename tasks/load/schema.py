@@ -278,6 +278,7 @@ def check_unaltered(cursor: Cursor, table: TableSchema) -> None:
     Raises:
         SchemaMismatch: its columns were altered since, so that the plan for the file's values may not fit them.
     """
+    # reads no row, but holds ACCESS SHARE until the transaction ends, for which ALTER TABLE must wait
     cursor.execute(f"SET LOCAL quote_all_identifiers = off; SELECT FROM {table.quoted} LIMIT 0")
     cursor.execute(statement("column_types"), {"table": table.quoted})
     inspected = {

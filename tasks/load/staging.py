@@ -144,6 +144,7 @@ def copy(cursor: Cursor, columns: list[str], data: pa.Buffer, staged: Staged) ->
         return
     try:
         with savepoint(cursor):
+            # psycopg2 would read 8 KB at a time
             cursor.copy_expert(f"COPY {STAGING} ({', '.join(columns)}) FROM STDIN", pa.BufferReader(data), size=1 << 20)
     except RowError as refused:
         raise refusal(refused.error, staged) from None

@@ -95,6 +95,7 @@ class Scanner:
             ObjectInvalid: the bytes are not strict CSV, or a record is too large.
         """
         first, last = self.done, min(self.done + count, len(self.text))
+        # before the file's first byte stands a line ending, as before any other record
         tail = self.text[max(first - TAIL, 0) : first].rjust(TAIL, b"\n")
         marks = _marks(self._words(tail, first, last), self.inside ^ bool(tail.count(QUOTE) % 2))
         faults = list(_faults(marks, self.width, self.crlf))
@@ -145,6 +146,7 @@ class Scanner:
 def _faults(marks: _Marks, width: int, crlf: bool | None) -> Iterator[tuple[Bits, tuple[str, str]]]:
     """The bytes that break strict CSV; what was expected there, and what was found."""
     edge = marks.quote | marks.comma | marks.lf | marks.cr
+    # an opening quote stands right behind an edge; behind a quote it is the second of a doubled one
     yield marks.quote & marks.inside & ~_next_bytes(edge), BARE_QUOTE
     yield _next_bytes(marks.quote & ~marks.inside) & ~edge, AFTER_QUOTE
     if marks.cr.any():
@@ -159,6 +161,8 @@ def _faults(marks: _Marks, width: int, crlf: bool | None) -> Iterator[tuple[Bits
 def _marks(text: NDArray[np.uint8], inside: bool) -> _Marks:
     """`inside`: whether the number of quotes before `text` is odd. `text` consists of whole words."""
     quote, comma, lf, cr = (np.packbits(text == byte, bitorder="little").view(np.uint64) for byte in b'",\n\r')
+    # Prefix XOR: bit n becomes the parity of the quotes up to n, first within each word. Then across words: where the
+    # quotes before a word are odd in number, it is flipped by the negative of 1, which is all ones.
     odd = quote.copy()
     for step in (1, 2, 4, 8, 16, 32):
         odd ^= odd << step

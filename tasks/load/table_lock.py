@@ -9,6 +9,7 @@ from tasks.load.database import one_row
 from tasks.load.schema import TableSchema
 from tasks.log import run_logger
 
+# An advisory lock is named by a number: 64 bits of a hash of the table's name.
 LOCK_TABLE = "SELECT pg_try_advisory_xact_lock(hashtextextended('department-members:' || %s, 0))"
 LONGEST_WAIT_S = 900.0
 

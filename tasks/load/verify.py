@@ -87,6 +87,7 @@ def find_equal(
         with if_possible(cursor, fingerprints.name):
             execute(cursor, "read_back", **merge.target, **parts, **record_parts(merge, fingerprints))
             counted = cursor.fetchall()
+    # rolled back with the savepoint, a failed recording gives no counts either
     if counted is None:
         execute(cursor, "read_back", **merge.target, **parts, **record_parts(merge, None))
         counted = cursor.fetchall()

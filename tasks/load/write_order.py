@@ -120,10 +120,11 @@ def depth_first(nodes: list[int], waits: dict[int, set[int]]) -> tuple[list[int]
     parked: dict[int, None] = {}
     is_done: dict[int, bool] = {}
     for root in nodes:
+        # a stack of our own: rows may wait for each other in chains longer than Python's recursion goes
         stack = [] if root in is_done else [(root, iter(sorted(waits[root])))]
         while stack:
             node, others = stack[-1]
-            is_done[node] = False
+            is_done[node] = False  # still on the stack: an edge back to it closes a cycle
             for other in others:
                 if other not in is_done:
                     stack.append((other, iter(sorted(waits[other]))))
@@ -197,6 +198,7 @@ def park_values(merge: Merge, names: list[str]) -> list[str]:
 def unused(merge: Merge, column: TableColumn) -> str:
     """SQL for a value of that column which no row has; where none can be derived, one that the table refuses."""
     name, length, _ = parsed(column.base)
+    # below or above all that is stored, and another one for each row
     lowest = f"(SELECT least(min(x.{quoted(column.name)}), 0) FROM {merge.table.quoted} AS x) - s._record"
     latest = f"(SELECT max(x.{quoted(column.name)}) FROM {merge.table.quoted} AS x) + s._record * interval '1 day'"
     if name in TEXTS:
@@ -206,5 +208,5 @@ def unused(merge: Merge, column: TableColumn) -> str:
     if name in {"date", "timestamp without time zone", "timestamp with time zone"}:
         return latest
     if name.endswith("range"):
-        return "'empty'"
+        return "'empty'"  # which overlaps no range
     return "gen_random_uuid()" if name == "uuid" else f"md5(random()::text || s._record)::{column.declared}"

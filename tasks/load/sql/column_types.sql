@@ -30,6 +30,7 @@ SELECT r.attname, r.declared,
        r.collation_name,
        (SELECT pg_get_expr(d.adbin, d.adrelid) FROM pg_attrdef d
         WHERE d.adrelid = %(table)s::regclass AND d.adnum = r.attnum AND d.adbin::text !~ 'NEXTVALUEEXPR'
+          -- the stored tree names each function that it calls; a volatile one may give another value each time
           AND NOT EXISTS (SELECT FROM regexp_matches(d.adbin::text, ':(?:op)?funcid (\d+)', 'g') AS called
                           JOIN pg_proc p ON p.oid = called[1]::oid AND p.provolatile = 'v'))
 FROM resolved r

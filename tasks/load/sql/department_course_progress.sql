@@ -22,13 +22,13 @@ WITH present AS (
 ), active AS (
     SELECT DISTINCT ON (course_id, lms_user_id) *
     FROM present
-    WHERE is_active IS NOT FALSE
+    WHERE is_active IS NOT FALSE  -- the LMS may leave it out
     ORDER BY course_id, lms_user_id, date_added DESC NULLS LAST, date_edited DESC NULLS LAST
 )
 SELECT m.department_id, m.lms_user_id, m.user_name, m.first_name, m.last_name,
        c.course_id, c.course_name,
        a.lms_enrollment_id, s.name AS status, a.progress, a.score, a.date_due,
-       round(a.time_spent_ticks / 36000000000.0, 2) AS hours,
+       round(a.time_spent_ticks / 36000000000.0, 2) AS hours,  -- ticks of 100 ns
        coalesce(p.was_completed, false) AS was_completed, p.last_completed
 FROM {members} AS m
 CROSS JOIN courses AS c

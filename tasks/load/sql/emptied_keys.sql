@@ -5,6 +5,7 @@ JOIN pg_temp.staging AS s USING (_record)
 JOIN {table} AS t ON t.{key} = s.{staged_key}
 CROSS JOIN LATERAL (
     SELECT name, bool_or(side = 't') AS had, bool_or(side = 's') AS has
+    -- jsonb_each fails on anything but an object
     FROM (SELECT 't' AS side, e.key AS name
           FROM jsonb_each(CASE jsonb_typeof({stored}) WHEN 'object' THEN {stored} END) AS e WHERE e.value <> 'null'
           UNION ALL

@@ -3,6 +3,7 @@
 -- may write to it, or else whether this user may create it; and everything about the cluster and the table that
 -- determines what a record becomes.
 SELECT c.relkind = 'r' AND NOT c.relispartition AND NOT c.relhassubclass AND NOT c.relhasrules AND NOT c.relrowsecurity
+           -- other storage may give ctid and xmin another meaning
            AND m.amname IS NOT DISTINCT FROM 'heap' AND NOT EXISTS (SELECT FROM pg_inherits WHERE inhrelid = c.oid)
            AND NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = c.oid AND NOT tgisinternal)
            AND bool_and(a.attname <> ALL (%(loaded)s) OR t.typtype = 'e'
@@ -14,6 +15,7 @@ SELECT c.relkind = 'r' AND NOT c.relispartition AND NOT c.relhassubclass AND NOT
        CASE WHEN f.oid IS NULL THEN has_schema_privilege(c.relnamespace, 'CREATE') AND to_regtype(%(fingerprints)s) IS NULL
             ELSE f.relkind = 'r' AND NOT f.relrowsecurity AND NOT f.relhasrules AND NOT f.relhassubclass
                  AND NOT EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid = f.oid)  -- foreign keys are triggers too
+                 -- a primary key, and from PostgreSQL 18 on NOT NULL, are constraints too
                  AND NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conrelid = f.oid AND k.contype NOT IN ('p', 'n'))
                  AND has_table_privilege(f.oid, 'SELECT') AND has_table_privilege(f.oid, 'INSERT')
                  AND has_table_privilege(f.oid, 'UPDATE') AND has_table_privilege(f.oid, 'DELETE')

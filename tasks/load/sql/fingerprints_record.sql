@@ -6,7 +6,7 @@ WITH equal AS (
         FROM pg_temp.staging AS s
         JOIN {table} AS t ON t.{key} = s.{staged_key}
         WHERE NOT EXISTS (SELECT FROM pg_temp.changes AS c WHERE c._record = s._record)
-        OFFSET 0
+        OFFSET 0  -- as in read_back.sql
     ) AS looked_up
     WHERE is_equal
 ) {recorded}

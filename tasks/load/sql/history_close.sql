@@ -1,5 +1,6 @@
 -- The versions that end now: of each row that has a new one since. The keys go through a table of their own, indexed and
 -- analysed, since a history that autovacuum has yet to see has no statistics, and a plan without them may take hours.
+-- `+ interval '0'` keeps the planner from the index on valid_from, which it would read once for every row.
 CREATE TEMPORARY TABLE history_keys AS
 SELECT {key} AS _key FROM {history} WHERE valid_from = %(at)s AND load_id = %(load_id)s;
 

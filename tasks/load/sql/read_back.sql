@@ -6,7 +6,7 @@ WITH equal AS (
         SELECT {is_new} AS is_new, {returns} AS returns, t.{key} IS NOT NULL AND NOT ({differs}) AS is_equal {version}
         FROM {rows}
         LEFT JOIN {table} AS t ON t.{key} = s.{staged_key}
-        OFFSET 0
+        OFFSET 0  -- keeps the planner from moving the comparison into the join
     ) AS looked_up
     WHERE is_equal
 ) {recorded}

@@ -7,8 +7,10 @@ WITH RECURSIVE relations AS (
     SELECT relid FROM relations
     UNION
     SELECT c.conrelid FROM reached r JOIN pg_constraint c ON c.confrelid = r.relid
+    -- cascade, set null, set default
     WHERE c.contype = 'f' AND (c.confdeltype IN ('c', 'n', 'd') OR c.confupdtype IN ('c', 'n', 'd'))
 ), triggers AS (
+    -- those that fire in an ordinary session: by default, or always
     SELECT t.tgrelid, t.tgtype FROM pg_trigger t WHERE NOT t.tgisinternal AND t.tgenabled IN ('O', 'A')
 )
 SELECT EXISTS (SELECT FROM triggers JOIN relations ON relid = tgrelid

@@ -16,6 +16,7 @@ SELECT ARRAY(SELECT c.relname::text FROM pg_class c
                    WHERE d.refobjid = i.indrelid AND f.adrelid = i.indrelid AND f.adnum = ANY (i.indkey)
                      AND d.refobjsubid <> f.adnum))
              ORDER BY a.attnum),
+       -- indnkeyatts: without the columns that it only includes
        ARRAY(SELECT pg_get_indexdef(i.indexrelid, n, false) FROM generate_series(1, i.indnkeyatts) n ORDER BY n),
        (SELECT ARRAY(SELECT 'OPERATOR(' || quote_ident(s.nspname) || '.' || o.oprname || ')'
                      FROM unnest(c.conexclop) WITH ORDINALITY AS used(id, n)
@@ -24,6 +25,7 @@ SELECT ARRAY(SELECT c.relname::text FROM pg_class c
         FROM pg_constraint c WHERE c.conindid = i.indexrelid AND c.contype = 'x'),
        pg_get_expr(i.indpred, i.indrelid),
        i.indimmediate,
+       -- a column from PostgreSQL 15 on; through JSON, a server without it gives null instead of an error
        coalesce((to_jsonb(i) ->> 'indnullsnotdistinct')::boolean, false),
        EXISTS (SELECT FROM unnest(i.indkey, i.indcollation) AS used (attnum, collation_id)
                JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = used.attnum

@@ -9,7 +9,7 @@ WITH wanted AS (
     INSERT INTO {table} AS t ({columns})
     SELECT {values}
     FROM {rows}
-    WHERE (SELECT count(*) FROM gone) >= 0
+    WHERE (SELECT count(*) FROM gone) >= 0  -- always true; without it, nothing says which part runs first
     {in_order}
     ON CONFLICT ({key}) DO UPDATE SET {assignments}{where_not_older}
     RETURNING t.{key}
