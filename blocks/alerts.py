@@ -63,4 +63,5 @@ class AlertTopic(Block):
         parameters["config"] = QUICK.merge(parameters.get("config") or Config()).merge(config or Config())
         if self.endpoint_url:
             parameters["endpoint_url"] = self.endpoint_url
+        # the topic's own region: SNS knows it in no other
         return session.client("sns", **{**parameters, "region_name": match["region"] if match else None})

@@ -9,6 +9,7 @@ from blocks.alerts import AlertTopic
 def s3_endpoint() -> str | None:
     """Where boto3 finds S3 by the environment or a profile, if that is not AWS's own address."""
     session = boto3.Session()
+    # any region will do to see whether the address is AWS's own
     region = session.region_name or "us-east-1"
     usual = Config(ignore_configured_endpoint_urls=True)
     found, own = (

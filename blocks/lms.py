@@ -46,6 +46,8 @@ class LmsAccount(Block):
     @classmethod
     def _https_or_loopback(cls, url: str) -> str:
         try:
+            # `port` is only read when asked for, and raises ValueError unless it is a number; parse_url is how urllib3,
+            # which makes the connections, reads an address
             parts = urlsplit(url)
             well_formed = parts.port != 0 and parse_url(url).host is not None and not any(c <= " " for c in url)
         except ValueError:  # a port that is none, brackets left open; urllib3's error is one too

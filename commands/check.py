@@ -69,6 +69,7 @@ def check_bucket(settings: ExtractSettings, blocks: str | None) -> Iterator[str]
     key = object_key(settings.path_template, settings.scopes[0], datetime.now(UTC))
     target = S3Object(settings.bucket, key)
     with s3_access(target, blocks) as client:
+        # this needs s3:PutObject, as an upload does, but makes no object
         upload = client.create_multipart_upload(Bucket=target.bucket, Key=target.key + ".check")
         client.abort_multipart_upload(Bucket=target.bucket, Key=target.key + ".check", UploadId=upload["UploadId"])
         yield f"can write objects to s3://{target.bucket}"

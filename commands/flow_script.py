@@ -124,7 +124,7 @@ def parser(flow: Flow[..., Any]) -> argparse.ArgumentParser:
         found.add_argument(
             "--" + name.replace("_", "-"),
             default=parameter.default,
-            help=explained.replace("%", "%%"),
+            help=explained.replace("%", "%%"),  # argparse formats its help with %
             **flag(kind),
         )
     return found

@@ -124,6 +124,7 @@ def publish(subject: str, message: str) -> None:
     try:
         import boto3
 
+        # SNS knows a topic only in its own region, the fourth part of the ARN
         client = boto3.client("sns", region_name=(arn.split(":") + [""] * 4)[3] or None)
         text = in_format(os.environ.get("ALERT_FORMAT", "text"), subject, message)
         client.publish(TopicArn=arn, Subject=subject, Message=text)

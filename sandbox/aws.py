@@ -65,6 +65,7 @@ class SimulatedAws:
         )
         self._wait()
         self.s3, self.sns, self.sqs = (self.client(name) for name in ("s3", "sns", "sqs"))
+        # S3 wants the region to be named, except for us-east-1
         self.s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
         self.s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
         self.topic_arn = self.sns.create_topic(Name=TOPIC)["TopicArn"]
@@ -96,7 +97,7 @@ class SimulatedAws:
             "AWS_SECRET_ACCESS_KEY": SECRET,
             "AWS_DEFAULT_REGION": REGION,
             "AWS_ENDPOINT_URL": self.url,
-            "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_EC2_METADATA_DISABLED": "true",  # without keys, boto3 would wait for a service that is not there
             "S3_BUCKET_NAME": BUCKET,
             "SNS_TOPIC_ARN": self.topic_arn,
         }

@@ -7,7 +7,7 @@ from typing import Any
 
 COURSE = "c0a8b6d2-3f5e-4b7a-9d21-6e4f0b8c1a55"
 NAME = 'Fire safety, "ward" edition'
-TICKS_A_SECOND = 10_000_000
+TICKS_A_SECOND = 10_000_000  # .NET's ticks of 100 ns
 COMPLETE = 3
 
 
@@ -89,6 +89,7 @@ def enrollment(seed: int, user_id: str, course: str = COURSE) -> dict[str, Any]:
         "jobTitle": "Nurse",
         "acceptedTermsAndConditions": rng.choice([True, False, None]),
     }
+    # the list of a course may leave out the course
     if seed % 3 == 0:
         del found["courseId"]
     return found
@@ -101,6 +102,7 @@ def time_spent(seconds: int, seed: int) -> str:
     """
     minutes, second = divmod(seconds, 60)
     hours, minute = divmod(minutes, 60)
+    # both forms were seen: hours beyond 24, and days before a point
     if seed % 2:
         return f"{hours}:{minute:02d}:{second:02d}"
     return f"{hours // 24}.{hours % 24:02d}:{minute:02d}:{second:02d}.5000000"

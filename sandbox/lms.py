@@ -184,6 +184,7 @@ class SimulatedLms:
             ("GET", "/departments"): lambda: self._list_departments(query),
             ("GET", "/my-details"): lambda: Answer(200, b'{"username":"pipeline@example.org"}'),
         }
+        # the gateway in front of the LMS looks at the key before anything else
         if headers.get("x-api-key") != PRIVATE_KEY:
             return Answer(403, b'{"message":"Forbidden"}')
         route = routes.get((method, path)) or (self._route_by_id(path, query) if method == "GET" else None)
@@ -208,6 +209,7 @@ class SimulatedLms:
 
     def _authenticate(self, body: bytes) -> Answer:
         try:
+            # the LMS takes the names of these fields in any letter case
             given = {name.lower(): value for name, value in json.loads(body).items()}
         except (ValueError, AttributeError):
             return _error(400, "The request is invalid.")
@@ -221,12 +223,14 @@ class SimulatedLms:
             return Answer(200, json.dumps(self._token).encode())
 
     def _is_signed_in(self, authorization: str) -> bool:
+        # some portals also take the bare token
         given = authorization if self.strict_bearer else authorization.removeprefix("Bearer ")
         return bool(self._token) and given == ("Bearer " if self.strict_bearer else "") + self._token
 
     def _users(self, query: dict[str, str]) -> Answer:
         asked, offset = query.get("_limit", "20"), query.get("_offset", "0")
         found = DEPARTMENT_FILTER.fullmatch(query.get("_filter", ""))
+        # beyond these limits, and for a filter that it cannot read, the LMS answers 422
         numbers = asked.isdigit() and offset.isdigit() and 1 <= int(asked) <= 1000 and int(offset) <= 65535
         if found is None or not numbers:
             return _error(422, "Submitted resource cannot be processed due to semantic errors")
@@ -331,6 +335,7 @@ def _department(member: dict[str, Any]) -> str:
 
 
 def _sort_key(member: dict[str, Any]) -> str:
+    # the LMS sorts by user name unless asked otherwise
     return str(member.get("username") or "").lower()
 
 

@@ -25,6 +25,7 @@ LAST = ["Nguyễn", "Ødegård-O'Hara", "佐藤", "Müller", "García", "Kowalsk
 CITIES = ["Hà Nội", "København", "Zürich", "Calgary", "東京", None]
 JOBS = ["Analyst", "Nurse, ward 3", 'Head of "Learning"', "Engineer", None]
 NOTES = [None, None, None, 'Line one\nsays "hi", twice', "", " ", "=1+1", "NULL", "ends with a backslash \\"]
+# .NET writes up to seven digits of a second.
 FRACTIONS = ["", ".5", ".12", ".123", ".1234", ".12345", ".123456", ".1234567"]
 
 
@@ -37,6 +38,7 @@ def person(seed: int, department: str = DEPARTMENT) -> dict[str, Any]:
     """The member with that number: always the same one."""
     rng = random.Random(seed)
     first, last = rng.choice(FIRST), rng.choice(LAST)
+    # GUIDs come in either case
     upper = seed % 7 == 0
     member_id = str(uuid.UUID(int=rng.getrandbits(128), version=4))
     return {

@@ -140,7 +140,7 @@ class Postgres:
     def _create(self) -> None:
         password = self.folder / "password"
         password.write_text(PASSWORD, encoding="utf-8")
-        password.chmod(0o644)
+        password.chmod(0o644)  # initdb may run as another account
         data = str(self.folder / "data")
         options = ["-D", data, "-U", "postgres", "-A", "scram-sha-256", "--pwfile", str(password)]
         self._run("initdb", *options, "-E", "UTF8", "--locale=C", "--no-sync", "--no-instructions")

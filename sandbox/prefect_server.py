@@ -34,6 +34,7 @@ class PrefectServer:
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             **environment,
             "PREFECT_API_URL": self.url,
+            # by default 10, 30 and 15 s: here a run starts, and a lost worker is noticed, within seconds
             "PREFECT_WORKER_QUERY_SECONDS": "1",
             "PREFECT_WORKER_HEARTBEAT_SECONDS": "5",
             "PREFECT_SERVER_SERVICES_FOREMAN_LOOP_SECONDS": "5",

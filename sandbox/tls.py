@@ -46,7 +46,7 @@ class TlsFront:
                     if direct:
                         client = context.wrap_socket(client, server_side=True)
                     elif first == SSL_REQUEST:
-                        client.sendall(b"S")
+                        client.sendall(b"S")  # as PostgreSQL says yes, before the handshake
                         client = context.wrap_socket(client, server_side=True)
                     else:
                         server.sendall(first)

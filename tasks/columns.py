@@ -20,6 +20,7 @@ RESERVED = frozenset({DEPARTED_AT, *REJECT_COLUMNS})
 _DATE = re.compile(r"(^|[_.])date([_.]|$)")
 LONGEST_HASHED = 1500
 """Characters of the hashed names in an object's metadata, for which S3 has 2 KB in all."""
+# Before a capital that follows a small letter or a digit (isAdmin), and before the last of several (IDNumber).
 _WORD_START = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 
@@ -37,6 +38,7 @@ def spellings(name: str) -> set[str]:
     >>> spellings("Badge No") & spellings("badge_no")
     {'badge_no'}
     """
+    # NFC: the same accented letter may be written as one character or as two
     plain = re.sub(r"[\s-]+", "_", unicodedata.normalize("NFC", name))
     return {plain.lower(), snake_case(plain)}
 
@@ -137,6 +139,7 @@ class ColumnNames:
         >>> ColumnNames(hashed=frozenset({"emailAddress", "custom_fields.Größe"})).hashed_text
         'custom_fields.Gr%C3%B6%C3%9Fe,emailAddress'
         """
+        # S3 sends metadata in HTTP headers, which are ASCII
         return quote(",".join(sorted(self.hashed)), safe=" ,.")
 
     def hashed_no_longer(self, text: str) -> list[str]:

@@ -19,6 +19,7 @@ from tasks.local_server import is_shared
 from tasks.log import run_logger
 from tasks.streams import Scope, Stream
 
+# These names stay as they are, whatever messages say today: automations that people have set up refer to them.
 LOADED = "department-members.loaded"
 FAILURE_TOLD = "department-members.failure-told"
 WATCHED = "department-members.watched"
@@ -62,6 +63,7 @@ def emit(event: str, resource: dict[str, str], *, tags: Iterable[str], payload: 
     if not is_shared():
         return
     roles = [{"prefect.resource.id": f"prefect.tag.{tag}", "prefect.resource.role": "tag"} for tag in tags]
+    # Prefect answers 422 to an event without an id or a time, and to one that is not in a list.
     sent = {
         "id": str(uuid.uuid4()),
         "occurred": datetime.now(UTC).isoformat(),

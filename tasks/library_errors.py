@@ -30,6 +30,7 @@ MACHINE = {
     errno.EMFILE, errno.ENFILE, errno.EINVAL, errno.EFBIG, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT,
 }  # fmt: skip
 """Errors about this machine's own files and limits; all other OS errors are about another machine."""
+# Not EAI_AGAIN: there a name server did not answer, which may pass.
 NO_SUCH_HOST = {socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)}
 PROXY_PARTS = (urllib3_errors.ProxyError, requests.exceptions.ProxyError, boto.ProxyConnectionError)
 BAD_PROXY = (
@@ -37,8 +38,10 @@ BAD_PROXY = (
     boto.InvalidProxiesConfigError,
 )  # fmt: skip
 BAD_HEADER = (requests.exceptions.InvalidHeader, urllib3_errors.InvalidHeader)
+# The connection was cut off, which says nothing about a certificate.
 PASSING_TLS = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
 ANY_TLS = (ssl.SSLError, urllib3_errors.SSLError, requests.exceptions.SSLError, boto.SSLError)
+# UnicodeError: Python cannot encode a host name with an empty part, or one of more than 63 characters.
 BAD_ADDRESS = (
     requests.exceptions.InvalidURL, requests.exceptions.MissingSchema, requests.exceptions.InvalidSchema,
     urllib3_errors.LocationValueError, http.client.InvalidURL, UnicodeError,

@@ -53,13 +53,15 @@ class LocalServer:
             self._output = subprocess.DEVNULL
         # the password of a shared server does not apply here: this server's client has none
         inherited = {name: value for name, value in os.environ.items() if name != "PREFECT_SERVER_API_AUTH_STRING"}
+        # the server gets the socket itself, so that no other process can take its port meanwhile
         with socket.create_server(("127.0.0.1", 0)) as listening:
             self.url = f"http://127.0.0.1:{listening.getsockname()[1]}/api"
             self._process = subprocess.Popen(  # noqa: S603 - our own file
+                # -P: else tasks/ would be first on its path, and hide other modules of the same names
                 [sys.executable, "-P", Path(__file__).with_name("prefect_process.py"), str(listening.fileno())],
                 env={**inherited, **ENVIRONMENT},
                 pass_fds=[listening.fileno()],
-                stdin=subprocess.PIPE,
+                stdin=subprocess.PIPE,  # closes when this process is gone, and with it the server ends
                 stdout=subprocess.DEVNULL,
                 stderr=self._output,
                 start_new_session=True,  # Ctrl-C ends the run, which must still report its state to the server
@@ -73,6 +75,7 @@ class LocalServer:
             ConfigError: it ended, or did not respond in time.
         """
         end = time.monotonic() + LONGEST_START_S
+        # without this, urllib would ask HTTP_PROXY even for 127.0.0.1
         direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         while self._process.poll() is None and (left := end - time.monotonic()) > 0:
             with suppress(OSError), direct.open(f"{self.url}/health", timeout=left):
@@ -110,6 +113,7 @@ def wait_for_others() -> TextIO:
     lock = (home() / "department-members.lock").open("w")
     end = time.monotonic() + LONGEST_WAIT_S
     while time.monotonic() < end:
+        # many may use a database that is there; a new one is made by one alone
         kind = fcntl.LOCK_SH if (home() / "prefect.db").exists() else fcntl.LOCK_EX
         try:
             fcntl.flock(lock, kind | fcntl.LOCK_NB)

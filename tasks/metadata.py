@@ -97,7 +97,7 @@ def shown(value: str | None) -> str:
 A_GUID = (lower_case(GUID), "a GUID like 5b0c9f5e-3d0a-4f0b-9a53-0a4f6a0c7d11")
 METADATA = {
     "snapshot-at": (utc_time, "a time with its offset like 2026-03-01T02:00:00+00:00"),
-    "rows": (lower_case(r"0|[1-9][0-9]{0,17}"), "a count like 3000"),
+    "rows": (lower_case(r"0|[1-9][0-9]{0,17}"), "a count like 3000"),  # fits bigint
     "sha256": (lower_case(r"[0-9a-fA-F]{64}"), "64 hexadecimal digits"),
 }
 """What an extract says about its content: how each value is checked, and what a message calls it."""

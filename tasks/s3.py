@@ -195,6 +195,7 @@ def s3_access(target: S3Object, blocks: str | None) -> Iterator[Any]:
 def client_of(credentials: AwsCredentials | MinIOCredentials, environment: frozenset[tuple[str, str]]) -> Any:
     """A client for these credentials and AWS variables; cached, since creating one takes 100 ms."""
     parameters = credentials.aws_client_parameters.get_params_override()
+    # what a saved block sets itself wins
     config = CLIENT_CONFIG.merge(parameters.pop("config", None) or Config())
     return credentials.get_boto3_session().client("s3", config=config, **parameters)
 
@@ -222,6 +223,7 @@ def pipeline_error(error: Exception, target: S3Object) -> PipelineError:
     if code in ABSENT:
         return ObjectInvalid(f"{target}: there is no such object. Check the bucket and key, or run the extract first.")
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    # S3 answers RequestTimeout, about a body that came too slowly, with 400
     if status >= 500 or status == 429 or code in {"SlowDown", "RequestTimeout"}:
         return Unreachable(f"{target}: {action} answered {status} ({code}). Nothing was changed; run again.")
     return LoadFailed(

@@ -131,6 +131,7 @@ def step_of(error: object) -> str:
         return "see each failure"
     if isinstance(error, BaseException):
         for frame, _ in traceback.walk_tb(error.__traceback__):
+            # the frame is the plain function's, but its name in the module belongs to the Task made of it
             if isinstance(frame.f_globals.get(frame.f_code.co_name), Task):
                 return frame.f_code.co_name
     return "outside the tasks"

@@ -106,6 +106,7 @@ MEMBERS = Stream(
     scope_noun="department",
     path="/users",
     list_name="users",
+    # without the prefix `guid`, the LMS refuses the filter
     query={"_filter": "departmentId eq guid'{scope_id}'"},
     keys=(
         "id", "departmentId", "firstName", "middleName", "lastName", "username", "emailAddress", "externalId",

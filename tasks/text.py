@@ -3,7 +3,7 @@
 import re
 
 LONGEST = 4_000
-SUBJECT_LIMIT = 99
+SUBJECT_LIMIT = 99  # SNS takes less than 100 characters
 _LINK = re.compile(r"(?<!\bs3)://")  # s3://bucket/key is no link to click on
 _WEB = re.compile(r"\bwww\.", re.IGNORECASE)
 

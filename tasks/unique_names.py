@@ -68,6 +68,7 @@ def named_values(body: bytes) -> int | None:
         spaced = whole[start - 2 + np.flatnonzero(colon & (before <= ord(" ")))]  # two before the colon
         if (named & (after <= ord(" "))).any() or (spaced <= ord(" ")).any() or (spaced == ord('"')).any():
             return None
+        # of a value that has a name, only null begins with n
         values += int(np.count_nonzero(named & (after != ord("n"))))
     return values
 
@@ -92,6 +93,7 @@ def repeated_name(body: bytes | str) -> str | None:
                 values[name] = value
         return True  # its parent only needs to know that this object is a value
 
+    # len: no number need be made of the digits, and Python's int() refuses more than 4,300 of them
     json.loads(body, object_pairs_hook=pairs, parse_int=len, parse_float=len)
     return repeated[0] if repeated else None
 

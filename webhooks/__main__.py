@@ -33,7 +33,7 @@ def main() -> int:
         return 1
     # Prefect, once its settings are read, has put handlers of its own on the root; ours take their place.
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", force=True)
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs each request's address
     server = make_server(settings, host=options.host, port=options.port)
     paths = {"/sns": settings.topics, "/eventbridge": settings.api_key, "/watch": settings.watch}
     taken = ", ".join(path for path, given in paths.items() if given)

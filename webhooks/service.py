@@ -208,6 +208,7 @@ def take_alerts(app: FastAPI, settings: WatchSettings) -> None:
         try:
             text = in_format(settings.topic.alert_format, subject, text)
             await to_thread.run_sync(settings.topic.publish, subject, text, limiter=publishing)
+        # before BotoCoreError, of which it is one
         except ReadTimeoutError:
             log.error("%s: SNS did not answer in time, so the alert may or may not have been published", subject)
             raise HTTPException(503, "SNS did not answer; it may have published the alert") from None
@@ -244,6 +245,7 @@ def parsed(text: str | bytes) -> Any:
     """The parsed JSON, or 400; also 400 if a string in it contains half a surrogate pair."""
     try:
         found = json.loads(text)
+        # only an escape can write half a surrogate pair, and only encoding finds it
         if (b"\\u" if isinstance(text, bytes) else "\\u") in text:  # type: ignore[operator]
             json.dumps(found, ensure_ascii=False).encode()
     except (ValueError, RecursionError):  # UnicodeEncodeError is a ValueError

@@ -45,6 +45,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     if problems:
         raise ConfigError("fix these settings:", problems)
     paths = (environment.get(stream.path_setting, stream.default_path) for stream in STREAMS.values())
+    # all keys that the template can make begin with what stands before its first field
     prefixes = tuple(path.partition("{")[0] for path in paths if path is not None)
     return Settings(SnapshotFilter(environment["S3_BUCKET_NAME"], prefixes), topics, api_key, watch)
 

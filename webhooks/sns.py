@@ -32,6 +32,7 @@ OLDEST = timedelta(hours=24)
 """SNS retries HTTP delivery for an hour; a much older message has been kept and replayed by somebody."""
 _ARN = re.compile(r"arn:(?P<partition>[a-z-]+):sns:(?P<region>[a-z0-9-]+):\d{12}:[\w-]+(\.fifo)?")
 _CERTIFICATE = re.compile(r"/SimpleNotificationService-[0-9a-f]{1,64}\.pem")
+# The fields that Amazon signs, in its order: by their names.
 _SIGNED = {
     "Notification": ("Message", "MessageId", "Subject", "Timestamp", "TopicArn", "Type"),
     "SubscriptionConfirmation": ("Message", "MessageId", "SubscribeURL", "Timestamp", "Token", "TopicArn", "Type"),

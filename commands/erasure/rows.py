@@ -105,6 +105,7 @@ def erase_all(cursor: Cursor, tables: list[Table]) -> None:
         for name in table.references:
             parts = {"table": table.name, "column": quoted(name), "held": table.holds(name)}
             execute(cursor, "erase_reference", **parts)
+    # those that nothing refers to go first; the others may go once they have
     waiting = tables
     while waiting:
         refusals = {table: reason for table in waiting if (reason := delete_rows(cursor, table))}
