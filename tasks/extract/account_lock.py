@@ -72,6 +72,7 @@ def acquire(name: str, log: Logger) -> bool:
                     return True
             answered = time.monotonic()
         except PREFECT_ERRORS as error:
+            # after that long, the slot of a holder that reaches Prefect no better has decayed
             if refused(error) or time.monotonic() - answered > DEAD_AFTER_S:
                 log.warning(
                     "could not get the account lock from Prefect (%s); continuing without it. If another run uses "

@@ -103,6 +103,7 @@ def unpublished(flat: FlatSnapshot, published: Published) -> Snapshot:
 
 def upload(client: Any, flat: FlatSnapshot, target: S3Object) -> S3Object:
     """Put the file; returns the object with the version that S3 gave it, where it keeps versions."""
+    # S3 keeps metadata as text, in at most 2 KB.
     metadata = {
         "stream": flat.scope.stream.name,
         flat.scope.stream.scope_metadata: flat.scope.id,

@@ -54,7 +54,7 @@ class RetryBudget:
     def wait(self, reason: Unusable, what: str) -> None:
         """Sleep before the next try, or raise LmsUnavailable if there is none."""
         self.tries += 1
-        # The whole wait is random. The LMS is said to refill its limit each second: threads must not return at once.
+        # The whole wait is random. The LMS is said to refill its limit each second, so threads must not meet again.
         backoff = jitter(0.1, min(15.0, 0.5 * 2**self.tries))
         pause = max(backoff, reason.wait_s or 0.0)  # the server may lengthen a wait, never shorten it
         elapsed = self.clock() - self.began

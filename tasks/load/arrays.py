@@ -91,6 +91,7 @@ def array_literal(nested: Nested, texts: Iterator[str | None]) -> str:
 
 
 def _quoted(text: str | None) -> str:
+    # quoted, no text is taken for NULL, a brace or a comma
     return "NULL" if text is None else '"' + text.replace("\\", r"\\").replace('"', r"\"") + '"'
 
 
@@ -104,6 +105,7 @@ def to_utc(text: str | None) -> str | None:
         return None
     try:
         moment = datetime.fromisoformat(text)
+        # PostgreSQL would drop the offset
         return text if moment.tzinfo is None else moment.astimezone(UTC).replace(tzinfo=None).isoformat()
     except (ValueError, OverflowError):
         raise NotAnArray from None

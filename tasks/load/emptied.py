@@ -68,6 +68,7 @@ def new_names(cursor: Cursor, merge: Merge, names: list[str]) -> list[str]:
     execute(cursor, "stored_sample", {"most": SAMPLE}, table=merge.table.quoted, values=values, in_scope=merge.in_scope)
     rows, *seen = one_row(cursor)
     unseen = [name for name, found in zip(names, seen, strict=True) if not found]
+    # to an empty table, every column would be new
     if rows == 0:
         return []
     return unseen if rows < SAMPLE else [n for n in unseen if not count_stored(cursor, merge, n, most=1)]

@@ -165,6 +165,7 @@ def find_known(cursor: Cursor, merge: Merge, name: str) -> bytes:
     execute(cursor, "fingerprints_known", fingerprints=name, counts=" AND ".join(counts), **merge.target)
     copied = io.BytesIO()
     cursor.copy_expert(COPY_KNOWN, copied)  # takes a third of the memory that rows would
+    # counted, since the binary format has a trailer behind the last row
     rows = cursor.rowcount
     return np.frombuffer(copied.getbuffer(), COPIED, rows, COPY_HEADER_BYTES)["fingerprint"].tobytes()
 

@@ -66,9 +66,11 @@ _BY_TEXT = {"real", "double precision", "money"}
 # Not numeric (1.0 = 1.00), floats (0 = -0) and interval (1 day = 24 hours); json has no = at all.
 _EXACTLY_EQUAL = set(PATTERNS) - {"numeric", "real", "double precision", "money", "json", "interval", "inet", "cidr"}
 """Types whose = is the same as having one text form; jsonb is compared by value, which is its =."""
+# The precision may stand in the middle: timestamp(3) with time zone.
 _TYPE = re.compile(
     r"(?P<name>[a-z ]+?)(?:\((?P<first>\d+)(?:,(?P<second>-?\d+))?\))?(?P<rest> with(?:out)? time zone)?"
 )
+# Only such texts sort by time; one with another offset does not.
 _ZULU = r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z?$"
 # NUL and surrogates; and numbers that may have more digits than numeric has, in which jsonb keeps them.
 _ODD_JSON = r"\\u(0000|[dD][89a-fA-F])|\d[eE][+-]?\d{4}|\d{200}"
@@ -124,6 +126,7 @@ def format_of(declared: str, base: str, *, array: bool = False) -> Format:
         return Format("text", expected, pattern, cast_check=cast_check, value=f"{{c}}::{declared}{many}")
     if name == "numeric" and first:
         limits = f"numeric({first},{second or 0})"
+        # as numbers: 1.5 may become 1.50, but no digit may be lost
         cast_check, value = f"{{c}} = {{c}}::{limits}{many}", f"{{c}}::{limits}{many}"
         return Format("numeric", f"a number that {limits} can store", pattern, cast_check=cast_check, value=value)
     if name == "timestamp without time zone" and not array:

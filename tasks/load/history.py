@@ -238,6 +238,7 @@ def write_history(
             end_states(cursor, merge, history, history.at, load_id)
     if history.is_new and rows:
         create_indexes(cursor, merge, history)
+    # later than what was recorded as missed: one row may have a version of each
     at, before = after(cursor, history.at), rows
     rows_written, change = (
         CHANGED,

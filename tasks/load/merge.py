@@ -150,6 +150,7 @@ def swap_values(cursor: Cursor, merge: Merge, refusals: Refusals) -> None:
     All of them are parked at once. Those that still have no place are left out of the next of a few attempts.
     """
     names = {name for unique in merge.table.uniqueness if not unique.is_key for name in unique.columns}
+    # `of` holds the refused columns, joined as reason_of joins them
     stuck = [record for record, (of, _) in refusals.rows.items() if of and set(of.split(", ")) <= names]
     for _ in range(SWAP_ATTEMPTS):
         if len(stuck) < 2 or not park_values(merge, sorted(names)):

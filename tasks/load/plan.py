@@ -127,6 +127,7 @@ class Merge:
             return None
         if column.base == "uuid":
             return f"t.{quoted(column.name)} = {literal(self.scope.id)}::uuid"
+        # a text column may hold GUIDs in either case
         return f"lower(t.{quoted(column.name)}::text) = {literal(self.scope.id)}"
 
     @property

@@ -177,6 +177,7 @@ def truncated(texts: pa.Array, wanted: Format) -> tuple[pa.Array, int]:
     kept = rf"\.\d{{{wanted.fraction_digits}}}"
     if not pc.any(pc.match_substring_regex(texts, rf"{kept}\d")).as_py():
         return texts, 0
+    # zeros that are cut take nothing from the value
     lost = pc.sum(pc.match_substring_regex(texts, rf"{kept}\d*[1-9]")).as_py() or 0
     if wanted.fraction_digits == 0:
         return pc.replace_substring_regex(texts, r"\.\d+", ""), lost

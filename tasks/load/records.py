@@ -211,6 +211,7 @@ def _wrong_fields(data: bytes, line: int, width: int) -> ObjectInvalid:
     """The error for the first record that is not `width` fields of UTF-8."""
     ends = outside_quotes(data, LF)
     counts = 1 + np.diff(np.searchsorted(outside_quotes(data, COMMA), ends), prepend=0)
+    # 0 if no record has another number of fields; then the bytes are to blame
     wrong = int((counts != width).argmax())
     expected, found = f"{width} CSV fields", str(counts[wrong])
     try:

@@ -266,6 +266,7 @@ def foreign_keys(inspector: Inspector, schema: str, table: str) -> tuple[Foreign
             columns=tuple(key["constrained_columns"]),
             referred=quoted(key["referred_schema"] or inspector.default_schema_name or "public", key["referred_table"]),
             referred_columns=tuple(key["referred_columns"]),
+            # SQLAlchemy leaves the option out where it is NO ACTION
             deletes=key.get("options", {}).get("ondelete", "NO ACTION") not in {"NO ACTION", "RESTRICT"},
         )
         for key in inspector.get_foreign_keys(table, schema)

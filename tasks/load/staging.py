@@ -122,6 +122,7 @@ def staging_ddl(alignment: Alignment, *, has_fingerprints: bool) -> str:
     """The staging table: `_record`, the row's number in the file, and the staged columns as the plan casts them."""
     own = [f"{RECORD} integer", *([f"{FINGERPRINT} uuid"] if has_fingerprints else [])]
     columns = [*own, *(f"{column.staged} {column.staged_as}" for column in alignment.staged)]
+    # named after its column, so that PostgreSQL's error says which check failed
     checks = [f"CONSTRAINT {c.staged} CHECK ({c.cast_check})" for c in alignment.staged if c.cast_check is not None]
     return f"CREATE TEMPORARY TABLE staging ({', '.join([*columns, *checks])}) ON COMMIT DROP"
 

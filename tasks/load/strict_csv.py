@@ -82,6 +82,7 @@ class Scanner:
             self._ends.clear()
         line_ending = b"\r\n" if self.crlf else b"\n"
         taken = Part(self.text, self.start, self.end, self.line, self.records, ends, line_ending)
+        # lines of a record that has begun but not ended
         left = self.text[self.end : self.done].count(b"\n")
         self.line, self.lines, self.records, self.start = self.line + self.lines - left, left, 0, self.end
         if isinstance(self.text, mmap.mmap):
@@ -97,6 +98,7 @@ class Scanner:
         first, last = self.done, min(self.done + count, len(self.text))
         # before the file's first byte stands a line ending, as before any other record
         tail = self.text[max(first - TAIL, 0) : first].rjust(TAIL, b"\n")
+        # the tail is scanned once more, so its quotes are taken out of the count
         marks = _marks(self._words(tail, first, last), self.inside ^ bool(tail.count(QUOTE) % 2))
         faults = list(_faults(marks, self.width, self.crlf))
         if _clip(reduce(or_, (bits for bits, _ in faults)), TAIL + last - first).any():

@@ -58,6 +58,7 @@ def read_back(
         for is_new, returns, rows in find_equal(cursor, merge, fingerprints, {**rows_read, "differs": differs}):
             found.count(is_new, rows, rows if returns else 0)
     parts = {"is_newer": merge.is_newer(), "altered": altered_columns(merge), "differs": differs}
+    # most loads end here: all rows were found as they were staged
     if found.inserted + found.updated < written:
         execute(cursor, "read_back_others", **merge.target, **parts, was_written=merge.was_written)
         for record, is_new, returns, outcome, columns in cursor.fetchall():

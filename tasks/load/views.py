@@ -27,6 +27,7 @@ def create_views(schema: str, tables: Mapping[str, str], *, blocks: str | None =
     }
     with transaction(blocks) as cursor:
         cursor.execute(
+            # a view that is there may have been adapted by hand, as the warning below suggests
             "SELECT to_regclass(%(members)s) IS NOT NULL AND to_regclass(%(enrollments)s) IS NOT NULL "
             "AND to_regclass(%(view)s) IS NULL",
             names,

@@ -190,6 +190,7 @@ def park_values(merge: Merge, names: list[str]) -> list[str]:
     """
     loaded = {column.name for column in merge.columns} - {merge.key}
     columns = [column for name in names if name in loaded and (column := merge.table.column(name)) is not None]
+    # under NULLS NOT DISTINCT, two rows cannot be null at once
     never_null = {name for u in merge.table.uniqueness if "IS NOT DISTINCT FROM" in u.operators for name in u.columns}
     optional = [column for column in columns if not column.required and column.name not in never_null]
     return [f"{quoted(c.name)} = NULL" for c in optional] or [f"{quoted(c.name)} = {unused(merge, c)}" for c in columns]
