@@ -28,6 +28,7 @@ def database_from(environment: Mapping[str, str], problems: list[str]) -> SqlAlc
     password = environment.get("BUSINESS_TRACKING_PASSWORD")
     missing = missing_names(environment, names, problems)
     port = environment.get("BUSINESS_TRACKING_PORT", "5432")
+    # isascii, since isdigit is also true of digits such as ²
     if not (port.isascii() and port.isdigit() and 1 <= int(port) <= 65535):
         problems.append("BUSINESS_TRACKING_PORT must be a port number from 1 to 65535")
         missing.append("BUSINESS_TRACKING_PORT")

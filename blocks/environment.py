@@ -113,5 +113,6 @@ def missing_names(environment: Mapping[str, str], names: list[str], problems: li
 
 
 def _reason(pydantic_message: str) -> str:
+    # pydantic puts this before what a validator raises
     text = pydantic_message.removeprefix("Value error, ")
     return text[0].lower() + text[1:]

@@ -61,6 +61,7 @@ class LmsAccount(Block):
     @field_validator("private_key")
     @classmethod
     def _fits_a_header(cls, key: SecretStr) -> SecretStr:
+        # http.client would refuse such a header too, but only once there is a request
         if any(ord(c) < 32 or ord(c) == 127 for c in key.get_secret_value()):
             raise ValueError("contains a line break or another control character")
         if key.get_secret_value() != key.get_secret_value().strip():

@@ -61,7 +61,7 @@ class SimulatedAws:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             env=clean,
-            start_new_session=True,
+            start_new_session=True,  # Ctrl-C is for the demo or the tests, which then end this
         )
         self._wait()
         self.s3, self.sns, self.sqs = (self.client(name) for name in ("s3", "sns", "sqs"))
@@ -137,6 +137,7 @@ class SimulatedAws:
         self.alerts()
         self._alerts.clear()
         listed = self.s3.list_object_versions(Bucket=BUCKET)
+        # a bucket with versions is empty only without its delete markers
         for entry in [*listed.get("Versions", []), *listed.get("DeleteMarkers", [])]:
             self.s3.delete_object(Bucket=BUCKET, Key=entry["Key"], VersionId=entry["VersionId"])
 

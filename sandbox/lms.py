@@ -230,7 +230,7 @@ class SimulatedLms:
     def _users(self, query: dict[str, str]) -> Answer:
         asked, offset = query.get("_limit", "20"), query.get("_offset", "0")
         found = DEPARTMENT_FILTER.fullmatch(query.get("_filter", ""))
-        # beyond these limits, and for a filter that it cannot read, the LMS answers 422
+        # the LMS answers 422 to a page size above 1,000, and to a filter that it cannot read
         numbers = asked.isdigit() and offset.isdigit() and 1 <= int(asked) <= 1000 and int(offset) <= 65535
         if found is None or not numbers:
             return _error(422, "Submitted resource cannot be processed due to semantic errors")
@@ -284,7 +284,7 @@ class SimulatedLms:
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
-    request_queue_size = 128
+    request_queue_size = 128  # socketserver's 5 is too few for clients that all connect at once
     lms: SimulatedLms
 
     def handle_error(self, request: Any, client_address: Any) -> None:
@@ -292,7 +292,7 @@ class _Server(ThreadingHTTPServer):
 
 
 class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+    protocol_version = "HTTP/1.1"  # http.server's 1.0 closes the connection after each answer
     server: _Server
 
     def setup(self) -> None:

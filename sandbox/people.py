@@ -24,6 +24,7 @@ FIRST = [
 LAST = ["Nguyễn", "Ødegård-O'Hara", "佐藤", "Müller", "García", "Kowalska", "Smith", "العلي", "Brown", "Ng"]
 CITIES = ["Hà Nội", "København", "Zürich", "Calgary", "東京", None]
 JOBS = ["Analyst", "Nurse, ward 3", 'Head of "Learning"', "Engineer", None]
+# Texts that loaders and spreadsheets are known to read as something else.
 NOTES = [None, None, None, 'Line one\nsays "hi", twice', "", " ", "=1+1", "NULL", "ends with a backslash \\"]
 # .NET writes up to seven digits of a second.
 FRACTIONS = ["", ".5", ".12", ".123", ".1234", ".12345", ".123456", ".1234567"]
@@ -49,6 +50,7 @@ def person(seed: int, department: str = DEPARTMENT) -> dict[str, Any]:
         "lastName": last,
         "username": f"member.{seed:07d}",
         "emailAddress": rng.choice([f"member.{seed}@example.org", None]),
+        # a text that looks like a number, and would lose its zeros as one
         "externalId": rng.choice([f"{seed:06d}", "1E10", None]),
         "ccEmailAddresses": rng.choice([["lead@example.org"], [], None]),
         "languageId": rng.choice([1, 2, 3]),
@@ -91,6 +93,7 @@ def custom_fields(rng: random.Random) -> dict[str, Any] | None:
     fields: dict[str, Any] = {f"decimal{n}": None for n in range(1, 6)}
     fields |= {f"string{n}": rng.choice([None, None, "Zürich", "", f"value {n}"]) for n in range(1, 31)}
     fields |= {f"datetime{n}": None for n in range(1, 6)} | {f"bool{n}": rng.choice([None, True]) for n in range(1, 6)}
+    # Raw keeps the digits, of which a float would lose the zeros
     fields |= {"decimal1": Raw(b"8675309.00"), "decimal2": Raw(b"0.1"), "bool2": False}
     fields["datetime1"] = "2024-12-31T00:00:00"
     return {name: value for name, value in fields.items() if value is not None} if kind < 0.3 else fields

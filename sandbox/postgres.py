@@ -85,6 +85,7 @@ class Postgres:
             connection.autocommit = True
             with connection.cursor() as cursor:
                 cursor.execute(f"CREATE ROLE {USER} LOGIN PASSWORD %s", (PASSWORD,))
+                # only template0 may be copied into another encoding
                 cursor.execute(f"CREATE DATABASE {DATABASE} OWNER {USER} ENCODING 'UTF8' TEMPLATE template0")
             connection.close()
             self._cleanup = stack.pop_all()
@@ -109,6 +110,7 @@ class Postgres:
     def stop(self, *, immediate: bool = False) -> None:
         """Stop the server: fast, or as if the power had failed."""
         if self._process is not None:
+            # PostgreSQL's immediate and fast shutdown; SIGTERM would wait until every session ends
             self._process.send_signal(signal.SIGQUIT if immediate else signal.SIGINT)
             self._watcher.kill()  # before the process id can be another program's
             self._watcher.communicate()

@@ -32,5 +32,6 @@ def template() -> Path:
                     stdout=subprocess.DEVNULL,
                     check=True,
                 )
+                # in one step, so that nobody copies half a database
                 os.replace(Path(home) / "prefect.db", made)
     return made

@@ -140,4 +140,5 @@ class Production:
         with connection.cursor() as cursor:
             cursor.execute(f"CREATE DATABASE prefect OWNER {USER}")
         connection.close()
+        # the password holds characters that mean something in a URL
         return f"postgresql+asyncpg://{USER}:{quote(PASSWORD, safe='')}@127.0.0.1:{self.box.postgres.port}/prefect"

@@ -46,7 +46,7 @@ class WebhookService:
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
-            start_new_session=True,
+            start_new_session=True,  # Ctrl-C is for whoever started it
         )
         if not answers(f"{self.url}/health", self._process, 30):
             self._process.kill()

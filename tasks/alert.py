@@ -87,6 +87,7 @@ def publish(subject: str, body: str, blocks: str | None, run: str, log: Logger) 
             return False
         topic.publish(subject, in_format(topic.alert_format, subject, body))
     except Exception as error:
+        # kept, so that a script can try once more at its end
         unsent.append((subject, body))
         log.error(
             "the alert could not be published: %s. Check SNS_TOPIC_ARN and the AWS permissions.", type(error).__name__
@@ -132,6 +133,7 @@ def message(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> tuple
 
 def where_to_look(flow_run: FlowRun) -> str:
     """The run's page in Prefect's UI, if there is one."""
+    # a script's own server has no pages, and ends with the script
     address = url_for(flow_run) if is_shared() else None
     return without_user(address) if address else "at the log on the machine that ran it"
 
@@ -153,6 +155,7 @@ def failed_before(run: str) -> list[str]:
 
 def exit_code(state: State[Any]) -> str:
     """The process's exit code, where a worker saw it; nothing else of the state's message, which may say anything."""
+    # Prefect's worker and its runner write it differently: "status code 1", "status code: -9"
     found = re.search(r"status code[: ]+(-?\d+)", state.message or "")
     return f" (exit code {found[1]})" if found else ""
 

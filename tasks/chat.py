@@ -5,6 +5,7 @@ import re
 
 # Amazon Q's limits for a custom notification (link in chat_message); SNS takes 256 KB of text
 TITLE_LIMIT, DESCRIPTION_LIMIT, TEXT_LIMIT = 250, 8_000, 200_000
+# Backticks would end the code block, and < begins a link in Slack.
 _NO_MARKUP = str.maketrans({"<": "‹", ">": "›", "`": "'"})
 # the `Look:` line that tasks/alert.py and webhooks/alerts.py write
 _LINK_LINE = re.compile(r"^Look: (https?://\S+)$", re.MULTILINE)

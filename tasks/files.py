@@ -64,6 +64,7 @@ def remove_dead_runs(parent: Path) -> None:
     """Delete this user's run directories that no living process has locked."""
     for folder in parent.glob(f"{PREFIX}*"):
         try:
+            # a link of that name, which anybody may put into /tmp, must not lead the deletion elsewhere
             lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         except OSError:  # another user's, a link, or just deleted
             continue

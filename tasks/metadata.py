@@ -10,6 +10,7 @@ from tasks.streams import MEMBERS, STREAMS, Scope
 FORMAT = "1"
 WRITTEN_BY = {"format": FORMAT, "kind": "full"}
 GUID = r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
+# Narrower than fromisoformat, which since Python 3.11 takes most of ISO 8601, a date alone among it.
 TIMESTAMP = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?(Z|[+-][0-9]{2}:[0-9]{2})"
 LONGEST_SHOWN = 100
 

@@ -149,6 +149,7 @@ class Outcomes:
         failures = failures_of(self.found.values())
         before = ["failed earlier, each for its own reason:", *listed(failures)] if failures else []
         whole = type(error)(error.message, [*error.problems, came, *before])
+        # they are in this error, so the alert need not list them once more
         failed_so_far.pop(flow_run.id, None)
         return whole.with_traceback(error.__traceback__)
 

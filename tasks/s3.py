@@ -118,7 +118,7 @@ def verified(source: S3Object, path: Path, response: dict[str, Any]) -> Snapshot
     plain = Snapshot(
         path=path,
         object=S3Object(source.bucket, source.key, source.version_id or real_version(response)),
-        etag=response["ETag"].strip('"'),
+        etag=response["ETag"].strip('"'),  # HTTP has it in quotes
         sha256=sha256_of(path),
         bytes=path.stat().st_size,
     )

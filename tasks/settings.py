@@ -97,6 +97,7 @@ class Resolver:
     def finish(self) -> None:
         """Log where the credentials come from, or raise ConfigError with every problem, one a line."""
         if self.problems:
+            # one problem may be found by several steps
             raise ConfigError("fix these settings:", dict.fromkeys(self.problems))
         source = f"the blocks named {self.blocks!r}" if self.blocks else "the environment"
         run_logger().info("credentials come from %s", source)

@@ -39,6 +39,7 @@ def run_name() -> str:
     """The run's name in the UI: flow, subject and time, for example `s3-to-rds members.csv 2026-03-01 02:00`."""
     parameters = flow_run.parameters
     subject = parameters.get("key") or parameters.get("department_id") or parameters.get("course_id") or ""
+    # several ids make no name; `rename_run` gives one once the scopes are known
     return name_about("" if "," in subject else subject.rpartition("/")[2])
 
 

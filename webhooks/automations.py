@@ -32,6 +32,7 @@ PREVIOUS_NAMES = {
 
 def label(name: str) -> str:
     """A template for a label of the event's resource, as JSON; an empty text where there is no such label."""
+    # without a default, tojson fails on a label that is not there, and Prefect drops the call
     return f"{{{{ event.resource['{name}']|default('')|tojson }}}}"
 
 

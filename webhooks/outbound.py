@@ -53,6 +53,7 @@ class AmazonClient:
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[None]:
         """The client is open in it."""
+        # no redirects: the address was checked to be Amazon's, where it leads to was not
         limits = {"timeout": 5, "follow_redirects": False, "headers": AS_IT_IS}
         async with httpx.AsyncClient(verify=trusted_context(), **limits) as self._client:  # type: ignore[arg-type]
             yield
@@ -149,6 +150,7 @@ class PrefectEvents:
         async with self._renewing:
             if self._client is not stale:
                 return
+            # else a proxy's redirect would end at its sign-in page, whose status is 200
             settings = {"timeout": LONGEST_POST_S, "follow_redirects": False}
             client = await asyncio.to_thread(get_client, httpx_settings=settings)
             self._client = await self._stack.enter_async_context(client)

@@ -63,6 +63,7 @@ class Envelope(BaseModel):
     def signed_text(self) -> bytes:
         """What the signature is of: each field's name and value on a line of its own."""
         fields = [(name, getattr(self, name)) for name in _SIGNED[self.Type]]
+        # SNS leaves Subject out where a message has none
         return "".join(f"{name}\n{value}\n" for name, value in fields if value is not None).encode()
 
 

@@ -91,6 +91,7 @@ def probe(url: str, key: str) -> str:
             f"{address} cannot be reached from here ({type(error).__name__}); make sure that the Prefect server can "
             "reach it"
         )
+    # the service looks at the key first; then it refuses the empty alert
     if status == 400:
         return f"{address} accepts the watch's key"
     raise ConfigError(

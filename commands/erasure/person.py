@@ -31,7 +31,9 @@ class Person:
     @property
     def by_any(self) -> re.Pattern[bytes]:
         """Finds the id or one of the addresses as whole words, in bytes whose ASCII letters are lower case."""
+        # bytes.lower() changes ASCII letters only, so others are looked for in each of their cases
         spellings = {form.encode().lower() for each in self.addresses for form in (each, each.lower(), each.upper())}
+        # as whole words: an address that only contains this one is somebody else's
         words = b"|".join(map(re.escape, sorted(spellings)))
         return re.compile(self.by_id.pattern + (rb"|(?<![\w.+-])(?:%s)(?![\w.-])" % words if words else b""))
 
