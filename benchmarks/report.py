@@ -113,7 +113,7 @@ def goals(bench: Bench) -> list[str]:
     if bench.members >= 100_000:
         large = bench.members >= 1_000_000
         beyond = zip(costs(bench, "extract"), costs(bench, "throw away"), strict=True)
-        memory = peak_mb(bench, "sync new") - peak_mb(bench, "empty flow")
+        memory = max(peak_mb(bench, name) for name in ("sync new", "sync unchanged")) - peak_mb(bench, "empty flow")
         rows = [
             ("load, all new, beside psql", ratios(bench, "load new", "psql new"), 1.35, "×"),
             ("load, nothing changed, beside psql", ratios(bench, "load unchanged", "psql changed"), 0.3, "×"),
@@ -243,7 +243,9 @@ def plot(benches: list[Bench]) -> None:
         label: [(bench.members, cost(bench, name)) for bench in benches if name in bench.runs]
         for name, label in names.items()
     }
-    bench = max((each for each in benches if "staged 1%" in each.runs), key=lambda each: each.members)
+    bench = max((each for each in benches if "staged 1%" in each.runs), key=lambda each: each.members, default=None)
+    if bench is None:
+        return
     shares = {
         label: [(share, cost(bench, f"{name} {suffix}")) for suffix, share in SHOWN_SHARES.items()]
         for name, label in {"load": "load", "staged": "load without fingerprints"}.items()

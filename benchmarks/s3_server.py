@@ -4,6 +4,7 @@ import os
 import subprocess
 import tempfile
 import time
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
@@ -34,14 +35,18 @@ class RcloneS3:
         )
         self.s3 = boto3.Session(KEY_ID, SECRET, region_name=REGION).client("s3", endpoint_url=self.url)
         for _ in range(100):
-            try:
+            with suppress(BotoCoreError):
                 self.s3.list_buckets()
                 return self
-            except BotoCoreError:
-                time.sleep(0.1)
+            time.sleep(0.1)
+        self.stop()
         raise TimeoutError("rclone's S3 server did not answer within 10 s")
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, at: TracebackType | None) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Stop the server, and delete what it has."""
         self._process.terminate()
         self._process.wait(10)
         self._folder.cleanup()

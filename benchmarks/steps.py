@@ -13,7 +13,7 @@ from pathlib import Path
 import requests
 
 from benchmarks.as_script import peak_mb
-from commands.flow_script import import_meanwhile
+from commands.flow_script import import_early
 from tasks.columns import ColumnNames
 from tasks.extract.fetch import authenticate, fetch_pages
 from tasks.extract.flatten import flatten_pages
@@ -105,7 +105,7 @@ STEPS: dict[str, Callable[[], None]] = {step.__name__: step for step in (throw_a
 def main() -> None:
     """Run the step that the command line names."""
     logging.disable(logging.WARNING)
-    import_meanwhile()  # what a step would otherwise import when it first needs it
+    import_early()  # what a step would otherwise import when it first needs it
     began = time.perf_counter()
     STEPS[sys.argv[1]]()
     seconds = time.perf_counter() - began

@@ -26,8 +26,8 @@ from tasks.local_server import is_shared, prefect_api
 from tasks.task_options import HEARTBEAT_S
 from tasks.text import without_user
 
-# the slowest ones, half a second; pyarrow's first array imports pandas
-NEEDED_LATER = (
+# the slowest ones, half a second in total; pyarrow's first array imports pandas
+LAZY_IMPORTS = (
     "pandas",
     "fastapi.encoders",
     "prefect_sqlalchemy",
@@ -50,11 +50,11 @@ def main(flow: Flow[..., Any], arguments: Sequence[str] | None = None) -> int:
     with ExitStack() as api:  # the alert also reads its block from Prefect
         try:
             if not PREFECT_API_URL.value():
-                import_meanwhile()
+                import_early()
             api.enter_context(prefect_api())
             # no watch sees a server that ends with this script, and heartbeats make a run end up to a second later
-            beats = HEARTBEAT_S if is_shared() else None
-            with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: beats}), tags(TAG):
+            heartbeat_s = HEARTBEAT_S if is_shared() else None
+            with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: heartbeat_s}), tags(TAG):
                 flow(**parameters)
         except (Exception, KeyboardInterrupt) as raised:
             error = prefect_problem(raised) or raised
@@ -66,9 +66,9 @@ def main(flow: Flow[..., Any], arguments: Sequence[str] | None = None) -> int:
     return exits_with(0)
 
 
-def import_meanwhile() -> None:
-    """Import what a run would only import when it first needs it, while this script's own server is starting."""
-    for name in NEEDED_LATER:
+def import_early() -> None:
+    """Import what a run would import lazily, while this script's own server is starting."""
+    for name in LAZY_IMPORTS:
         with suppress(ImportError):
             import_module(name)
 

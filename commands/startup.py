@@ -24,6 +24,7 @@ def begin(script: str) -> None:
     name = Path(script).stem.replace("_", "-")
 
     def failed(kind: type[BaseException], error: BaseException, at: TracebackType | None) -> None:
+        exits_with(1)
         stop_own()  # so that nothing it writes comes after the last line
         error = settings_problem(error) or error
         kind, ours = type(error), isinstance(error, PipelineError)
@@ -80,21 +81,21 @@ def flush_output() -> None:
             os.close(nowhere)
 
 
-_exit_code: list[int] = []
+_exit_codes: list[int] = []
 
 
 def exits_with(code: int) -> int:
-    """Note the exit code of a script that has nothing more to do."""
-    _exit_code.append(code)
+    """Record the exit code for `exit_at_once`: of several, the highest counts."""
+    _exit_codes.append(code)
     return code
 
 
 def exit_at_once() -> None:
-    """Write out what is buffered, and exit. Python would first free every object, which takes most of a second."""
+    """Flush, then exit at once if a code was recorded: freeing every object would take most of a second."""
     logging.shutdown()
     flush_output()
-    if _exit_code:
-        os._exit(_exit_code[-1])
+    if _exit_codes:
+        os._exit(max(_exit_codes))
 
 
 def check_env_file(path: Path) -> None:

@@ -1,6 +1,6 @@
 """A simulated Absorb LMS: a real HTTP server with the API's habits, and faults on demand.
 
-One live token a user, `_offset` as a page number, pages of 20 unless asked otherwise and of 1,000
+One live token per user, `_offset` as a page number, pages of 20 unless asked otherwise and of 1,000
 at most, the department filter, `username` order, GUIDs in either case, keys that are null or absent.
 
     python -m sandbox.lms --members 100000 --latency 0.2

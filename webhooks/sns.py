@@ -189,7 +189,7 @@ def checked_key(certificate: x509.Certificate, host: str) -> rsa.RSAPublicKey:
 
 
 def check_age(timestamp: str) -> None:
-    """Raise Forged for a message that is older than 24 hours, or as far in the future."""
+    """Raise NotFromAmazon for a message that is older than 24 hours, or as far in the future."""
     try:
         sent = datetime.strptime(timestamp, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
     except ValueError:

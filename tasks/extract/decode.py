@@ -10,7 +10,6 @@ import pyarrow as pa
 from tasks.columns import SECRET_KEYS
 from tasks.errors import ConfigError
 from tasks.streams import Stream
-from tasks.unique_names import UniqueNames
 
 MAX_COLUMNS = 1_600
 """PostgreSQL's most columns of a table, and so the most keys that can be of use. https://www.postgresql.org/docs/current/limits.html"""
@@ -57,7 +56,6 @@ class PageDecoder:
         self._custom_keys: set[str] = set()
         self._met: set[str] = set()
         self._decoder = self._new_decoder()
-        self._unique_names = UniqueNames()
 
     def decode(self, body: bytes) -> Any:
         """The envelope: `totalItems`, `returnedItems`, `limit`, and `items`, a list of structs; None where absent.
@@ -65,21 +63,14 @@ class PageDecoder:
         Raises:
             msgspec.ValidationError: the body is whole JSON, but not such an envelope.
             msgspec.DecodeError: it is not whole JSON.
-            ConfigError: an object has two values under one name.
         """
         body = mark_minus_zero(body)
         try:
-            page = self._decoder.decode(body)
+            return self._decoder.decode(body)
         except msgspec.ValidationError:
             if not self._learn(body):
                 raise
-            page = self._decoder.decode(body)
-        if repeated := self._unique_names.repeated(body, page.items or []):
-            raise ConfigError(
-                f"the LMS sends the key {repeated!r} twice in one object. One value would be lost, so nothing was "
-                "published. Ask Absorb which one is meant."
-            ).about_one_scope()
-        return page
+            return self._decoder.decode(body)
 
     @property
     def keys(self) -> int:
@@ -111,7 +102,7 @@ class PageDecoder:
     def _new_decoder(self) -> msgspec.json.Decoder[Any]:
         fields = _struct("CustomFields", self._custom_keys, omit_defaults=True)
         types = {self.stream.scope_key: str | None, self.stream.custom_fields: fields | None, self.stream.id_key: str}
-        item = _struct("Item", self._keys, types)
+        item = _struct("Item", self._keys, types, omit_defaults=True)
         return msgspec.json.Decoder(_envelope("Envelope", self.stream, item), float_hook=exact_number)
 
 

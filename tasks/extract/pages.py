@@ -1,7 +1,7 @@
 """One page of a stream: request it, decode it, write it to disk; and what the completeness check needs from it."""
 
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,16 +10,17 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tasks.errors import IncompleteSnapshot
+from tasks.errors import ConfigError, IncompleteSnapshot
 from tasks.extract.decode import PageDecoder, item_columns, may_hold_secret
 from tasks.extract.session import LmsSession
 from tasks.files import create_private
+from tasks.repeated_keys import repeated_key
 from tasks.snapshot_ids import fingerprint
 from tasks.streams import Scope, Stream
 
 MAX_PAGE_MEMORY = 128 << 20
 """Bytes that one page's items may take while they are decoded; 1,000 usual ones take about 15 MB."""
-COPIES = 2
+TEXT_COPIES = 2  # one to count its keys, one in the column
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,7 @@ def keep_page(
         msgspec.DecodeError: the body was cut, or is not JSON.
         NotAPage: the body is JSON but not such a page.
         Disagreement: the page contains a different number of items than it claims.
+        ConfigError: an object repeats a key, or two keys would become one column.
     """
     where, stream = f"{scope}, page {index}", scope.stream
     try:
@@ -95,6 +97,7 @@ def keep_page(
             raise Disagreement(
                 f"page {index} claims {page.returnedItems} {stream.item_noun} but contains {len(page.items)}"
             )
+        check_keys(body, page.items, where)
         items = pa.table(item_columns(page.items, stream, may_hold_secret=may_hold_secret(body)))
         items = with_scope(items, scope) if stream.implies_scope else items
         keys = decoder.unseen(items.column_names)
@@ -125,6 +128,15 @@ def not_a_page(where: str, stream: Stream, found: str) -> NotAPage:
             f"`{stream.id_key}`; found {found}. Nothing was published, since the list could not be verified."
         )
     )
+
+
+def check_keys(body: bytes, items: Sequence[Any], where: str) -> None:
+    """Raise ConfigError for an object that repeats a key: the decoder has kept only the last value."""
+    if (key := repeated_key(body, items)) is not None:
+        raise ConfigError(
+            f"{where}: the LMS sends the key {key!r} twice in one object. One value would be lost, so nothing was "
+            "published. Ask Absorb which one is meant."
+        ).about_one_scope()
 
 
 def write_items(items: pa.Table, path: Path) -> None:
@@ -170,7 +182,7 @@ def check_size(body: bytes, keys: int) -> None:
     if _ANY_SURROGATE.search(body):  # each escape is looked at, to find those that are no character
         values += body.count(b"\\")
     # a text is decoded, then copied to be counted and into a column, which doubles its memory as it grows
-    needed = len(body) * (wide + COPIES) + values * 100 + structs
+    needed = len(body) * (wide + TEXT_COPIES) + values * 100 + structs
     if needed > MAX_PAGE_MEMORY:
         raise msgspec.ValidationError(
             f"a page that would take {needed >> 20} MB of memory, more than {MAX_PAGE_MEMORY >> 20}; try a lower "

@@ -124,8 +124,20 @@ def raised_by_function(error: BaseException) -> bool:
 def is_in_function(error: BaseException) -> bool:
     """Whether the error arose in a function or trigger of the table, whose words may hold a value of the row."""
     diag: Any = getattr(error, "diag", None)
-    # COPY's own context is the line that it has reached; any other is that of a function
-    return raised_by_function(error) or not (getattr(diag, "context", None) or "COPY ").startswith("COPY ")
+    return raised_by_function(error) or is_of_function(getattr(diag, "context", None))
+
+
+def is_of_function(context: str | None) -> bool:
+    """Whether an error's context is that of a function, and not of the line that COPY has reached.
+
+    The server's language decides what stands around the name of the command.
+
+    >>> is_of_function("COPY staging, line 3, column c7: ..."), is_of_function("在 COPY staging 的第3行")
+    (False, False)
+    >>> is_of_function("PL/pgSQL function f() line 3 at RAISE\\nCOPY staging, line 3")
+    True
+    """
+    return bool(context) and "COPY staging" not in str(context).partition("\n")[0]
 
 
 def is_row_policy(error: psycopg2.Error) -> bool:

@@ -22,7 +22,7 @@ from psycopg2.extensions import cursor as Cursor
 from tasks.columns import DEPARTED_AT
 from tasks.load.align import Alignment, cut_name
 from tasks.load.database import LOCK_TIMEOUT, RowError, execute, one_row, quoted, savepoint
-from tasks.load.hashed_file import HashedFile
+from tasks.load.hashed_file import DIGEST_BYTES, HashedFile
 from tasks.load.plan import Merge
 from tasks.load.records import Bools, read_header
 from tasks.load.strict_csv import Indexes, Part
@@ -67,15 +67,15 @@ class Fingerprints:
     def parts(self) -> Iterator[tuple[Part, Bools, pa.Array]]:
         """The file's parts, which of their records must be staged, and the fingerprints of those records."""
         for part, digests in self.file:
-            numbers = self.numbers(b"".join(digests))
+            numbers = self.numbers(digests)
             if self.again is not None:
                 wanted = np.isin(numbers, self.again)
             else:
                 wanted = numbers < 0
-                np.add.at(self._seen, numbers[~wanted], 1)  # `+=` would count a repeated one once
+                np.add.at(self._seen, numbers[~wanted], 1)
                 self.left_out += int(len(wanted) - wanted.sum())
-            # PostgreSQL reads 32 hexadecimal digits as a uuid
-            yield part, wanted, pa.array([digests[index].hex() for index in np.flatnonzero(wanted)], pa.string())
+            starts = (DIGEST_BYTES * np.flatnonzero(wanted)).tolist()
+            yield part, wanted, pa.array([digests[at : at + DIGEST_BYTES].hex() for at in starts], pa.string())
 
     def numbers(self, digests: bytes) -> np.ndarray:
         """The position of each fingerprint among the known ones, -1 for an unknown one."""
@@ -135,7 +135,7 @@ def open_fingerprints(cursor: Cursor, merge: Merge, path: Path, options: LoadOpt
     if table.changes_rows or table.rewrites_rows or alignment.added:
         return None
     name = quoted(table.schema, own_name)
-    found = file = None
+    found = None
     with if_possible(cursor, name):
         loaded = [column.name for column in alignment.loaded]
         data = {"table": table.quoted, "fingerprints": name, "loaded": loaded, "key": merge.key}
@@ -151,11 +151,9 @@ def open_fingerprints(cursor: Cursor, merge: Merge, path: Path, options: LoadOpt
             file, known = HashedFile(path, len(header), key), b""
             if exists:  # locked, so that nobody drops or alters it before the load ends
                 cursor.execute(f"LOCK TABLE {name} IN ROW EXCLUSIVE MODE NOWAIT")
-                file.begin()
-                known = find_known(cursor, merge, name)
+                with file.begun():
+                    known = find_known(cursor, merge, name)
             found = Fingerprints(name, file, known, is_new=not exists)
-    if file is not None and found is None:
-        file.stop()
     return found
 
 

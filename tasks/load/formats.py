@@ -54,7 +54,7 @@ PATTERNS = {
     "macaddr": (MACADDR, "a MAC address"),
     "interval": (INTERVAL, "an interval"),
     "json": (None, "JSON"),
-    "jsonb": (None, "JSON"),
+    "jsonb": (None, "JSON without repeated keys"),
     "enum": (None, "a value of the enum type"),
 }
 """By base type: the whole text's pattern (RE2), if PostgreSQL's own reading needs one, and what the error expects."""
@@ -99,6 +99,8 @@ class Format:
     """What must hold of the staged value: that the cast changes nothing."""
     value: str = "{c}"
     """The target's value."""
+    keeps_last_value: bool = False
+    """Of an object that repeats a key, the type keeps only the last value."""
 
 
 def format_of(declared: str, base: str, *, array: bool = False) -> Format:
@@ -143,6 +145,7 @@ def format_of(declared: str, base: str, *, array: bool = False) -> Format:
         keeps_date_times=name == "timestamp with time zone" and digits == MICROSECONDS,
         day_only=name == "date",
         as_utc=name == "timestamp without time zone",
+        keeps_last_value=name == "jsonb",
     )
 
 

@@ -4,6 +4,7 @@ import hashlib
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -11,48 +12,56 @@ from tasks.load.records import whole_records
 from tasks.load.strict_csv import Part
 
 T = TypeVar("T")
-Hashed = tuple[Part, list[bytes]]
+Hashed = tuple[Part, bytes]
 DIGEST_BYTES = 16
-MOST_AHEAD = 64
-"""Parts of 4 MB each; only their fingerprints are in memory, 16 bytes per record and some 30 of Python's own."""
+MAX_PARTS_AHEAD = 64
+"""Parts of 4 MB each, of which only the fingerprints and where the records end are kept: 24 bytes per record."""
 
 
-class Ahead(Generic[T]):
-    """An iterator's items, made in another thread: the first `most` from the start, then always the next one."""
+class ReadAhead(Generic[T]):
+    """An iterator's items, made in another thread: up to `max_ahead` at first, then one ahead of the caller."""
 
-    def __init__(self, items: Iterator[T], most: int = 1) -> None:
+    def __init__(self, items: Iterator[T], max_ahead: int = 1) -> None:
         self._items = items
         self._pool = ThreadPoolExecutor(1, "read-ahead")  # one thread: a generator cannot run in two
-        self._waiting = deque(self._pool.submit(next, items, None) for _ in range(most))
+        self._waiting = deque(self._pool.submit(next, items, None) for _ in range(max_ahead))
 
     def __iter__(self) -> Iterator[T]:
-        with self._pool:
+        try:
             while (item := self._waiting.popleft().result()) is not None:
                 if not self._waiting:
                     self._waiting.append(self._pool.submit(next, self._items, None))
                 yield item
+        finally:
+            self.stop()
 
     def stop(self) -> None:
-        """Make no more items."""
+        """Make no more items, and wait for the current one."""
         self._pool.shutdown(cancel_futures=True)
 
 
 class HashedFile:
-    """One file's parts, each with the fingerprints of its records.
+    """One file's parts, each with the fingerprints of its records, one after another.
 
     Args:
-        key: the hash's key.
+        key: BLAKE2b's.
     """
 
     def __init__(self, path: Path, width: int, key: bytes) -> None:
         self.path, self.width = path, width
         # copied for each record: keying a new hash takes as long as hashing a record
         self._keyed = hashlib.blake2b(digest_size=DIGEST_BYTES, key=key)
-        self._begun: Ahead[Hashed] | None = None
+        self._begun: ReadAhead[Hashed] | None = None
 
-    def begin(self) -> None:
-        """Start hashing in another thread, while this one waits for PostgreSQL."""
-        self._begun = Ahead(self._parts(), MOST_AHEAD)
+    @contextmanager
+    def begun(self) -> Iterator[None]:
+        """Hash in another thread from here on, while this one waits for PostgreSQL; unless that fails."""
+        self._begun = ReadAhead(self._parts(), MAX_PARTS_AHEAD)
+        try:
+            yield
+        except BaseException:
+            self.stop()
+            raise
 
     def __iter__(self) -> Iterator[Hashed]:
         begun, self._begun = self._begun, None
@@ -71,4 +80,4 @@ class HashedFile:
                 each.update(text[start:end])
                 digests.append(each.digest())
                 start = end
-            yield part, digests
+            yield part, b"".join(digests)

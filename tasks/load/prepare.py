@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pyarrow as pa
@@ -11,10 +11,10 @@ import pyarrow.compute as pc
 from tasks.load.align import AlignedColumn, Alignment
 from tasks.load.arrays import NotAnArray, array_literal, elements, to_utc
 from tasks.load.formats import Format, sortable
-from tasks.load.hashed_file import Ahead
+from tasks.load.hashed_file import ReadAhead
 from tasks.load.reasons import Reasons
 from tasks.load.records import Chunk
-from tasks.unique_names import repeated_name
+from tasks.repeated_keys import first_repeated_key
 
 RECORD = "_record"
 FINGERPRINT = "_fingerprint"
@@ -25,7 +25,6 @@ WIDE_BYTES = 1 << 28
 NUL = "contains a NUL character, which PostgreSQL cannot store"
 NO_KEY = "expected a key, found none"
 NOT_NULL = "must have a value (NOT NULL)"
-ONE_NAME = "expected JSON in which no object has the same name twice, since jsonb would keep only the last value"
 
 
 @dataclass
@@ -44,20 +43,19 @@ class Prepared:
 
 
 def prepared_chunks(
-    chunks: Iterator[Chunk], alignment: Alignment, *, judges_nulls: bool, judges_names: bool
+    chunks: Iterator[Chunk], alignment: Alignment, *, check_nulls: bool, own_json: str | None
 ) -> Iterator[Prepared]:
-    """Prepare the chunks, always one ahead of the one in use: a second core reads while PostgreSQL copies."""
-    prepared = (prepare(chunk, alignment, judges_nulls=judges_nulls, judges_names=judges_names) for chunk in chunks)
-    return iter(Ahead(prepared))
+    """Each chunk prepared, one ahead of the one in use: a second core reads while PostgreSQL copies."""
+    prepared = (prepare(chunk, alignment, check_nulls=check_nulls, own_json=own_json) for chunk in chunks)
+    return iter(ReadAhead(prepared))
 
 
-def prepare(chunk: Chunk, alignment: Alignment, *, judges_nulls: bool, judges_names: bool) -> Prepared:
+def prepare(chunk: Chunk, alignment: Alignment, *, check_nulls: bool, own_json: str | None) -> Prepared:
     """One chunk, ready for COPY.
 
     Args:
-        judges_nulls: reject a null where the table requires a value; false if a trigger of the table may fill it in.
-        judges_names: reject an object that has the same name twice if the table would keep only one value; our own
-            extract writes none.
+        check_nulls: reject a null where the table requires a value; false if a trigger of the table may fill it in.
+        own_json: a column whose JSON this project wrote, without repeated keys.
     """
     read = chunk.table.num_rows
     prepared = Prepared(chunk.table, read)
@@ -73,17 +71,14 @@ def prepare(chunk: Chunk, alignment: Alignment, *, judges_nulls: bool, judges_na
         if not column.is_loaded:  # it is only used to see which row is newer
             columns[column.staged] = pa.array(map(sortable, texts.to_pylist()), pa.string())
             continue
-        columns[column.staged] = prepare_column(texts, column, prepared, chunk)
+        wanted = column.format if column.name != own_json else replace(column.format, keeps_last_value=False)
+        columns[column.staged] = prepare_column(texts, column, wanted, prepared, chunk)
         prepared.filled[column.name] += read - columns[column.staged].null_count
     key = texts_of(chunk, alignment.key)
     reject_rows(prepared, chunk, pc.fill_null(pc.equal(pc.utf8_trim_whitespace(key), ""), True), alignment.key, NO_KEY)
-    for column in alignment.loaded if judges_nulls else ():
+    for column in alignment.loaded if check_nulls else ():
         if column.required:
             reject_rows(prepared, chunk, pc.is_null(texts_of(chunk, column)), column, NOT_NULL)
-    for column in alignment.loaded if judges_names else ():
-        if "jsonb" in (column.base, column.format.staged_as):
-            wrong = pa.array([loses_value(text) for text in texts_of(chunk, column).to_pylist()], pa.bool_())
-            reject_rows(prepared, chunk, wrong, column, ONE_NAME)
     prepared.rows = pa.table(columns)
     if prepared.rejected:
         fits = np.isin(chunk.numbers, list(prepared.rejected), invert=True)
@@ -132,37 +127,46 @@ def reject_rows(prepared: Prepared, chunk: Chunk, wrong: pa.Array, column: Align
         prepared.rejected.setdefault(int(chunk.numbers[index]), (column.name, reason))
 
 
-def loses_value(text: str | None) -> bool:
-    """Whether a text is JSON in which an object has two values under one name.
-
-    >>> loses_value('{"a":1,"a":2}'), loses_value('{"a":1'), loses_value(None)
-    (True, False, False)
-    """
-    try:
-        return text is not None and repeated_name(text) is not None
-    except (ValueError, RecursionError):  # PostgreSQL will say what is wrong with it
-        return False
-
-
-def prepare_column(texts: pa.Array, column: AlignedColumn, prepared: Prepared, chunk: Chunk) -> pa.Array:
-    """One column's texts as PostgreSQL gets them; rejects those that do not fit."""
+def prepare_column(
+    texts: pa.Array, column: AlignedColumn, wanted: Format, prepared: Prepared, chunk: Chunk
+) -> pa.Array:
+    """The texts that PostgreSQL gets of one column; those that do not fit are rejected."""
     if column.is_array:
         return prepare_array(texts, column, prepared, chunk)
-    reject_rows(prepared, chunk, invalid_texts(texts, column.format), column, f"expected {column.format.expected}")
-    texts, cut = truncated(texts, column.format)
+    reject_rows(prepared, chunk, invalid_texts(texts, wanted), column, f"expected {wanted.expected}")
+    texts, cut = truncated(texts, wanted)
     prepared.cut[column.name] += cut
     return texts
 
 
 def invalid_texts(texts: pa.Array, wanted: Format) -> pa.Array:
-    """Which texts the type cannot store exactly; null where the text is null."""
+    """Which texts the type does not take exactly; null where the text is null."""
     wrong = pa.nulls(len(texts), pa.bool_())
     if wanted.pattern is not None:
-        # RE2 takes linear time for any text, and its $ is the very end, unlike Python's, which allows a line break
         wrong = pc.invert(pc.match_substring_regex(texts, f"^(?:{wanted.pattern})$"))
     if wanted.max_chars is not None:
         wrong = pc.greater(pc.utf8_length(texts), wanted.max_chars)
+    if wanted.keeps_last_value:
+        # no key can be repeated without a second colon, and most texts have none
+        several = pc.greater(pc.count_substring(texts, ":"), 1).to_pylist()
+        wrong = pa.array(
+            [bool(each) and repeats_key(text) for each, text in zip(several, texts.to_pylist(), strict=True)]
+        )
     return wrong
+
+
+def repeats_key(text: str) -> bool:
+    """Whether a text is JSON in which an object repeats a key, or is nested too deeply to tell.
+
+    >>> repeats_key('{"a":1,"a":2}'), repeats_key('{"a":1,')
+    (True, False)
+    """
+    try:
+        return first_repeated_key(text) is not None
+    except RecursionError:
+        return True
+    except ValueError:  # PostgreSQL reports the error
+        return False
 
 
 def truncated(texts: pa.Array, wanted: Format) -> tuple[pa.Array, int]:

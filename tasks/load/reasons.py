@@ -2,7 +2,7 @@
 
 import psycopg2
 
-from tasks.load.database_errors import is_row_policy, raised_by_function
+from tasks.load.database_errors import is_of_function, is_row_policy, raised_by_function
 from tasks.load.schema import TableSchema
 
 Reason = tuple[str, str]
@@ -50,6 +50,6 @@ def reason_of(error: psycopg2.Error, table: TableSchema, column: str = "") -> Re
     found = table.column(column)
     if state in _VALUES and (found or state in {"22021", "54000"}):
         return column, _VALUES[state].format(type=found.declared if found else "")
-    if diag.context and not diag.context.startswith("COPY"):
+    if is_of_function(diag.context):
         return column, f"refused by a trigger or function of the table (SQLSTATE {state})"
     return column, f"refused by the table (SQLSTATE {state})"

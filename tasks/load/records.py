@@ -112,13 +112,13 @@ def read_chunks(path: Path, width: int, size: int = CHUNK_BYTES, sieve: Sieve | 
     record = 1
     parts = ((part, None, None) for part in whole_records(path, width, size)) if sieve is None else sieve.parts()
     for part, wanted, fingerprints in parts:
-        numbers, data = np.arange(record, record + part.records), part.data
+        numbers = np.arange(record, record + part.records)
         record += part.records
-        found = data
+        if wanted is not None and not wanted.any():
+            continue
+        data = found = part.data
         if wanted is not None:
             found, numbers = _those(data, part.ends, wanted), numbers[wanted]
-            if not found:
-                continue
         try:
             table = _table(found, width)
         except pa.ArrowInvalid:  # its message holds values

@@ -94,8 +94,9 @@ def fill(cursor: Cursor, snapshot: Snapshot, staged: Staged, max_rejected: int) 
     """Stage the rows of the file that the fingerprints ask for; without fingerprints, all of them."""
     alignment = staged.alignment
     chunks = read_chunks(snapshot.path, len(alignment.columns), sieve=staged.fingerprints)
-    judges_nulls = not staged.table.rewrites_rows
-    for prepared in prepared_chunks(chunks, alignment, judges_nulls=judges_nulls, judges_names=snapshot.is_plain):
+    check_nulls = not staged.table.rewrites_rows
+    own_json = None if snapshot.is_plain else staged.table.stream.custom_fields_column
+    for prepared in prepared_chunks(chunks, alignment, check_nulls=check_nulls, own_json=own_json):
         staged.read += prepared.read
         staged.rejected |= prepared.rejected
         staged.cut += prepared.cut

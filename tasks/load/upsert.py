@@ -128,7 +128,11 @@ def load(
         without_new=options.dry_run,
     )
     fingerprints = open_fingerprints(cursor, merge, snapshot.path, options)
-    staged = stage(cursor, snapshot, table, alignment, limit, fingerprints)
+    try:
+        staged = stage(cursor, snapshot, table, alignment, limit, fingerprints)
+    finally:
+        if fingerprints is not None:
+            fingerprints.file.stop()
     duplicates = drop_duplicates(cursor, alignment)
     changes = find_changes(cursor, merge, snapshot, staged, options, earlier, ids_in_run)
     if not options.dry_run:

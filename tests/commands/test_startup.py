@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from commands.flow_script import NEEDED_LATER
+from commands.flow_script import LAZY_IMPORTS
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = """
@@ -39,6 +39,8 @@ def end_of(end: str, tmp_path: Path) -> tuple[int, str, str]:
         ("raise SystemExit(startup.exits_with(0))", 0),
         ("raise SystemExit(startup.exits_with(1))", 1),
         ("raise SystemExit(2)", 2),
+        ("startup.exits_with(0); raise RuntimeError", 1),
+        ("raise SystemExit(startup.exits_with(1) | startup.exits_with(0))", 1),
         ("", 0),
     ],
 )
@@ -57,4 +59,4 @@ def test_what_freeing_objects_would_do_is_left_out(tmp_path: Path) -> None:
 
 
 def test_what_runs_import_later_exists_under_these_names() -> None:
-    assert [name for name in NEEDED_LATER if find_spec(name) is None] == []
+    assert [name for name in LAZY_IMPORTS if find_spec(name) is None] == []

@@ -3,11 +3,12 @@
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from time import sleep
 
 import pytest
 
 from tasks.errors import ObjectInvalid
-from tasks.load.hashed_file import Ahead, HashedFile
+from tasks.load.hashed_file import DIGEST_BYTES, HashedFile, ReadAhead
 
 
 def reading_ahead() -> list[threading.Thread]:
@@ -16,7 +17,7 @@ def reading_ahead() -> list[threading.Thread]:
 
 @pytest.mark.parametrize("most", [1, 3, 50])
 def test_the_items_come_in_order_and_the_thread_ends_with_them(most: int) -> None:
-    assert list(Ahead(iter(range(20)), most)) == list(range(20))
+    assert list(ReadAhead(iter(range(20)), most)) == list(range(20))
     assert reading_ahead() == []
 
 
@@ -28,7 +29,7 @@ def test_an_error_comes_after_what_was_before_it(most: int) -> None:
 
     found = []
     with pytest.raises(ObjectInvalid, match="line 6"):
-        for item in Ahead(items(), most):
+        for item in ReadAhead(items(), most):
             found.append(item)
     assert found == list(range(5))
     assert reading_ahead() == []
@@ -44,7 +45,7 @@ def test_it_stops_when_it_is_told_to() -> None:
             yield number
             may_go_on.wait(10)
 
-    ahead = Ahead(items(), 1000)
+    ahead = ReadAhead(items(), 1000)
     threading.Timer(0.2, may_go_on.set).start()
     ahead.stop()
     assert len(made) < 1000
@@ -55,10 +56,37 @@ def test_a_file_begun_early_is_the_file_read_later(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text("a,b\n" + "".join(f'{number},"x\n{number}"\n' for number in range(1000)))
     early, late = HashedFile(path, 2, b"key"), HashedFile(path, 2, b"key")
-    early.begin()
-    found = [digest for _, digests in early for digest in digests]
-    assert found == [digest for _, digests in late for digest in digests]
-    assert found == [digest for _, digests in early for digest in digests], "a second reading"
+    with early.begun():
+        pass  # what PostgreSQL does meanwhile
+    found = of_all(early)
+    assert found == of_all(late) == of_all(early), "a second reading"
     assert len(set(found)) == 1000
-    other = HashedFile(path, 2, b"another key")
-    assert not {digest for _, digests in other for digest in digests} & set(found)
+    assert not set(of_all(HashedFile(path, 2, b"another key"))) & set(found)
+
+
+def test_what_fails_meanwhile_ends_it(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("a\n" + "x\n" * 1000)
+    with pytest.raises(KeyboardInterrupt), HashedFile(path, 1, b"key").begun():
+        raise KeyboardInterrupt
+    assert reading_ahead() == []
+
+
+def test_a_consumer_that_fails_waits_for_no_more_than_the_current_item() -> None:
+    made = list[int]()
+
+    def items() -> Iterator[int]:
+        for number in range(1000):
+            made.append(number)
+            yield number
+            sleep(0.01)
+
+    for _ in ReadAhead(items(), 1000):
+        break
+    assert len(made) < 10
+    assert reading_ahead() == []
+
+
+def of_all(file: HashedFile) -> list[bytes]:
+    """The fingerprint of each record."""
+    return [digests[at : at + DIGEST_BYTES] for _, digests in file for at in range(0, len(digests), DIGEST_BYTES)]

@@ -1,21 +1,21 @@
 """A name that stands twice in one object: a decoder keeps one value of the two, and no count would miss the other."""
 
 import json
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from msgspec import ValidationError
 
 from sandbox.lms import SimulatedLms
 from sandbox.people import DEPARTMENT
-from tasks import unique_names
+from tasks import repeated_keys
 from tasks.errors import ConfigError
 from tasks.extract.decode import PageDecoder
+from tasks.repeated_keys import count_values, repeated_key
 from tasks.streams import MEMBERS
-from tasks.unique_names import UniqueNames, named_values
 from tests.tasks.extract.test_exchange import fetch
 
 BODIES = {
@@ -50,31 +50,49 @@ def test_a_text_is_not_taken_for_a_name(lms: SimulatedLms, tmp_path: Path, text:
     assert fetch(tmp_path).rows == 1
 
 
+def decoded(body: bytes) -> list[Any]:
+    items: list[Any] = PageDecoder(MEMBERS).decode(body).items
+    return items
+
+
 def test_usual_pages_are_only_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     read = list[bytes]()
-    monkeypatch.setattr(unique_names, "repeated_name", read.append)
-    decoder = PageDecoder(MEMBERS)
-    for page in range(5):
-        more = b'"offset":1,' if page > 2 else b'"limit":null,'
-        decoder.decode(
-            b'{%b"totalItems":5,"users":[{"id":"%d","notes":"x : y","n":{"a":[{"b":null}]}}]}' % (more, page)
-        )
+    monkeypatch.setattr(repeated_keys, "first_repeated_key", read.append)
+    for more in (b'"offset":1,', b'"limit":null,', b""):
+        for text in (b"x : y", b"it\\u0027s", b"\\u0022yes\\u0022"):
+            item = b'{"id":"1","notes":"%b","n":{"a":[{"b":null}]}}' % text
+            body = b'{%b"totalItems":5,"users":[%b]}' % (more, item)
+            assert repeated_key(body, decoded(body)) is None
     assert read == []
 
 
-def test_a_page_that_is_too_large_to_be_read_again_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(unique_names, "MAX_READ_AGAIN", 10)
-    with pytest.raises(ValidationError, match="LMS_PAGE_SIZE"):
-        PageDecoder(MEMBERS).decode(b'{"totalItems":1,"users":[{"id":"1","id":"2"}]}')
-
-
 @pytest.mark.parametrize("text", ["\\u0022:", '\\"\\u003a', "\\u0022\\u003A"])
-def test_an_escape_in_a_text_hides_no_name(text: str) -> None:
+def test_an_escape_in_a_text_hides_no_key(text: str) -> None:
+    body = b'{"totalItems":1,"users":[{"id":"1","notes":"%b","b":1,"b":"2"}]}' % text.encode()
+    assert repeated_key(body, decoded(body)) == "b"
+
+
+@pytest.mark.parametrize("next_page", ['"u"', "null", '{"page":{"number":2}}'])
+def test_no_envelope_hides_a_key(next_page: str) -> None:
+    """The last page, for example, has no link to a next one."""
+    body = f'{{"totalItems":1,"next":{next_page},"users":[{{"id":"1","b":1,"b":2}}]}}'.encode()
+    assert repeated_key(body, decoded(body)) == "b"
+    repeated = f'{{"totalItems":1,"next":{next_page},"totalItems":1,"users":[{{"id":"1"}}]}}'.encode()
+    assert repeated_key(repeated, decoded(repeated)) == "totalItems"
+
+
+def test_items_without_most_of_the_known_keys_take_no_memory_for_them() -> None:
     decoder = PageDecoder(MEMBERS)
-    page = '{"totalItems":1,"users":[{"id":"1","notes":"%s"}]}'
-    decoder.decode((page % text).encode())
-    with pytest.raises(ConfigError, match="'b' twice"):
-        decoder.decode((page % (text * 2 + '","b":1,"b":"2')).encode())
+    wide = {"id": "w", **{f"{'k' * 1000}{number}": 1 for number in range(1_400)}}
+    decoder.decode(json.dumps({"totalItems": 1, "users": [wide]}).encode())
+    body = json.dumps({"totalItems": 300, "users": [{"id": "n"}] * 300}, separators=(",", ":")).encode()
+    items = decoder.decode(body).items
+    tracemalloc.start()
+    try:
+        assert repeated_key(body, items) is None
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
 
 
 names = st.sampled_from(["a", "b", 'c":', " : "])
@@ -106,18 +124,18 @@ def loses_one(value: Any) -> bool:
 
 @given(st.lists(st.tuples(values, st.booleans()), min_size=1, max_size=4), st.integers(5, 40))
 def test_every_repeated_name_is_found_and_nothing_else(pages: list[tuple[Any, bool]], piece: int) -> None:
-    check = UniqueNames()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(unique_names, "_PIECE", piece)
+        patch.setattr(repeated_keys, "_PIECE", piece)
         for value, ascii_only in pages:
-            body = f'{{"items":[{as_json(value, ascii_only=ascii_only)}]}}'.encode()
-            found = check.repeated(body, json.loads(body)["items"])
+            more = '"next":"u",' if len(str(value)) % 2 else '"next":null,'
+            body = f'{{{more}"items":[{as_json(value, ascii_only=ascii_only)}]}}'.encode()
+            found = repeated_key(body, json.loads(body)["items"])
             assert (found is not None) == loses_one(value)
 
 
 def test_the_pieces_of_a_body_count_as_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     body = b'[{"a":1,"b":null,"c":{"d":"e : f","g":[1,2]}},{"a":2}]'
-    whole = named_values(body)
+    whole = count_values(body)
     for piece in range(1, len(body)):
-        monkeypatch.setattr(unique_names, "_PIECE", piece)
-        assert named_values(body) == whole == 5
+        monkeypatch.setattr(repeated_keys, "_PIECE", piece)
+        assert count_values(body) == whole == 5
