@@ -1,4 +1,4 @@
-"""Time extract, load and the whole beside their references, and write benchmarks/results.md.
+"""Time the extract, the load and the whole run against their references, and write benchmarks/results.md.
 
     make bench ARGS="--members 3000,10000,100000,1000000 --rounds 3"
 

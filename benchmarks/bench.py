@@ -82,6 +82,7 @@ class Bench:
             **postgres.environment(),
             "S3_DEPARTMENT_MEMBERS_PATH": "members.csv",
             "PREFECT_HOME": str(folder / "prefect"),
+            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",  # it waits for a server on the internet
         }
 
     def run(self) -> None:

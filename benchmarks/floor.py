@@ -28,7 +28,7 @@ def measure_floor(runs: int) -> dict[str, float]:
             def prefect(*arguments: str) -> None:
                 must(server.command(*arguments))
 
-            found["a script beside a running server"] = median(lambda: script(server.environment), runs)
+            found["a script with a running server"] = median(lambda: script(server.environment), runs)
             prefect("work-pool", "create", "floor", "--type", "process")
             prefect("--no-prompt", "deploy", "benchmarks/empty.py:empty", "-n", "floor", "-p", "floor")
             server.start_worker("floor")

@@ -76,9 +76,9 @@ def organisation_table(found: list[tuple[str, float, str]]) -> list[str]:
     return [
         "## Many departments in one run",
         "",
-        "As scripts beside a running Prefect server; each department's rows were counted.",
+        "As scripts, with a running Prefect server; each department's rows were counted.",
         "",
-        "| what | seconds | beside its references |",
+        "| what | seconds | compared with its references |",
         "|---|---|---|",
         *(f"| {what} | {seconds:.2f} | {ratio} |" for what, seconds, ratio in found),
         "",
