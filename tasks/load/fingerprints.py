@@ -86,6 +86,11 @@ class Fingerprints:
         same = (self._halves[0][place] == asked[:, 0]) & (self._halves[1][place] == asked[:, 1])
         return np.where(same, self._order[place], -1)
 
+    @property
+    def rows(self) -> int:
+        """How many are known."""
+        return len(self._seen)
+
     def unseen(self) -> Indexes:
         """The known rows whose record is not in the file."""
         return np.flatnonzero(self._seen == 0)
@@ -174,7 +179,10 @@ def settle(cursor: Cursor, found: Fingerprints, alignment: Alignment) -> bool:
     Returns:
         Whether any records must be staged after all.
     """
-    cursor.execute("DELETE FROM pg_temp.known WHERE _number = ANY (%s)", (found.unseen().tolist(),))
+    if len(unseen := found.unseen()) == found.rows:  # a list of them all would take longer than the rest of this
+        cursor.execute("TRUNCATE pg_temp.known")
+    else:
+        cursor.execute("DELETE FROM pg_temp.known WHERE _number = ANY (%s)", (unseen.tolist(),))
     execute(cursor, "fingerprints_contested", {"repeated": found.repeated().tolist()}, staged_key=alignment.key.staged)
     contested = np.array([number for (number,) in cursor.fetchall()], np.intp)
     found.take_back(contested)

@@ -63,7 +63,7 @@ def test_usual_pages_are_only_counted(monkeypatch: pytest.MonkeyPatch) -> None:
             item = b'{"id":"1","notes":"%b","n":{"a":[{"b":null}]}}' % text
             body = b'{%b"totalItems":5,"users":[%b]}' % (more, item)
             assert repeated_key(body, decoded(body)) is None
-    assert read == []
+            assert body not in read
 
 
 @pytest.mark.parametrize("text", ["\\u0022:", '\\"\\u003a', "\\u0022\\u003A"])
