@@ -103,11 +103,12 @@ def test_an_amazon_that_does_not_answer_is_an_os_error() -> None:
 def test_what_amazon_answers_is_bounded(monkeypatch: pytest.MonkeyPatch, answer: bytes, says: str) -> None:
     monkeypatch.setattr("webhooks.outbound.LONGEST_FETCH_S", 0.5)
 
-    kept = []  # from Python 3.12 on, a writer that nobody holds closes its connection
+    kept = []  # streams that nobody holds close their connection, in later versions of Python
 
     async def fetch() -> bytes:
-        async def answering(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            kept.append(writer)
+        async def answering(*streams: Any) -> None:
+            kept.append(streams)
+            _, writer = streams
             writer.write(answer)
             await writer.drain()
             if b"Content-Length" not in answer:
@@ -115,7 +116,11 @@ def test_what_amazon_answers_is_bounded(monkeypatch: pytest.MonkeyPatch, answer:
 
         server = await asyncio.start_server(answering, "127.0.0.1", 0)
         async with server:
-            return await from_amazon(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/x.pem")
+            try:
+                return await from_amazon(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/x.pem")
+            finally:
+                for _, writer in kept:
+                    writer.close()
 
     with pytest.raises(OSError, match=says):
         asyncio.run(fetch())
