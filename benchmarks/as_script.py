@@ -21,4 +21,4 @@ if __name__ == "__main__":
     try:
         runpy.run_path(sys.argv[0], run_name="__main__")
     finally:
-        sys.stdout.write("\n" + json.dumps({"seconds": 0.0, "peak_mb": peak_mb()}) + "\n")
+        sys.stdout.write("\n" + json.dumps({"peak_mb": peak_mb()}) + "\n")

@@ -13,15 +13,13 @@ from functools import partial
 from pathlib import Path
 from shutil import copyfileobj
 
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.csv
-
+from benchmarks.changed import write_changed
 from benchmarks.s3_server import RcloneS3
 from sandbox.aws import BUCKET
 from sandbox.postgres import DATABASE, PASSWORD, USER, Postgres
 from sandbox.stack import INHERITED, ROOT
 from tasks.load.database import quoted
+from tasks.load.records import read_header
 
 TABLE = "department_members"
 REFERENCES = ROOT / ".venv-bench" / "bin" / "python"
@@ -34,8 +32,6 @@ CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
     $$ BEGIN IF NEW.city = 'bad' THEN RAISE 'refused'; END IF; RETURN NEW; END $$;
 CREATE TRIGGER refuse BEFORE INSERT OR UPDATE ON {TABLE} FOR EACH ROW EXECUTE FUNCTION refuse()
 """
-
-
 REFERENCE = f"DROP TABLE IF EXISTS reference; CREATE TABLE reference (LIKE {TABLE} INCLUDING ALL)"
 """An empty table for psql, like ours."""
 
@@ -202,18 +198,10 @@ class Bench:
     def changed(self, csv: Path, every: int, *, bad: str | None = None) -> Path:
         """The snapshot with a new job title in one row out of `every`, and a bad value in ten rows of column `bad`."""
         self.generation += 1
-        read = pa.csv.ConvertOptions(strings_can_be_null=True, quoted_strings_can_be_null=False, null_values=[""])
-        parse = pa.csv.ParseOptions(newlines_in_values=True)
-        names = csv.open(encoding="utf-8").readline().strip().replace('"', "").split(",")
-        read.column_types = {name: pa.string() for name in names}
-        table = pa.csv.read_csv(csv, parse_options=parse, convert_options=read)
-        rows = pa.array(range(len(table)))
-        table = replace(table, "job_title", pc.equal(remainder(rows, every), 0), f"title {self.generation}")
+        changes = [("job_title", every, f"title {self.generation}")]
         if bad is not None:
-            table = replace(table, bad, pc.equal(remainder(rows, max(1, self.members // 10)), 0), "bad")
-        path = self.folder / "changed.csv"
-        pa.csv.write_csv(table, path, pa.csv.WriteOptions(quoting_style="all_valid"))
-        return path
+            changes.append((bad, max(1, self.members // 10), "bad"))
+        return write_changed(csv, self.folder / "changed.csv", changes)
 
     def drop(self) -> None:
         """Empty the database."""
@@ -227,13 +215,11 @@ class Bench:
         library = {"PGPASSWORD": PASSWORD, "LD_LIBRARY_PATH": str(self.postgres.bin.parent / "lib")}
         environment = {**self.environment, **library}
         subprocess.run(command, input=script, env=environment, text=True, check=True, capture_output=True)
-        seconds = time.perf_counter() - began
-        return Run(seconds)
+        return Run(time.perf_counter() - began)
 
     def reference(self, csv: Path) -> str:
         """A script for psql: COPY into a staging table of text columns, and one upsert."""
-        names = csv.open(encoding="utf-8").readline().strip().replace('"', "").split(",")
-        types = self.types()
+        names, types = read_header(csv), self.types()
         columns = ", ".join(map(quoted, names))
         return (
             f"CREATE TEMP TABLE staging ({', '.join(f'{quoted(name)} text' for name in names)});\n"
@@ -268,14 +254,3 @@ class Bench:
                 yield
             finally:
                 process.stdin.close()
-
-
-def remainder(numbers: pa.Array, divisor: int) -> pa.Array:
-    """Each number modulo `divisor`."""
-    return pc.subtract(numbers, pc.multiply(pc.divide(numbers, divisor), divisor))
-
-
-def replace(table: pa.Table, column: str, where: pa.Array, value: str) -> pa.Table:
-    """The table with `value` in the column's rows where `where` is true."""
-    replaced = pc.if_else(where, value, table[column])
-    return table.set_column(table.column_names.index(column), column, replaced)

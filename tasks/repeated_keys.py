@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -11,7 +12,7 @@ import numpy as np
 _PIECE = 1 << 17
 """Bytes that are searched in one go, few enough to stay in the processor's cache."""
 _ESCAPED = re.compile(rb"\\u00(?:22|3[aA])")
-# `":` in a text, written so that only the decoded text contains it
+# `":` in a text, written so that only the decoded text contains it; slow, so only looked for where _ESCAPED is found
 _HIDDEN = re.compile(rb'\\u0022(?::|\\u003[aA])|"\\u003[aA]')
 
 
@@ -28,10 +29,11 @@ def repeated_key(body: bytes, items: Sequence[Any]) -> str | None:
     """
     found, kept = count_values(body), count_values(_encoder.encode(items))
     if found is not None and kept is not None:
-        # without the list: from the first bracket to the last, unless the envelope has other lists
+        # without the list, which has the first bracket and the last; if the envelope has others, this is no JSON
         envelope = body[: body.find(b"[") + 1] + body[body.rfind(b"]") :]
-        if found - kept == count_values(envelope) and first_repeated_key(envelope) is None:
-            return None
+        with suppress(ValueError):
+            if found - kept == count_values(envelope) and first_repeated_key(envelope) is None:
+                return None
     return first_repeated_key(body)
 
 

@@ -130,14 +130,15 @@ def is_in_function(error: BaseException) -> bool:
 def is_of_function(context: str | None) -> bool:
     """Whether an error's context is that of a function, and not of the line that COPY has reached.
 
-    The server's language decides what stands around the name of the command.
+    The server's language decides how the command and its table are put together: see `tasks.load.staging.COPY_CONTEXT`.
 
-    >>> is_of_function("COPY staging, line 3, column c7: ..."), is_of_function("在 COPY staging 的第3行")
+    >>> is_of_function("COPY staging, line 3, column c7: ..."), is_of_function("stagingのCOPY、3行目")
     (False, False)
-    >>> is_of_function("PL/pgSQL function f() line 3 at RAISE\\nCOPY staging, line 3")
-    True
+    >>> is_of_function("PL/pgSQL function f() line 3 at RAISE\\nCOPY staging, line 3"), is_of_function(None)
+    (True, False)
     """
-    return bool(context) and "COPY staging" not in str(context).partition("\n")[0]
+    innermost = (context or "").partition("\n")[0]
+    return bool(innermost) and not ("COPY" in innermost and "staging" in innermost)
 
 
 def is_row_policy(error: psycopg2.Error) -> bool:

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from tasks.load.align import AlignedColumn, Alignment
 from tasks.load.arrays import NotAnArray, array_literal, elements, to_utc
 from tasks.load.formats import Format, sortable
-from tasks.load.hashed_file import ReadAhead
+from tasks.load.read_ahead import ReadAhead
 from tasks.load.reasons import Reasons
 from tasks.load.records import Chunk
 from tasks.repeated_keys import first_repeated_key

@@ -19,22 +19,9 @@ from tasks.load.departures import (
 )
 from tasks.load.duplicates import drop_duplicates
 from tasks.load.evolve import add_columns, create_missing, default_columns
-from tasks.load.fingerprints import (
-    Fingerprints,
-    forget_leavers,
-    open_fingerprints,
-    record_same,
-    recording,
-)
+from tasks.load.fingerprints import Fingerprints, forget_leavers, open_fingerprints, record_same, recording
 from tasks.load.history import open_history, write_history
-from tasks.load.ledger import (
-    Committed,
-    check_clock,
-    committed_by_this_run,
-    find_earlier,
-    open_ledger,
-    record_load,
-)
+from tasks.load.ledger import Committed, check_clock, committed_by_this_run, find_earlier, open_ledger, record_load
 from tasks.load.loaded import Loaded, check_totals, numbered
 from tasks.load.merge import merge_rows, withdraw
 from tasks.load.plan import Merge

@@ -53,9 +53,9 @@ def test_nothing_is_lost_at_the_end(tmp_path: Path, end: str, code: int) -> None
 
 def test_what_freeing_objects_would_do_is_left_out(tmp_path: Path) -> None:
     """The half second that is saved."""
-    told = "class Freed:\n    def __del__(self): print('freed', flush=True)\nkept = Freed()\n"
-    assert "freed" in end_of(told, tmp_path)[1]
-    assert "freed" not in end_of(f"{told}raise SystemExit(startup.exits_with(0))", tmp_path)[1]
+    setup = "class Freed:\n    def __del__(self): print('freed', flush=True)\nkept = Freed()\n"
+    assert "freed" in end_of(setup, tmp_path)[1]
+    assert "freed" not in end_of(f"{setup}raise SystemExit(startup.exits_with(0))", tmp_path)[1]
 
 
 def test_what_runs_import_later_exists_under_these_names() -> None:

@@ -72,11 +72,13 @@ def test_an_escape_in_a_text_hides_no_key(text: str) -> None:
     assert repeated_key(body, decoded(body)) == "b"
 
 
-@pytest.mark.parametrize("next_page", ['"u"', "null", '{"page":{"number":2}}'])
+@pytest.mark.parametrize("next_page", ['"u"', "null", '"a[b"', "[1]", '{"page":{"number":2}}'])
 def test_no_envelope_hides_a_key(next_page: str) -> None:
     """The last page, for example, has no link to a next one."""
     body = f'{{"totalItems":1,"next":{next_page},"users":[{{"id":"1","b":1,"b":2}}]}}'.encode()
     assert repeated_key(body, decoded(body)) == "b"
+    fine = f'{{"totalItems":1,"next":{next_page},"users":[{{"id":"1","b":1}}],"x]y":1}}'.encode()
+    assert repeated_key(fine, decoded(fine)) is None
     repeated = f'{{"totalItems":1,"next":{next_page},"totalItems":1,"users":[{{"id":"1"}}]}}'.encode()
     assert repeated_key(repeated, decoded(repeated)) == "totalItems"
 

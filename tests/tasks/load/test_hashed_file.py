@@ -8,7 +8,8 @@ from time import sleep
 import pytest
 
 from tasks.errors import ObjectInvalid
-from tasks.load.hashed_file import DIGEST_BYTES, HashedFile, ReadAhead
+from tasks.load.hashed_file import DIGEST_BYTES, HashedFile
+from tasks.load.read_ahead import ReadAhead
 
 
 def reading_ahead() -> list[threading.Thread]:

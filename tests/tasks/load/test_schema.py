@@ -3,6 +3,7 @@
 import pytest
 
 from tasks.errors import SchemaMismatch
+from tasks.load.database_errors import is_of_function
 from tasks.load.schema import inspect_schema
 from tasks.load.staging import COPY_CONTEXT
 from tasks.load.upsert import upsert_snapshot
@@ -87,9 +88,11 @@ def test_a_type_with_a_cast_to_text_of_its_own(loader: Loader) -> None:
         ("COPY staging, ligne 3", 3, None),
         ('COPY staging の 3 行、列 c7: "line 9 c2"', 3, "c7"),
         ('在 COPY staging 的第3行, 列 c7: "x"', 3, "c7"),
+        ("stagingのCOPY、3行目、列c7", 3, "c7"),
     ],
 )
 def test_the_line_that_copy_names_is_found_in_other_languages(context: str, line: int, column: str | None) -> None:
     found = COPY_CONTEXT.search(context)
     assert found is not None
     assert (int(found["line"]), found["column"]) == (line, column)
+    assert not is_of_function(context)
